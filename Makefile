@@ -1,0 +1,90 @@
+# `make demo` and `make test` are all that a newcomer needs; `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format bench clean system-packages
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Debian packages that a test needs. They are installed when missing and allowed, see `system-packages`.
+SYSTEM_PACKAGES :=
+
+help:  ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.base  ## install rlgames into .venv, then let an agent learn CatchBall before your eyes
+	$(BIN)/rlgames demo
+
+# One torch thread a worker: pytest already runs one worker a core.
+test: $(VENV)/.dev system-packages lint  ## install the development tools too, then lint, types and tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# pyright's wrapper would otherwise look on the network whether a newer pyright is out.
+lint: $(VENV)/.dev  ## ruff and pyright, changing nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+format: $(VENV)/.dev  ## let ruff mend what it can, and format
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+bench: $(VENV)/.bench  ## measure games and learning beside their peers
+	$(BIN)/python benchmarks/games.py
+	$(BIN)/python benchmarks/cart_pole.py
+
+clean:  ## remove .venv and everything that was built or cached
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- installation: a stamp in .venv for each set of extras, stale when the project or the pins change ----
+
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --constraint constraints.txt
+
+# hatchling comes first and the build runs without isolation: isolated, it would take an unpinned hatchling.
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.base
+	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
+	@touch $@
+
+# The first interpreter that runs and is new enough; `make PYTHON=...` names another.
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14); do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$${found:-}" ]; then \
+	    echo "rlgames needs Python 3.11 or newer and found none$(if $(PYTHON), at PYTHON=$(PYTHON))." >&2; \
+	    echo "On Debian or Ubuntu: sudo apt-get update && sudo apt-get install -y python3 python3-venv" >&2; \
+	    echo "If it has another name: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	fi; \
+	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    version=$$("$$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "$$found cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
+	    echo "On Debian or Ubuntu: sudo apt-get update && sudo apt-get install -y python$$version-venv" >&2; \
+	    exit 1; \
+	fi; \
+	echo "$$found -m venv $(VENV)"; \
+	"$$found" -m venv --clear $(VENV) || { rm -rf $(VENV); exit 1; }
+
+# ---- Debian packages ----
+
+system-packages:
+	@for package in $(SYSTEM_PACKAGES); do \
+	    dpkg-query --show --showformat '$${Status}' "$$package" 2>/dev/null | grep -q ' installed$$' || missing+=" $$package"; \
+	done; \
+	[ -n "$${missing:-}" ] || exit 0; \
+	if [ "$$(id -u)" = 0 ]; then root=env; else root='sudo -n env'; fi; \
+	echo "installing$$missing"; \
+	{ $$root true && $$root apt-get update -q && \
+	  $$root DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; } </dev/null || { \
+	    echo "The tests need Debian packages that could not be installed here:$$missing" >&2; \
+	    echo "Install them with: sudo apt-get update && sudo apt-get install -y --no-install-recommends$$missing" >&2; \
+	    exit 1; \
+	}

@@ -1,0 +1,43 @@
+"""rlgames: six games for Gymnasium, five learning algorithms and a random baseline, one interface.
+
+    import rlgames
+    agent = rlgames.PPO("CatchBall").learn(400_000)
+    print(rlgames.evaluate(agent, "CatchBall"))
+
+Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and loads no torch: the agents, `load`
+and `evaluate` are imported when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rlgames.envs import make, make_vec, register
+from rlgames.wrappers import Pixels, Rewards
+
+if TYPE_CHECKING:
+    from rlgames.agents.base import load as load
+    from rlgames.agents.ppo import PPO as PPO
+    from rlgames.agents.random import Random as Random
+    from rlgames.evaluate import evaluate as evaluate
+
+__version__ = "0.1.0"
+__all__ = ["PPO", "Pixels", "Random", "Rewards", "evaluate", "load", "make", "make_vec"]
+
+LAZY = {
+    "PPO": "rlgames.agents.ppo",
+    "Random": "rlgames.agents.random",
+    "evaluate": "rlgames.evaluate",
+    "load": "rlgames.agents",
+}
+
+register()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module 'rlgames' has no attribute {name!r}")
+    return getattr(import_module(LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *LAZY])

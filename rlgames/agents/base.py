@@ -1,0 +1,251 @@
+"""What every agent can do: learn, act, be saved and loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import VectorEnv
+from torch import Tensor, nn
+
+from rlgames import checkpoint
+from rlgames.agents.player import Player, spaces_of, vectorised
+from rlgames.checkpoint import CheckpointError
+
+ConfigT = TypeVar("ConfigT")
+
+
+class Update(NamedTuple):
+    """What `train` reports after each update."""
+
+    step: int  # environment steps of the agent's life so far, all players counted
+    scalars: dict[str, Tensor]  # losses and the like, 0-d, still on their device
+    scores: list[float]  # scores of the episodes that ended since the last update, as the game counts
+
+
+class Agent(ABC, Generic[ConfigT]):
+    """One interface for all algorithms; `learn`, `predict`, `save` and `load` as in Stable-Baselines3.
+
+    `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
+    Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the preset
+    tuned for that game, and `num_envs` (default: the preset's) says how many play at once. `device` is "auto" (a GPU if
+    there is one), "cpu", "cuda", ...
+
+    All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What is
+    alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit, provided that
+    its environments offer `snapshot` and `restore`, as those of rlgames do.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    parts: ClassVar[tuple[str, ...]] = ("player", "rng")  # attributes that make up the state, besides `step`
+    net: nn.Module
+
+    def __init__(
+        self,
+        env: str | gym.Env | VectorEnv,
+        config: ConfigT | None = None,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        num_envs: int | None = None,
+    ):
+        if isinstance(env, str):
+            from rlgames import presets  # an id instead of an environment is settled by the presets above
+
+            env, preset_config, task = presets.settle(self.name, env, num_envs)
+            self._setup(*spaces_of(env), preset_config if config is None else config, seed, device, task)
+        else:
+            env = vectorised(env)
+            self._setup(*spaces_of(env), self.Config() if config is None else config, seed, device, None)
+        self.envs = env
+
+    def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Any) -> None:
+        if not isinstance(config, self.Config):
+            raise TypeError(f"{self.name} takes a {self.Config.__name__}, got {config!r}")
+        self.observation_space, self.action_space, self.config = space, actions, config
+        self.seed, self.task, self.step = seed, task, 0
+        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.envs: VectorEnv | None = None
+        self.player: Player | None = None
+        self.rng = np.random.default_rng([seed, 1])  # training's dice
+        self.dice = np.random.default_rng([seed, 2])  # predict's, so that looking at an agent does not change its training
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.build()
+
+    # ---- what an algorithm fills in ----
+
+    @abstractmethod
+    def build(self) -> None:
+        """Make the networks and optimisers; torch's generator has just been seeded."""
+
+    @abstractmethod
+    def train(self, total_timesteps: int) -> Iterator[Update]:
+        """The algorithm: play and learn until `self.step` reaches `total_timesteps`, pausing after every update.
+
+        Schedules run over `total_timesteps`. Stopping between two updates and calling `train` again goes on exactly.
+        """
+
+    @abstractmethod
+    def act(self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+        """Actions (n,) from 0 for observations (n, *shape); `state` is the memory of recurrent agents, else None."""
+
+    # ---- what everybody calls ----
+
+    def learn(self, total_timesteps: int, *, progress_bar: bool = False) -> Self:
+        """Train for `total_timesteps` more environment steps (rounded up to whole updates)."""
+        if total_timesteps < 1:
+            raise ValueError(f"expected total_timesteps >= 1, got {total_timesteps}")
+        goal, start = self.step + total_timesteps, self.step
+        updates = self.train(goal)
+        if not progress_bar:
+            for _ in updates:
+                pass
+            return self
+        from rich.progress import Progress
+
+        with Progress(transient=True) as progress:
+            bar = progress.add_task(self.name, total=total_timesteps)
+            for update in updates:
+                progress.update(bar, completed=update.step - start)
+        return self
+
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: Any = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory to hand in next time."""
+        obs = np.asarray(observation)
+        shape = self.observation_space.shape
+        if obs.shape != shape and obs.shape[1:] != shape:
+            raise ValueError(f"expected an observation of shape {shape}, or a batch of them, got {obs.shape}")
+        one = obs.shape == shape
+        obs = obs[None] if one else obs
+        start = np.zeros(len(obs), np.bool_) if episode_start is None else np.atleast_1d(episode_start)
+        action, state = self.act(obs, state, start, deterministic)
+        action = action + self.action_space.start
+        return (action[0, ...] if one else action), state
+
+    def playing(self) -> Player:
+        """The player of this agent's environments, which begins to play when first asked for."""
+        if self.player is None:
+            if self.envs is None:
+                raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
+            self.player = Player(self.envs, self.seed)
+        return self.player
+
+    def tensor(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(x).to(self.device, non_blocking=True)
+
+    # ---- saving ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides what comes next: `step` and the state of each part."""
+        state: dict[str, Any] = {"step": self.step, "dice": self.dice.bit_generator.state}
+        return state | {part: _state(getattr(self, part)) for part in self.parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        self.dice.bit_generator.state = state["dice"]
+        for part in self.parts:
+            if part == "player":
+                if state[part] is not None and self.envs is not None:
+                    self.playing().load_state_dict(state[part])
+            elif isinstance(thing := getattr(self, part), np.random.Generator):
+                thing.bit_generator.state = state[part]
+            else:
+                thing.load_state_dict(state[part])
+
+    def header(self) -> dict[str, Any]:
+        """What a checkpoint says of this agent."""
+        return {
+            "agent": self.name,
+            "config": checkpoint.plain(self.config),
+            "seed": self.seed,
+            "step": self.step,
+            "task": self.task and self.task.to_json(),
+            "spaces": describe(self.observation_space, self.action_space),
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game."""
+        checkpoint.save(path, self.header(), self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path, env: str | gym.Env | VectorEnv | None = None, *, device: str = "auto") -> Self:
+        """The agent of a checkpoint. Without `env` it plays and, if it was made from a game's name, learns on.
+
+        Raises CheckpointError, in one line, for a damaged file, another agent's, or one of other spaces than `env`'s.
+        """
+        header, state = checkpoint.load(path)
+        return cls.restore(path, header, state, env, device)
+
+    @classmethod
+    def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
+        if header["agent"] != cls.name:
+            raise CheckpointError(f"{path}: holds an agent of kind {header['agent']!r}, not {cls.name!r}: rlgames.load opens any")
+        from rlgames import presets
+
+        known = {f.name for f in dataclasses.fields(cls.Config)}
+        if unknown := sorted(set(header["config"]) - known):
+            raise CheckpointError(f"{path}: its {cls.Config.__name__} has {unknown[0]!r}, which this rlgames does not know")
+        config = cls.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
+        task = None
+        if isinstance(env, str):
+            env, _, task = presets.settle(cls.name, env, _players(state))
+        elif env is not None:
+            env = vectorised(env)
+        elif header["task"] is not None:
+            task = presets.Task.from_json(header["task"])
+            env = task.make_vec(_players(state) or 1)
+        space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
+        given, saved = describe(space, actions), header["spaces"]
+        for key, value in saved.items():
+            if given[key] != value:
+                raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
+        agent = cls.__new__(cls)
+        agent._setup(space, actions, config, header["seed"], device, task)
+        agent.envs = env
+        agent.load_state_dict(state)
+        return agent
+
+
+def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
+    """Open the checkpoint of any agent; see `Agent.load`."""
+    from rlgames.agents import find
+
+    header, state = checkpoint.load(path)
+    return find(header["agent"]).restore(path, header, state, env, device)
+
+
+def _players(state: dict[str, Any]) -> int | None:
+    return len(state["player"]["obs"]) if state.get("player") else None
+
+
+def _state(part: Any) -> Any:
+    if part is None:
+        return None
+    return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
+
+
+def describe(space: Box, actions: Discrete) -> dict[str, Any]:
+    """The spaces as JSON, and all of them that a network depends on."""
+    return {"shape": list(space.shape), "dtype": str(space.dtype), "actions": int(actions.n), "first": int(actions.start)}
+
+
+def spaces(described: dict[str, Any]) -> tuple[Box, Discrete]:
+    """Spaces of that description; the bounds, on which nothing depends, are those of the type."""
+    dtype = np.dtype(described["dtype"])
+    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(described["actions"], start=described["first"])

@@ -1,0 +1,136 @@
+"""Player: plays environments and keeps the place. The only code that knows how environments restart."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+
+class Step(NamedTuple):
+    """One step of n players; every field is an array of n rows.
+
+    `after` is always what the action led to; the next step's `obs` differs from it only where an episode ended and its
+    environment restarted. `terminated` cuts the value (nothing comes after), `done` cuts the trace (terminated or out of
+    time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the row is no
+    transition; such rows have reward 0 and are terminated and done, and the stores of this package leave them out.
+    """
+
+    obs: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray  # float32
+    after: np.ndarray
+    terminated: np.ndarray
+    done: np.ndarray
+    real: np.ndarray
+
+
+class Player:
+    """Plays `envs` from `reset(seed=seed)` on, one step at a time, whatever their autoreset mode.
+
+    `obs` (n, *shape) is what the players see now. Part of what a checkpoint holds: see `state_dict`.
+    """
+
+    def __init__(self, envs: VectorEnv, seed: int):
+        mode = envs.metadata.get("autoreset_mode")
+        if not isinstance(mode, AutoresetMode):
+            raise ValueError(f"expected envs.metadata['autoreset_mode'] to be an AutoresetMode, got {mode!r} in {envs}")
+        self.envs, self.mode, self.seed, self.n = envs, mode, seed, envs.num_envs
+        self.first_action = int(spaces_of(envs)[1].start)
+        self.obs: np.ndarray = envs.reset(seed=seed)[0]
+        self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
+        self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
+        self._scores: list[float] = []
+        self.exact = True  # False once a run was resumed without a snapshot of its environments
+
+    def step(self, action: np.ndarray) -> Step:
+        """Play `action` (n,), numbered from 0."""
+        obs, reward, terminated, truncated, info = self.envs.step(action + self.first_action)
+        done = terminated | truncated
+        real, self._waiting = ~self._waiting, done if self.mode is AutoresetMode.NEXT_STEP else self._waiting
+        after = obs
+        self._sum += reward
+        if done.any():
+            score = self._final_scores(info, done)
+            self._scores += score[done].tolist()
+            self._sum[done] = 0.0
+            if self.mode is AutoresetMode.SAME_STEP:
+                after = obs.copy()
+                after[done] = np.stack(list(info["final_obs"][done]))
+            elif self.mode is AutoresetMode.DISABLED:
+                obs = obs.copy()
+                obs[done] = self.envs.reset(options={"reset_mask": done})[0][done]
+        seen, self.obs = self.obs, obs
+        return Step(seen, action, reward.astype(np.float32), after, terminated | ~real, done | ~real, real)
+
+    def _final_scores(self, info: dict[str, Any], done: np.ndarray) -> np.ndarray:
+        """(n,) valid where done: the game's own scores if it reports them, else the sums of rewards."""
+        if self.mode is AutoresetMode.SAME_STEP:
+            info = info.get("final_info", {})
+            if not isinstance(info, dict):  # one dict an environment
+                given = [isinstance(one, dict) and "score" in one for one in info]
+                if not all(given[i] for i in np.flatnonzero(done)):
+                    return self._sum
+                return np.array([float(one["score"]) if has else 0.0 for one, has in zip(info, given, strict=True)])
+        score = info.get("score")
+        return self._sum if score is None else np.asarray(score, np.float64)
+
+    def scores(self) -> list[float]:
+        """The scores of the episodes that ended since last asked."""
+        scores, self._scores = self._scores, []
+        return scores
+
+    def state_dict(self) -> dict[str, Any]:
+        """The place in the game; `envs` is None where the environments offer no snapshot."""
+        return {
+            "obs": self.obs.copy(),
+            "sum": self._sum.copy(),
+            "waiting": self._waiting.copy(),
+            "scores": list(self._scores),
+            "exact": self.exact,
+            "envs": snapshot(self.envs),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; without a snapshot of the environments, from fresh episodes (`exact` tells)."""
+        if state["envs"] is None or snapshot(self.envs) is None:
+            self.exact = False
+            return
+        if state["obs"].shape != self.obs.shape:
+            raise ValueError(
+                f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
+                f"got {self.n} of {self.obs.shape[1:]}: give as many as the run was started with"
+            )
+        self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot(), see above
+        self.obs, self._sum, self._waiting = state["obs"].copy(), state["sum"].copy(), state["waiting"].copy()
+        self._scores, self.exact = list(state["scores"]), state["exact"]
+
+
+def snapshot(envs: Any) -> dict[str, Any] | None:
+    """The state of environments that can say it, else None. A method of something wrapped inside does not count."""
+    if not hasattr(type(envs), "snapshot"):
+        return None
+    try:
+        return envs.snapshot()
+    except NotImplementedError:  # a wrapper around environments that cannot
+        return None
+
+
+def spaces_of(envs: VectorEnv) -> tuple[Box, Discrete]:
+    """What one player sees and does. Raises TypeError for spaces that no agent here can learn."""
+    observation, action = envs.single_observation_space, envs.single_action_space
+    if not isinstance(observation, Box) or not isinstance(action, Discrete):
+        raise TypeError(f"agents here learn Box observations and Discrete actions, got {observation} and {action}")
+    return observation, action
+
+
+def vectorised(env: gym.Env | VectorEnv) -> VectorEnv:
+    """A VectorEnv as it is; a single Env as a batch of one."""
+    if isinstance(env, VectorEnv):
+        return env
+    if isinstance(env, gym.Env):
+        return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
+    raise TypeError(f"expected the id of a game, a gymnasium.Env or a VectorEnv, got {env!r}")

@@ -1,0 +1,57 @@
+"""What on-policy agents learn from: a stretch of play, and generalised advantages over it."""
+
+from __future__ import annotations
+
+import numpy as np
+from gymnasium.spaces import Box
+
+from rlgames.agents.player import Step
+
+
+class Rollout:
+    """`horizon` steps of n players in arrays [time, player], kept once and reused; rows that are no transition marked.
+
+    Observations are stored once: what a step led to is the next row's `obs`, and only where an episode ran out of time
+    is the last observation kept apart (`cut`), to be bootstrapped from.
+    """
+
+    def __init__(self, horizon: int, n: int, space: Box):
+        shape = (horizon, n)
+        self.obs = np.empty((horizon + 1, n, *space.shape), space.dtype)  # the last row: what the last step led to
+        self.action, self.reward = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        self.terminated, self.done, self.real = (np.empty(shape, np.bool_) for _ in range(3))
+        self.cut: list[tuple[int, np.ndarray, np.ndarray]] = []  # (time, players, their last observations)
+
+    def put(self, t: int, step: Step) -> None:
+        if t == 0:
+            self.cut = []
+        self.obs[t], self.action[t], self.reward[t] = step.obs, step.action, step.reward
+        self.terminated[t], self.done[t], self.real[t] = step.terminated, step.done, step.real
+        late = step.done & ~step.terminated
+        if late.any():
+            self.cut.append((t, np.flatnonzero(late), step.after[late]))
+        if t == len(self.action) - 1:
+            self.obs[t + 1] = step.after
+
+
+def gae(
+    reward: np.ndarray,
+    value: np.ndarray,
+    after: np.ndarray,
+    terminated: np.ndarray,
+    done: np.ndarray,
+    gamma: float,
+    lam: float,
+) -> np.ndarray:
+    """Generalised advantages (Schulman et al. 2016, eq. 16), all arrays [time, player]; `after` is V(successor).
+
+    delta = r + gamma V(after) - V(obs), where V(after) is 0 behind a termination; the sum of deltas, decayed by
+    gamma lambda, stops where an episode is done.
+    """
+    delta = reward + gamma * np.where(terminated, 0.0, after) - value
+    keep = (gamma * lam) * ~done
+    advantage = np.empty_like(delta, dtype=np.float32)
+    tail = np.zeros_like(advantage[0])
+    for t in range(len(delta) - 1, -1, -1):
+        advantage[t] = tail = delta[t] + keep[t] * tail
+    return advantage

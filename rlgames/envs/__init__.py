@@ -1,0 +1,138 @@
+"""The games, registered with Gymnasium as `rlgames/<Name>-v0`, and the two functions that make them for an agent."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from rlgames.wrappers.pixels import Pixels
+from rlgames.wrappers.rewards import Rewards
+
+if TYPE_CHECKING:
+    from rlgames.envs.game import Game
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table of games."""
+
+    module: str  # that holds `game(**options) -> Game`
+    summary: str
+    pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise
+
+
+GAMES: dict[str, Entry] = {
+    "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
+    "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
+    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks", Pixels(skip=2, stack=4)),
+}
+
+
+def name_of(game: str) -> str:
+    """The short name of a game given as "Cave" or "rlgames/Cave-v0". Raises ValueError for an unknown one."""
+    name = game.removeprefix("rlgames/").removesuffix("-v0")
+    if name not in GAMES:
+        near = difflib.get_close_matches(name.lower(), [known.lower() for known in GAMES], n=1)
+        guess = "".join(f"did you mean {known!r}? " for known in GAMES if known.lower() in near)
+        raise ValueError(f"no game is called {game!r}: {guess}the games are {', '.join(GAMES)}")
+    return name
+
+
+@cache
+def rules(name: str, **options: Any) -> Game:
+    """The rules of a game; `options` are the arguments of its module's `game`. Raises TypeError for an unknown option."""
+    build = import_module(GAMES[name].module).game
+    known = inspect.signature(build).parameters
+    if unknown := [option for option in options if option not in known]:
+        raise TypeError(f"{name} has no option {unknown[0]!r}: its own options are {', '.join(known) or 'none'}")
+    return build(**options)
+
+
+ENGINE = ("render_mode", "frame_skip", "max_pool", "max_episode_steps")
+BATCH_ENGINE = ("autoreset_mode", "threads")
+
+
+def solo_env(game: str, **kwargs: Any) -> gym.Env:
+    """Gymnasium's entry point: one player. `kwargs` are `SoloEnv`'s arguments and the game's options."""
+    from rlgames.envs.batch import SoloEnv
+
+    engine = {key: kwargs.pop(key) for key in ENGINE if key in kwargs}
+    return SoloEnv(rules(game, **kwargs), **engine)
+
+
+def batch_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
+    """Gymnasium's vector entry point. `kwargs` are `BatchEnv`'s arguments and the game's options."""
+    from rlgames.envs.batch import BatchEnv
+
+    engine = {key: kwargs.pop(key) for key in (*ENGINE, *BATCH_ENGINE) if key in kwargs}
+    return BatchEnv(rules(game, **kwargs), num_envs, **engine)
+
+
+def parse(game: str) -> tuple[str, dict[str, Any]]:
+    """ "CatchBall:size=16" -> ("CatchBall", {"size": 16}); numbers, true and false are read as such.
+
+    Raises ValueError for an unknown game and for an option without a value.
+    """
+    name, _, text = game.removeprefix("rlgames:").partition(":")
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        key, equals, value = part.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"expected options as in 'CatchBall:size=16', got {part!r} in {game!r}")
+        try:
+            options[key] = json.loads(value)
+        except json.JSONDecodeError:
+            options[key] = value
+    return name_of(name), options
+
+
+def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
+    """One player of a game as an agent sees it: the game's default pixel declaration applied.
+
+    `game` is "Cave" or "rlgames/Cave-v0", with options of its own as in "CatchBall:size=16"; `pixels` replaces the default declaration (`Pixels()`: the game as it is),
+    `rewards` shapes the reward; the rest goes to `gymnasium.make` (render_mode, the game's own options such as size).
+    Raises ValueError for an unknown game or a bad option's value, TypeError for an unknown option.
+    """
+    name, options = parse(game)
+    pixels = GAMES[name].pixels if pixels is None else pixels
+    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **options, **kwargs))
+    return env if rewards is None else rewards.wrap(env)
+
+
+def make_vec(
+    game: str,
+    num_envs: int = 1,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+    pixels: Pixels | None = None,
+    rewards: Rewards | None = None,
+    **kwargs: Any,
+) -> VectorEnv:
+    """`num_envs` players of a game as an agent sees it, on the fastest engine there is; arguments as in `make`.
+
+    Restarts in the step an episode ends (SAME_STEP) unless told otherwise, where `gymnasium.make_vec` keeps Gymnasium's
+    own default, NEXT_STEP.
+    """
+    name, options = parse(game)
+    pixels = GAMES[name].pixels if pixels is None else pixels
+    kwargs = {"autoreset_mode": autoreset_mode, **pixels.engine_arguments(), **options, **kwargs}
+    envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **kwargs))
+    return envs if rewards is None else rewards.wrap_vec(envs)
+
+
+def register() -> None:
+    for name in GAMES:
+        gym.register(
+            f"rlgames/{name}-v0",
+            entry_point="rlgames.envs:solo_env",
+            vector_entry_point="rlgames.envs:batch_env",
+            kwargs={"game": name},
+        )

@@ -1,0 +1,306 @@
+"""A `Game` as Gymnasium environments: `BatchEnv` for any number of players, `SoloEnv` for one.
+
+Row i of a batch is the single environment seeded with `seed + i`, bit for bit: both run the same compiled rules on the
+same record.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Discrete
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from rlgames.envs.arrays import Arrays
+from rlgames.envs.game import BAD_ACTION, DISABLED, NEXT_STEP, OVER, SAME_STEP, Game, stream
+from rlgames.envs.window import Window
+
+MODES = {
+    AutoresetMode.NEXT_STEP: NEXT_STEP,
+    AutoresetMode.SAME_STEP: SAME_STEP,
+    AutoresetMode.DISABLED: DISABLED,
+}
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Players:
+    """The records of n players of one game: seeding, snapshots and refusals, shared by both kinds of environment."""
+
+    def __init__(self, game: Game, n: int, frame_skip: int, max_pool: bool, max_episode_steps: int | None):
+        if frame_skip < 1:
+            raise ValueError(f"expected frame_skip >= 1, got {frame_skip}")
+        if max_pool and frame_skip < 2:
+            raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"expected max_episode_steps >= 1, got {max_episode_steps}")
+        self.game, self.skip, self.max_pool = game, frame_skip, max_pool
+        self.limit = game.max_steps if max_episode_steps is None else max_episode_steps
+        self.records = np.zeros(n, game.record)
+        self.started = False
+
+    def seed(self, seeds: list[int | None], generator: np.random.Generator) -> None:
+        """Restart the streams that have a seed; give those that never had one a start from `generator`."""
+        for i, seed in enumerate(seeds):
+            if seed is not None:
+                self.records["rng"][i] = stream(seed)
+            elif not self.started:
+                self.records["rng"][i] = generator.integers(2**64, dtype=np.uint64)
+
+    def refusal(self, code: int, action: Any) -> Exception:
+        if code == BAD_ACTION:
+            named = ", ".join(f"{i} {name}" for i, name in enumerate(self.game.actions))
+            return ValueError(f"no such action in {self.game.name}: got {action}, possible are {named}")
+        return ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
+
+    def snapshot(self, generator: np.random.Generator) -> dict[str, Any]:
+        return {"records": self.records.copy(), "started": self.started, "np_random": generator.bit_generator.state}
+
+    def restore(self, state: dict[str, Any], generator: np.random.Generator) -> None:
+        records = state["records"]
+        if records.dtype != self.records.dtype or records.shape != self.records.shape:
+            raise ValueError(
+                f"this snapshot is of other environments: it holds {len(records)} records {records.dtype}, "
+                f"expected {len(self.records)} of {self.game.name}, {self.records.dtype}"
+            )
+        self.records[:] = records
+        self.started = state["started"]
+        generator.bit_generator.state = state["np_random"]
+
+
+def check_seed(seed: Any) -> int | None:
+    if seed is None or (isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0):
+        return None if seed is None else int(seed)
+    raise ValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+
+
+class BatchEnv(VectorEnv):
+    """`num_envs` players of one game in step with each other, as a Gymnasium VectorEnv.
+
+    Ownership: every array that `reset` and `step` hand out is the caller's to keep and to change (see `Arrays`); nothing
+    else is allocated in a step. Actions are read during the call only. Batches of several times `game.grain` players are
+    divided among the cores; the result does not depend on it.
+
+    `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`;
+    rows outside the mask are undefined) and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)).
+    `info["score"]` float64 (num_envs,) is the game's own score of the episode; in SAME_STEP the score of an episode that
+    ended stands in `info["final_info"]["score"]`.
+
+    `frame_skip` repeats each action for so many frames, sums their rewards and draws only the last, or with `max_pool`
+    the maximum of the last two. `max_episode_steps` replaces the game's own time limit, in frames.
+
+    Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        game: Game,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        frame_skip: int = 1,
+        max_pool: bool = False,
+        max_episode_steps: int | None = None,
+        threads: int | None = None,
+    ):
+        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+            raise ValueError(f"expected num_envs >= 1, got {num_envs!r}")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
+        self.mode = AutoresetMode(autoreset_mode)
+        self._mode = MODES[self.mode]
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": game.fps}
+        self.num_envs, self.render_mode, self.game = int(num_envs), render_mode, game
+        self.frame_skip, self.max_pool = frame_skip, max_pool
+        self.single_observation_space, self.single_action_space = game.observation, Discrete(len(game.actions))
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._players = Players(game, self.num_envs, frame_skip, max_pool, max_episode_steps)
+        self._begin, self._advance, _ = game.loops
+        self._observations = Arrays((self.num_envs, *game.observation.shape), game.observation.dtype)
+        self._action = np.zeros(self.num_envs, np.int64)
+        self._all = np.ones(self.num_envs, np.bool_)
+        self._all.flags.writeable = False
+        self._final_obs, self._final_score = self._observations.next(), np.empty(self.num_envs)
+        parts = max(1, min(threads or CORES, self.num_envs * frame_skip // game.grain if threads is None else threads))
+        edges = [self.num_envs * part // parts for part in range(parts + 1)]
+        self._parts = list(zip(edges[:-1], edges[1:], strict=True))
+
+    def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
+        n, players = self.num_envs, self._players
+        seeds = [check_seed(x) for x in seed] if isinstance(seed, (list, tuple, np.ndarray)) else [check_seed(seed)] * n
+        if len(seeds) != n:
+            raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seeds)}")
+        if isinstance(seed, (int, np.integer)):
+            super().reset(seed=int(seed))
+            seeds = [int(seed) + i for i in range(n)]
+        mask = check_mask(options, n)
+        if mask is None:
+            mask = self._all
+        elif not players.started:
+            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        players.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
+        players.started = True
+        obs = self._observations.next()
+        self._begin(players.records, mask, obs)
+        return obs, {"score": players.records["score"].copy(), "_score": self._all}
+
+    def step(self, actions: np.ndarray):
+        n, players = self.num_envs, self._players
+        self._take(actions)
+        obs, reward, score = self._observations.next(), np.empty(n), np.empty(n)
+        terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
+        rest = (
+            *(players.records, self._action, self._mode, players.skip, players.max_pool, players.limit),
+            *(obs, reward, terminated, truncated, score, self._final_obs, self._final_score),
+        )
+        ended = self._advance(*self._parts[0], *rest) if len(self._parts) == 1 else self._advance_in_threads(rest)
+        if ended < 0:
+            raise players.refusal(ended, actions)
+        info: dict[str, Any] = {"score": score, "_score": self._all}
+        if ended and self.mode is AutoresetMode.SAME_STEP:
+            done = terminated | truncated
+            info |= {"final_obs": self._final_obs, "_final_obs": done}
+            info |= {"final_info": {"score": self._final_score, "_score": done}, "_final_info": done}
+            self._final_obs, self._final_score = self._observations.next(), np.empty(n)
+        return obs, reward, terminated, truncated, info
+
+    def _take(self, actions: Any) -> None:
+        if not self._players.started:
+            raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
+        given = np.asarray(actions)
+        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
+            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
+        self._action[:] = given
+
+    def _advance_in_threads(self, rest: tuple) -> int:
+        """As one call over all players. Refusals are looked for first, so that no part moves on without the others."""
+        records, action = rest[0], rest[1]
+        if not ((action >= 0) & (action < len(self.game.actions))).all():
+            return BAD_ACTION
+        if self.mode is AutoresetMode.DISABLED and records["over"].any():
+            return OVER
+        others = [pool().submit(self._advance, *part, *rest) for part in self._parts[1:]]
+        return self._advance(*self._parts[0], *rest) + sum(other.result() for other in others)
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that decides what comes next, random streams included: arrays and plain values, copied."""
+        return self._players.snapshot(self.np_random)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to `snapshot()`. Raises ValueError when it is of another game or number of players."""
+        self._players.restore(state, self.np_random)
+
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """One picture of each player, (height, width, 3) uint8."""
+        if self.render_mode is None:
+            return None
+        return tuple(self.game.paint(record) for record in self._players.records)
+
+
+class SoloEnv(gym.Env):
+    """One player of a game as a Gymnasium Env; arguments, ownership and errors as in `BatchEnv`.
+
+    render_mode "rgb_array" returns a picture; "human" shows it in a window (needs the extra `play`).
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
+
+    def __init__(
+        self,
+        game: Game,
+        *,
+        render_mode: str | None = None,
+        frame_skip: int = 1,
+        max_pool: bool = False,
+        max_episode_steps: int | None = None,
+    ):
+        if render_mode not in (None, "rgb_array", "human"):
+            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        self.metadata = {**self.metadata, "render_fps": game.fps}
+        self.render_mode, self.game, self.frame_skip, self.max_pool = render_mode, game, frame_skip, max_pool
+        self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
+        self._players = Players(game, 1, frame_skip, max_pool, max_episode_steps)
+        self._begin, _, self._play = game.loops
+        self._shape, self._dtype = game.observation.shape, game.observation.dtype
+        self._window = Window(f"rlgames {game.name}", game.fps) if render_mode == "human" else None
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=check_seed(seed))
+        self._players.seed([seed], self.np_random)
+        self._players.started = True
+        obs = np.empty(self._shape, self._dtype)
+        self._begin(self._players.records, np.ones(1, np.bool_), obs[None])
+        self._show()
+        return obs, {"score": 0.0}
+
+    def step(self, action: int):
+        players = self._players
+        if not players.started:
+            raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
+        try:
+            number = int(action)
+        except (TypeError, ValueError):
+            raise players.refusal(BAD_ACTION, action) from None
+        obs = np.empty(self._shape, self._dtype)
+        reward, terminated, over, score = self._play(
+            players.records, number, players.skip, players.max_pool, players.limit, obs
+        )
+        if over < 0:
+            raise players.refusal(over, action)
+        if self._window:
+            self._show()
+        return obs, reward, terminated, over > 0 and not terminated, {"score": score}
+
+    def snapshot(self) -> dict[str, Any]:
+        """As `BatchEnv.snapshot`."""
+        return self._players.snapshot(self.np_random)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """As `BatchEnv.restore`."""
+        self._players.restore(state, self.np_random)
+
+    def render(self) -> np.ndarray | None:
+        return self.game.paint(self._players.records[0]) if self.render_mode == "rgb_array" else None
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        return {(key,): action for key, action in self.game.keys.items()}
+
+    def _show(self) -> None:
+        if self._window:
+            self._window.show(self.game.paint(self._players.records[0]))
+
+    def close(self) -> None:
+        if self._window:
+            self._window.close()
+
+
+def check_mask(options: dict[str, Any] | None, n: int) -> np.ndarray | None:
+    if not options or options.get("reset_mask") is None:
+        return None
+    mask = np.asarray(options["reset_mask"])
+    if mask.dtype != np.bool_ or mask.shape != (n,) or not mask.any():
+        raise ValueError(
+            f"expected options['reset_mask'] of bool, shape ({n},), at least one True; got {mask.dtype} of shape {mask.shape}"
+        )
+    return mask
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+
+
+def pool() -> ThreadPoolExecutor:
+    """The threads that large batches share, made when first needed and anew in a forked process, where threads are gone."""
+    if os.getpid() not in _pools:
+        _pools.clear()
+        _pools[os.getpid()] = ThreadPoolExecutor(max(1, CORES - 1), thread_name_prefix="rlgames")
+    return _pools[os.getpid()]

@@ -1,0 +1,66 @@
+"""Settings that work: for each agent and game the config, the number of players, and the length of a whole training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+
+from rlgames.agents import find
+from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.random import RandomConfig
+from rlgames.envs.task import Task
+from rlgames.wrappers.rewards import Rewards
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A tuned training; `rewards` shape what the agent learns from (scores stay the game's)."""
+
+    config: Any
+    steps: int  # environment steps, all players counted
+    envs: int = 32  # players at once
+    rewards: Rewards | None = None
+
+
+PRESETS: dict[tuple[str, str], Preset] = {
+    ("ppo", "CartPole"): Preset(
+        PPOConfig(horizon=32, epochs=10, minibatches=2, learning_rate=3e-3, gamma=0.98, gae_lambda=0.8, entropy=0.0),
+        steps=100_000,
+    ),
+    ("ppo", "CatchBall"): Preset(
+        PPOConfig(horizon=64, learning_rate=2e-3, encoder="vector"),
+        steps=800_000,
+        envs=64,
+    ),
+    ("ppo", "CatchBall:size=16"): Preset(
+        PPOConfig(horizon=64, learning_rate=1e-3),
+        steps=2_000_000,
+        envs=64,
+    ),
+    ("ppo", "Cave"): Preset(
+        PPOConfig(horizon=64, epochs=3, learning_rate=7e-4, entropy=0.003, precision="bfloat16"),
+        steps=8_000_000,
+        envs=64,
+        rewards=Rewards(survival=0.01),
+    ),
+}
+DEFAULTS: dict[str, Preset] = {
+    "ppo": Preset(PPOConfig(), steps=1_000_000, envs=16),
+    "random": Preset(RandomConfig(), steps=100_000, envs=16),
+}
+
+
+def preset(agent: str, task: Task) -> Preset:
+    """The preset of a task, else of its game with other options, else the agent's defaults."""
+    find(agent)
+    return PRESETS.get((agent, str(task))) or PRESETS.get((agent, task.game)) or DEFAULTS[agent]
+
+
+def settle(agent: str, game: str, num_envs: int | None = None) -> tuple[VectorEnv, Any, Task]:
+    """What `Agent(game)` means: the environments, the config, and the task they belong to."""
+    task = Task.parse(game)
+    chosen = preset(agent, task)
+    task = Task(task.game, task.options, task.pixels, chosen.rewards)
+    return task.make_vec(chosen.envs if num_envs is None else num_envs), chosen.config, task

@@ -1,0 +1,222 @@
+"""What an agent sees of a game: one frozen declaration, compiled to wrappers for one environment or for a batch.
+
+The steps follow Mnih et al. 2015, "Human-level control through deep reinforcement learning" (Methods, preprocessing),
+and always come in this order: skip and max-pool, crop, grey, resize, difference, stack, scale. For one environment they
+are Gymnasium's own wrappers where Gymnasium has them; `FrameSkip` says where it differs. `vector_pixels.py` is the same
+for a batch.
+
+    nature = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)
+    nature.wrap(gym.make("ALE/Pong-v5", frameskip=1))    # observations (4, 84, 84) uint8
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.spaces import Box
+from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector import VectorEnv
+from gymnasium.wrappers import (
+    FrameStackObservation,
+    GrayscaleObservation,
+    ResizeObservation,
+    TransformObservation,
+)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What is done to a game's frames before an agent sees them; `Pixels()` does nothing and wraps to the game itself.
+
+    Frames are uint8, (H, W) or (H, W, channels). A stack comes first, oldest frame first, as in Gymnasium's
+    FrameStackObservation: (stack, H, W) for grey frames, (stack, H, W, 3) for coloured ones; an episode's first frame
+    fills it. With `difference` or `scale` the pixels are float32, otherwise uint8.
+
+    Raises:
+        ValueError: on a declaration that cannot be meant, and in `wrap` and `wrap_vec` on frames that do not fit it.
+    """
+
+    crop: tuple[int, int, int, int] | None = None  # top, bottom, left, right; bottom and right are not kept
+    size: tuple[int, int] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
+    grey: bool = False  # one luminance per pixel, as Gymnasium's GrayscaleObservation computes it
+    skip: int = 1  # frames played for each action, rewards summed
+    max_pool: bool = False  # maximum over the last two frames of the skip, against sprites that flicker
+    stack: int = 1  # frames seen at once
+    difference: bool = False  # frame minus the frame before, -255..255; zeros at the first frame of an episode
+    scale: bool = False  # divided by 255, to float32 in 0..1 (-1..1 with difference)
+
+    def __post_init__(self) -> None:
+        if self.skip < 1:
+            raise ValueError(f"expected skip >= 1, got {self.skip}: skip=1 plays one frame for each action")
+        if self.max_pool and self.skip == 1:
+            raise ValueError("max_pool takes two frames of a skip, but got skip=1: pass skip >= 2 or max_pool=False")
+        if self.stack < 1:
+            raise ValueError(f"expected stack >= 1, got {self.stack}: stack=1 shows one frame")
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ValueError(f"expected size=(height, width), both at least 1, got {self.size}")
+        if self.crop is not None:
+            top, bottom, left, right = self.crop if len(self.crop) == 4 else (0, 0, 0, 0)
+            if not (0 <= top < bottom and 0 <= left < right):
+                raise ValueError(
+                    "expected crop=(top, bottom, left, right) with 0 <= top < bottom and 0 <= left < right,"
+                    f" got {self.crop}"
+                )
+
+    def wrap(self, env: gym.Env) -> gym.Env:
+        """`env`, seen through this declaration: at most one wrapper for each step of it, mostly Gymnasium's own."""
+        if self == Pixels():
+            return env
+        self.check(env.observation_space)
+        if self.skip > 1:
+            env = FrameSkip(env, self.skip, self.max_pool)
+        if self.crop is not None:
+            env = cropped(env, self.crop)
+        if self.grey:
+            env = GrayscaleObservation(env)
+        if self.size is not None:
+            env = ResizeObservation(env, self.size)
+        if self.difference:
+            env = FrameDifference(env)
+        if self.stack > 1:
+            env = FrameStackObservation(env, self.stack)
+        if self.scale:
+            env = scaled(env)
+        return env
+
+    def wrap_vec(self, envs: VectorEnv) -> VectorEnv:
+        """`envs`, every row equal to `wrap` of that row pixel by pixel, in all three autoreset modes.
+
+        The skip is the engine's own: a batch cannot be skipped from outside, because its rows end at different frames.
+        """
+        engine = envs.unwrapped
+        skip, max_pool = getattr(engine, "frame_skip", 1), getattr(engine, "max_pool", False)
+        if (skip, max_pool) != (self.skip, self.max_pool):
+            raise ValueError(
+                f"the declaration has skip={self.skip} and max_pool={self.max_pool}, but {type(engine).__name__} has"
+                f" frame_skip={skip} and max_pool={max_pool}: pass **engine_arguments() to its constructor,"
+                " or wrap each environment with Pixels.wrap inside SyncVectorEnv or AsyncVectorEnv"
+            )
+        if self == Pixels(skip=self.skip, max_pool=self.max_pool):
+            return envs
+        from rlgames.wrappers.vector_pixels import VectorPixels  # here, because it loads numba
+
+        return VectorPixels(envs, self)
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """Constructor arguments for an engine that skips by itself; none if every frame is seen."""
+        return {"frame_skip": self.skip, "max_pool": self.max_pool} if self.skip > 1 else {}
+
+    def observation_space(self, space: gym.Space) -> Box:
+        """What becomes of `space`, the observation space of one game.
+
+        Raises:
+            ValueError: if frames of `space` do not fit the declaration.
+        """
+        seen = self.wrap(Unplayed(space)).observation_space
+        if not isinstance(seen, Box):
+            raise ValueError(f"expected frames in a Box space, got {space}")
+        return seen
+
+    def check(self, space: gym.Space) -> None:
+        """Raises ValueError if frames of `space` do not fit the declaration."""
+        if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+            raise ValueError(
+                "expected frames in a uint8 Box of shape (H, W) or (H, W, channels), got"
+                f" {space}: Pixels is for games seen as pictures; use the game's picture, or no Pixels"
+            )
+        height, width = space.shape[:2]
+        if self.crop is not None and (self.crop[1] > height or self.crop[3] > width):
+            raise ValueError(
+                f"crop={self.crop} (top, bottom, left, right) reaches outside frames of {height} rows and {width}"
+                f" columns: keep bottom <= {height} and right <= {width}"
+            )
+        if self.grey and space.shape[2:] != (3,):
+            raise ValueError(f"grey=True needs frames of shape (H, W, 3), got {space.shape}: pass grey=False")
+        if (self.grey or self.size is not None) and (np.any(space.low != 0) or np.any(space.high != 255)):
+            raise ValueError(
+                f"grey and size need pixels from 0 to 255, got {space}: pass grey=False and size=None,"
+                " or declare the game's observation space as Box(0, 255, shape, np.uint8)"
+            )
+
+
+class FrameSkip(gym.Wrapper, RecordConstructorArgs):
+    """Plays `skip` frames for each action, stops where the episode ends, and sums the rewards.
+
+    It shows the last frame, or with `max_pool` the maximum over the last two. That equals Gymnasium's
+    MaxAndSkipObservation but for one case, on purpose: when an episode ends within a skip, Gymnasium's buffer still
+    holds frames of the step before; here the maximum is over the last two frames of this skip, or is its only frame.
+    """
+
+    def __init__(self, env: gym.Env, skip: int, max_pool: bool = False) -> None:
+        RecordConstructorArgs.__init__(self, skip=skip, max_pool=max_pool)
+        gym.Wrapper.__init__(self, env)
+        self.skip = skip
+        self.max_pool = max_pool
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        before = None
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        total = float(reward)
+        for _ in range(self.skip - 1):
+            if terminated or truncated:
+                break
+            before = obs.copy() if self.max_pool else None  # the game may draw its next frame into the same array
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+        return obs if before is None else np.maximum(before, obs), total, terminated, truncated, info
+
+
+class FrameDifference(gym.Wrapper, RecordConstructorArgs):
+    """Shows each frame minus the frame before, float32 of the frame's shape; zeros at the first frame of an episode."""
+
+    def __init__(self, env: gym.Env) -> None:
+        RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        space = env.observation_space
+        assert isinstance(space, Box)  # Pixels.check has seen it
+        reach = space.high.astype(np.float32) - space.low.astype(np.float32)
+        self.observation_space = Box(-reach, reach, dtype=np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        self.before = obs.astype(np.float32)
+        return np.zeros_like(self.before), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        frame = obs.astype(np.float32)
+        change, self.before = frame - self.before, frame
+        return change, reward, terminated, truncated, info
+
+
+def cropped(env: gym.Env, crop: tuple[int, int, int, int]) -> gym.Env:
+    """`env` with only the rows [top, bottom) and the columns [left, right) of its frames."""
+    top, bottom, left, right = crop
+    space = env.observation_space
+    assert isinstance(space, Box)  # Pixels.check has seen it
+    low, high = space.low[top:bottom, left:right], space.high[top:bottom, left:right]
+    return TransformObservation(env, lambda obs: obs[top:bottom, left:right].copy(), Box(low, high, dtype=np.uint8))
+
+
+def scaled(env: gym.Env) -> gym.Env:
+    """`env` with its pixels divided by 255."""
+    space = env.observation_space
+    assert isinstance(space, Box)  # Pixels.check has seen it
+    return TransformObservation(env, divided, Box(divided(space.low), divided(space.high), dtype=np.float32))
+
+
+def divided(pixels: np.ndarray) -> np.ndarray:
+    """A new float32 array of `pixels` (any shape) over 255; by division, not by product, so that 255 becomes 1."""
+    return np.divide(pixels, np.float32(255), dtype=np.float32)
+
+
+class Unplayed(gym.Env):
+    """An environment that only has an observation space, to ask the wrappers what they make of it."""
+
+    def __init__(self, space: gym.Space) -> None:
+        self.observation_space = space

@@ -44,6 +44,8 @@ class Player:
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
         self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
         self._scores: list[float] = []
+        self._reported: np.ndarray | None = None  # the game's own running scores, after the last step
+        self.finished: list[tuple[int, float]] = []  # (player, score) of the episodes that the last step ended
         self.exact = True  # False once a run was resumed without a snapshot of its environments
 
     def step(self, action: np.ndarray) -> Step:
@@ -51,11 +53,13 @@ class Player:
         obs, reward, terminated, truncated, info = self.envs.step(action + self.first_action)
         done = terminated | truncated
         real, self._waiting = ~self._waiting, done if self.mode is AutoresetMode.NEXT_STEP else self._waiting
-        after = obs
+        after, self.finished = obs, []
         self._sum += reward
+        self._reported = info.get("score")
         if done.any():
             score = self._final_scores(info, done)
-            self._scores += score[done].tolist()
+            self.finished = [(int(i), float(score[i])) for i in np.flatnonzero(done)]
+            self._scores += [score for _, score in self.finished]
             self._sum[done] = 0.0
             if self.mode is AutoresetMode.SAME_STEP:
                 after = obs.copy()
@@ -75,13 +79,25 @@ class Player:
                 if not all(given[i] for i in np.flatnonzero(done)):
                     return self._sum
                 return np.array([float(one["score"]) if has else 0.0 for one, has in zip(info, given, strict=True)])
-        score = info.get("score")
-        return self._sum if score is None else np.asarray(score, np.float64)
+        return self._sum if info.get("score") is None else np.asarray(info["score"], np.float64)
 
     def scores(self) -> list[float]:
         """The scores of the episodes that ended since last asked."""
         scores, self._scores = self._scores, []
         return scores
+
+    def running(self, i: int) -> float:
+        """The score so far of player i's running episode."""
+        return float(self._sum[i] if self._reported is None else self._reported[i])
+
+    def snapshot(self) -> dict[str, Any] | None:
+        """The state of the environments; None if they cannot say it. A method of something wrapped inside does not count."""
+        if not hasattr(type(self.envs), "snapshot"):
+            return None
+        try:
+            return self.envs.snapshot()  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
+        except NotImplementedError:  # a wrapper around environments that cannot
+            return None
 
     def state_dict(self) -> dict[str, Any]:
         """The place in the game; `envs` is None where the environments offer no snapshot."""
@@ -91,12 +107,12 @@ class Player:
             "waiting": self._waiting.copy(),
             "scores": list(self._scores),
             "exact": self.exact,
-            "envs": snapshot(self.envs),
+            "envs": self.snapshot(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there; without a snapshot of the environments, from fresh episodes (`exact` tells)."""
-        if state["envs"] is None or snapshot(self.envs) is None:
+        if state["envs"] is None or self.snapshot() is None:
             self.exact = False
             return
         if state["obs"].shape != self.obs.shape:
@@ -107,16 +123,6 @@ class Player:
         self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot(), see above
         self.obs, self._sum, self._waiting = state["obs"].copy(), state["sum"].copy(), state["waiting"].copy()
         self._scores, self.exact = list(state["scores"]), state["exact"]
-
-
-def snapshot(envs: Any) -> dict[str, Any] | None:
-    """The state of environments that can say it, else None. A method of something wrapped inside does not count."""
-    if not hasattr(type(envs), "snapshot"):
-        return None
-    try:
-        return envs.snapshot()
-    except NotImplementedError:  # a wrapper around environments that cannot
-        return None
 
 
 def spaces_of(envs: VectorEnv) -> tuple[Box, Discrete]:

@@ -1,0 +1,103 @@
+"""A run directory: what one training leaves behind, and where a later one goes on.
+
+    config.json            all that the run depends on
+    metrics.jsonl          a line each `log_every` steps, and one for each evaluation; the same whenever the run is repeated
+    times.jsonl            seconds of training at those steps, which never are the same
+    curve.png              scores and evaluations over the steps
+    tensorboard/           the same as events, with the extra `tensorboard`
+    checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from rlgames import checkpoint
+from rlgames.checkpoint import CheckpointError
+
+KEEP = 3  # checkpoints of the last steps
+
+
+class RunDirectory:
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config, self.metrics, self.times = (self.path / n for n in ("config.json", "metrics.jsonl", "times.jsonl"))
+        self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
+        self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Take the directory for a new run. Raises FileExistsError when a run lies there already."""
+        if self.config.exists():
+            raise FileExistsError(f"{self.path} holds a run already: go on with --resume, or choose another --out")
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        write(self.config, json.dumps(config, indent=2) + "\n")
+
+    def resume(self, config: dict[str, Any]) -> tuple[Path, dict, dict] | None:
+        """The newest checkpoint that can be read, as (path, header, state); None when there is none yet.
+
+        Raises FileNotFoundError when no run lies here, ValueError when it is a run of other settings.
+        """
+        if not self.config.exists():
+            raise FileNotFoundError(f"{self.path} holds no run to resume: start it without --resume")
+        differs = difference(json.loads(self.config.read_text()), config)
+        if differs:
+            raise ValueError(f"{self.path} was started with other settings: {differs}; resume with the same, or change --out")
+        self.checkpoints.mkdir(exist_ok=True)
+        for path in [self.final, *sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)]:
+            if path.exists():
+                try:
+                    return path, *checkpoint.load(path)
+                except CheckpointError as error:
+                    print(f"{error}; falling back to the checkpoint before it", file=sys.stderr)
+        return None
+
+    def forget_after(self, step: int) -> None:
+        """Drop the lines of steps after `step`, which a resumed run will write again, and a line cut off by a kill."""
+        for path in (self.metrics, self.times):
+            write(path, "".join(json.dumps(row) + "\n" for row in rows(path) if row["step"] <= step))
+
+    def log(self, row: dict[str, Any], seconds: float) -> None:
+        append(self.metrics, row)
+        append(self.times, {"step": row["step"], "seconds": round(seconds, 3)})
+
+    def save(self, step: int, header: dict[str, Any], state: dict[str, Any]) -> None:
+        """Keep this step's checkpoint and those of the two before it."""
+        checkpoint.save(self.checkpoints / f"step-{step:012d}.ckpt", header, state)
+        for old in sorted(self.checkpoints.glob("step-*.ckpt"))[:-KEEP]:
+            old.unlink()
+
+
+def difference(was: dict[str, Any], now: dict[str, Any], at: str = "") -> str:
+    """The first setting that differs, as "config.learning_rate was 0.001, is 0.01"; empty when none does."""
+    for key in sorted({*was, *now}):
+        before, after = was.get(key), now.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            if inner := difference(before, after, f"{at}{key}."):
+                return inner
+        elif before != after:
+            return f"{at}{key} was {before}, is {after}"
+    return ""
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text)
+    os.replace(partial, path)
+
+
+def append(path: Path, row: dict[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of a .jsonl file; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]

@@ -4,8 +4,8 @@
     agent = rlgames.PPO("CatchBall").learn(400_000)
     print(rlgames.evaluate(agent, "CatchBall"))
 
-Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and loads no torch: the agents, `load`
-and `evaluate` are imported when first used.
+Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and loads no torch: the agents,
+`load` and `evaluate` are imported when first used.
 """
 
 from importlib import import_module
@@ -27,7 +27,7 @@ LAZY = {
     "PPO": "rlgames.agents.ppo",
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluate",
-    "load": "rlgames.agents",
+    "load": "rlgames.agents.base",
 }
 
 register()

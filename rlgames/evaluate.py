@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -52,17 +55,22 @@ def evaluate(
     was made for. Each player plays the same number of episodes, give or take one, so that short episodes count no more
     than long ones. `max_steps` ends each episode after so many agent steps (None: as the game does).
 
-    Raises ValueError when there is nothing to play, or for episodes < 1.
+    Raises ValueError when there is nothing to play, or for episodes < 1 or max_steps < 1.
     """
-    if episodes < 1:
-        raise ValueError(f"expected episodes >= 1, got {episodes}")
-    agent = agent if isinstance(agent, Agent) else load(agent)
-    own = env is None or isinstance(env, str)
-    envs = environments(agent, env, min(episodes, MOST_PLAYERS))
+    for name, value in (("episodes", episodes), ("max_steps", max_steps)):
+        if value is not None and value < 1:
+            raise ValueError(f"expected {name} >= 1, got {value}")
+    made = []  # environments that are nobody else's
     try:
+        if not isinstance(agent, Agent):
+            agent = load(agent)
+            made.append(agent.envs)
+        envs = environments(agent, env, min(episodes, MOST_PLAYERS))
+        if env is None or isinstance(env, str):
+            made.append(envs)
         return play(agent, Player(envs, seed), episodes, deterministic, max_steps)
     finally:
-        if own:
+        for envs in filter(None, made):
             envs.close()
 
 
@@ -75,25 +83,51 @@ def environments(agent: Agent, env: str | gym.Env | VectorEnv | None, players: i
 
 
 def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:
+    """A share of the episodes for each player; those that were cut short go on with the next once nobody else plays."""
     quota = np.full(player.n, episodes // player.n) + (np.arange(player.n) < episodes % player.n)
-    scores: list[list[float]] = [[] for _ in range(player.n)]
-    lengths: list[list[int]] = [[] for _ in range(player.n)]
-    age, capped = np.zeros(player.n, np.int64), 0
+    played: list[list[tuple[float, int]]] = [[] for _ in range(player.n)]  # by each player: (score, length)
+    capped = 0
+    while True:
+        more, late = stretch(agent, player, quota - [len(own) for own in played], deterministic, max_steps)
+        played, capped = [own + new for own, new in zip(played, more, strict=True)], capped + late
+        if sum(map(len, played)) == episodes:
+            break
+        player.restart()
+    every = [episode for own in played for episode in own]
+    return Evaluation([score for score, _ in every], [length for _, length in every], capped)
+
+
+def stretch(
+    agent: Agent, player: Player, left: np.ndarray, deterministic: bool, max_steps: int | None
+) -> tuple[list[list[tuple[float, int]]], int]:
+    """Play until each player has ended `left` (n,) episodes or was cut short once, for none can be restarted alone.
+
+    Returns (score, length) of each player's episodes, and how many were cut short.
+    """
+    episodes: list[list[tuple[float, int]]] = [[] for _ in left]
+    playing, age, capped = left > 0, np.zeros(player.n, np.int64), 0
     state, start = None, np.ones(player.n, np.bool_)
-    while any(len(own) < most for own, most in zip(scores, quota, strict=True)):
+    while playing.any():
         action, state = agent.predict(player.obs, state, start, deterministic)
         step = player.step(action - agent.action_space.start)
         age += step.real
         ended = dict(player.finished)
-        if max_steps is not None:
-            late = [i for i in np.flatnonzero(age >= max_steps) if i not in ended and len(scores[i]) < quota[i]]
-            ended |= {int(i): player.running(int(i)) for i in late}
-            capped += len(late)
-            quota[late] = [len(scores[i]) + 1 for i in late]  # a player that was cut short is not restarted
-        for i, score in ended.items():
-            if len(scores[i]) < quota[i]:
-                scores[i].append(score)
-                lengths[i].append(int(age[i]))
+        late = playing & (age >= max_steps) & ~step.done if max_steps else np.zeros_like(playing)
+        for i in np.flatnonzero(late | (step.done & step.real)).tolist():
+            if playing[i]:
+                episodes[i].append((player.running(i) if late[i] else ended[i], int(age[i])))
+                playing[i] = not late[i] and len(episodes[i]) < left[i]
             age[i] = 0
+        capped += int(late.sum())
         start = step.done
-    return Evaluation([s for own in scores for s in own], [n for own in lengths for n in own], capped)
+    return episodes, capped
+
+
+class Both(ModuleType):
+    """This module, callable: importing it binds it to `rlgames.evaluate`, in the place of the function."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Evaluation:
+        return evaluate(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = Both

@@ -1,4 +1,5 @@
-"""What the driver of a training must remember from one update to the next, so that a resumed run logs the same lines."""
+"""What the driver of a training must remember from one update to the next, so that a resumed run logs the same
+lines."""
 
 from __future__ import annotations
 
@@ -59,8 +60,8 @@ class Journal:
 
     def row(self, step: int) -> dict[str, Any]:
         """A line of metrics: the mean score, the scores and the means of the scalars since the last line."""
-        keys = self.scalars[0] if self.scalars else ()
-        means = {key: float(np.mean([each[key] for each in self.scalars])) for key in keys}
+        keys = dict.fromkeys(key for each in self.scalars for key in each)
+        means = {key: float(np.mean([each[key] for each in self.scalars if key in each])) for key in keys}
         row = {"step": step, "episodes": self.episodes, "score": self.score, "scores": self.scores, **means}
         self.scores, self.scalars = [], []
         return row

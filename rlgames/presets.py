@@ -40,7 +40,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=64,
     ),
     ("ppo", "Cave"): Preset(
-        PPOConfig(horizon=64, epochs=3, learning_rate=7e-4, entropy=0.003, precision="bfloat16"),
+        PPOConfig(horizon=64, epochs=2, learning_rate=1e-3, gamma=0.98, entropy=0.003, precision="bfloat16"),
         steps=8_000_000,
         envs=64,
         rewards=Rewards(survival=0.01),

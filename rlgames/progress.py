@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 PLAIN_EVERY = 10.0  # seconds between two plain lines
 
@@ -19,7 +20,12 @@ class Progress:
         self.bar: Bar | None = None
         if self.console.is_terminal and not quiet:
             self.bar = Bar(
-                *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeRemainingColumn()),
+                *(
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    TextColumn("{task.fields[text]}"),
+                    TimeRemainingColumn(),
+                ),
                 console=self.console,
                 transient=True,
             )

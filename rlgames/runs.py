@@ -1,17 +1,18 @@
 """A run directory: what one training leaves behind, and where a later one goes on.
 
-    config.json            all that the run depends on
-    metrics.jsonl          a line each `log_every` steps, and one for each evaluation; the same whenever the run is repeated
-    times.jsonl            seconds of training at those steps, which never are the same
-    curve.png              scores and evaluations over the steps
-    tensorboard/           the same as events, with the extra `tensorboard`
-    checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
+config.json            all that the run depends on
+metrics.jsonl          a line each `log_every` steps, and one for each evaluation; the same whenever the run is repeated
+times.jsonl            seconds of training at those steps, which never are the same
+curve.png              scores and evaluations over the steps
+tensorboard/           the same as events, with the extra `tensorboard`
+checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,13 @@ class RunDirectory:
         self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
         self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
 
+    def clear(self) -> None:
+        """Delete the run that lies here, and nothing that no run leaves."""
+        for path in (self.checkpoints, self.path / "tensorboard"):
+            shutil.rmtree(path, ignore_errors=True)
+        for path in (self.metrics, self.times, self.curve, self.config):  # last what says that a run lies here
+            path.unlink(missing_ok=True)
+
     def begin(self, config: dict[str, Any]) -> None:
         """Take the directory for a new run. Raises FileExistsError when a run lies there already."""
         if self.config.exists():
@@ -45,18 +53,26 @@ class RunDirectory:
             raise FileNotFoundError(f"{self.path} holds no run to resume: start it without --resume")
         differs = difference(json.loads(self.config.read_text()), config)
         if differs:
-            raise ValueError(f"{self.path} was started with other settings: {differs}; resume with the same, or change --out")
+            raise ValueError(
+                f"{self.path} was started with other settings: {differs}; resume with the same, or change --out"
+            )
         self.checkpoints.mkdir(exist_ok=True)
-        for path in [self.final, *sorted(self.checkpoints.glob("step-*.ckpt"), reverse=True)]:
-            if path.exists():
-                try:
-                    return path, *checkpoint.load(path)
-                except CheckpointError as error:
-                    print(f"{error}; falling back to the checkpoint before it", file=sys.stderr)
+        paths = [*sorted(self.checkpoints.glob("step-*.ckpt")), *([self.final] if self.final.exists() else [])]
+        while paths:
+            path = paths.pop()
+            try:
+                return path, *checkpoint.load(path)
+            except CheckpointError as error:
+                onward = "the checkpoint before it" if paths else "the beginning"
+                print(f"{error}; going on from {onward}", file=sys.stderr)
         return None
 
     def forget_after(self, step: int) -> None:
-        """Drop the lines of steps after `step`, which a resumed run will write again, and a line cut off by a kill."""
+        """Drop what a resumed run will write again, checkpoints and lines of steps after `step`, and what a kill cut
+        off."""
+        for path in [*self.checkpoints.glob("step-*.ckpt"), *self.checkpoints.glob(".*.partial")]:
+            if path.suffix == ".partial" or path.name > self.at(step).name:
+                path.unlink()
         for path in (self.metrics, self.times):
             write(path, "".join(json.dumps(row) + "\n" for row in rows(path) if row["step"] <= step))
 
@@ -64,9 +80,12 @@ class RunDirectory:
         append(self.metrics, row)
         append(self.times, {"step": row["step"], "seconds": round(seconds, 3)})
 
+    def at(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:012d}.ckpt"
+
     def save(self, step: int, header: dict[str, Any], state: dict[str, Any]) -> None:
         """Keep this step's checkpoint and those of the two before it."""
-        checkpoint.save(self.checkpoints / f"step-{step:012d}.ckpt", header, state)
+        checkpoint.save(self.at(step), header, state)
         for old in sorted(self.checkpoints.glob("step-*.ckpt"))[:-KEEP]:
             old.unlink()
 

@@ -1,17 +1,17 @@
 """Training as the command line does it: logs, evaluations, checkpoints, and runs that go on exactly where they stopped.
 
-The agent owns the loop, this consumes it. What happens when depends on step counts alone, never on the clock, and all that
-is alive between two updates goes into each checkpoint, so a resumed run ends with the same bits as an unbroken one.
+The agent owns the loop, this consumes it. What happens when depends on step counts alone, never on the clock, and all
+that is alive between two updates goes into each checkpoint, so a resumed run ends with the same bits as an unbroken
+one.
 """
 
 from __future__ import annotations
 
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,25 +46,34 @@ class Training:
     evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is cut short
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
 
-    def filled(self) -> Training:
+    def filled(self) -> Filled:
         """With the preset's values where there were none, and checked."""
-        task = Task.parse(self.game)
-        preset = presets.preset(self.agent, task)
+        task, agent = Task.parse(self.game), self.agent.lower()
+        preset = presets.preset(agent, task)
         steps = preset.steps if self.steps is None else self.steps
-        for name, value in (("steps", steps), ("evaluate_episodes", self.evaluate_episodes)):
-            if value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
-        every = {n: getattr(self, n) for n in ("log_every", "evaluate_every", "save_every")}
         shares = {"log_every": 200, "evaluate_every": 20, "save_every": 20}
-        every = {n: max(1, steps // shares[n]) if value is None else value for n, value in every.items()}
-        if wrong := [n for n, value in every.items() if value < 1]:
-            raise ValueError(f"expected {wrong[0]} >= 1, got {every[wrong[0]]}")
-        return Training(
-            *(self.agent.lower(), str(task), preset.config if self.config is None else self.config, steps),
+        counts = {n: getattr(self, n) for n in (*shares, "envs", "evaluate_episodes", "evaluate_max_steps")}
+        for name, value in {"steps": steps, **counts}.items():
+            if value is not None and value < 1:
+                raise ValueError(f"expected {name} >= 1, got {value}")
+        every = {n: max(1, steps // share) if counts[n] is None else counts[n] for n, share in shares.items()}
+        return Filled(
+            *(agent, str(task), preset.config if self.config is None else self.config, steps),
             *(preset.envs if self.envs is None else self.envs, self.seed, self.device),
             *(every["log_every"], every["evaluate_every"], self.evaluate_episodes),
             *(self.evaluate_max_steps, every["save_every"]),
         )
+
+
+@dataclass(frozen=True)
+class Filled(Training):
+    """A `Training` in which nothing is left to a preset."""
+
+    steps: int = 0
+    envs: int = 0
+    log_every: int = 0
+    evaluate_every: int = 0
+    save_every: int = 0
 
 
 @dataclass
@@ -76,41 +85,55 @@ class Result:
     stopped: str | None = None  # the signal that ended the run early
 
 
-def train(training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False) -> Result:
+def train(
+    training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
+) -> Result:
     """Train an agent in the run directory `out`; see `rlgames.runs` for what it leaves there.
 
     `resume` goes on from the last checkpoint of a run with the same settings; `overwrite` throws an earlier run away.
     SIGTERM and Ctrl-C end it cleanly after the update in progress, saved if its environments offer snapshots.
     """
+    with closing(begin(training, out, resume=resume, overwrite=overwrite, quiet=quiet)) as session:
+        return session.run()
+
+
+def begin(
+    training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
+) -> Session:
+    """What `train` does before the first update: all that settings, files and directories can be wrong about."""
     training, directory = training.filled(), RunDirectory(out)
     settings = checkpoint.plain(training)
-    if overwrite and directory.config.exists():
-        shutil.rmtree(directory.path)
-    found = directory.resume(settings) if resume else directory.begin(settings)
-    agent = find(training.agent)(
+    agent = find(training.agent)(  # before the directory is taken: what cannot be made leaves nothing behind
         training.game, training.config, seed=training.seed, device=training.device, num_envs=training.envs
     )
-    journal = Journal()
-    if found:
-        _, _, state = found
-        agent.load_state_dict(state)
-        journal = Journal.from_state(state["run"])
-        if not agent.playing().exact:
-            print("these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit")
-    directory.forget_after(agent.step)
+    session = Session(training, directory, agent, Journal(), quiet)
     try:
-        return Session(training, directory, agent, journal, quiet).run()
-    finally:
-        if agent.envs is not None:
-            agent.envs.close()
+        if overwrite and directory.config.exists():
+            directory.clear()
+        found = directory.resume(settings) if resume else directory.begin(settings)
+        if found:
+            _, _, state = found
+            agent.load_state_dict(state)
+            session.journal = Journal(**state["run"])
+            if not agent.playing().exact:
+                print("these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit")
+        directory.forget_after(agent.step)
+    except BaseException:
+        session.close()
+        raise
+    return session
 
 
 class Session:
     """One process's part of a run."""
 
-    def __init__(self, training: Training, directory: RunDirectory, agent: Agent, journal: Journal, quiet: bool):
+    def __init__(self, training: Filled, directory: RunDirectory, agent: Agent, journal: Journal, quiet: bool):
         self.training, self.directory, self.agent, self.journal, self.quiet = training, directory, agent, journal, quiet
         self.pause = 0.0  # seconds not spent on training
+
+    def close(self) -> None:
+        if self.agent.envs is not None:
+            self.agent.envs.close()
 
     def run(self) -> Result:
         c, agent, journal = self.training, self.agent, self.journal
@@ -157,11 +180,11 @@ class Session:
         c, began = self.training, time.perf_counter()
         seed = c.seed + EVALUATION_SEEDS
         result = evaluate(self.agent, episodes=c.evaluate_episodes, seed=seed, max_steps=c.evaluate_max_steps)
+        self.pause += time.perf_counter() - began
         self.journal.evaluations.append(result.mean)
-        if self.journal.best is None or result.mean > self.journal.best:
+        if self.journal.best is None or result.mean >= self.journal.best:  # of equals the one that has learned longest
             self.journal.best = result.mean
             self.save(self.directory.best)
-        self.pause += time.perf_counter() - began
         return {"step": self.agent.step, "evaluation": result.mean, "evaluation_scores": result.scores}
 
     def save(self, path: Path | None = None) -> None:

@@ -1,7 +1,7 @@
 """Imports only point down: rlgames is built in floors, and no module knows of one above its own.
 
     5  rlgames/__init__.py                 the public face: anything, but the floors above 0 only on demand
-    4  cli  __main__
+    4  cli  commands  terminal  demo ...   what people type
     3  train  evaluate  plots  runs ...    drive agents: log, evaluate, checkpoint, resume, record, draw
     2  presets
     1  agents  checkpoint                  torch lives here and above only
@@ -35,13 +35,21 @@ FLOORS = {
     "evaluate": 3,
     "plots": 3,
     "runs": 3,
+    "journal": 3,
+    "progress": 3,
     "recording": 3,
+    "human": 3,
+    "doctor": 3,
+    "demo": 4,
+    "terminal": 4,
+    "commands": 4,
     "cli": 4,
     "__main__": 4,
     FACE: 5,
 }
 EXCEPTIONS = {  # (module, what it may import inside a function): why
     ("rlgames/agents/base.py", "presets"): "an id given instead of an environment is settled by the presets above",
+    ("rlgames/cli.py", FACE): "its version",
 }
 HEAVY = {"ale_py", "cv2", "nes_py", "selenium", "websocket"}
 

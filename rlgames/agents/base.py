@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlgames import checkpoint
 from rlgames.agents.player import Player, spaces_of, vectorised
@@ -34,19 +34,22 @@ class Agent(ABC, Generic[ConfigT]):
     """One interface for all algorithms; `learn`, `predict`, `save` and `load` as in Stable-Baselines3.
 
     `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
-    Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the preset
+    Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the
+    preset
     tuned for that game, and `num_envs` (default: the preset's) says how many play at once. `device` is "auto" (a GPU if
     there is one), "cpu", "cuda", ...
 
-    All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What is
-    alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit, provided that
+    All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What
+    is
+    alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit, provided
+    that
     its environments offer `snapshot` and `restore`, as those of rlgames do.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
     parts: ClassVar[tuple[str, ...]] = ("player", "rng")  # attributes that make up the state, besides `step`
-    net: nn.Module
+    net: Any  # the nn.Module whose parameters are the agent
 
     def __init__(
         self,
@@ -62,6 +65,8 @@ class Agent(ABC, Generic[ConfigT]):
 
             env, preset_config, task = presets.settle(self.name, env, num_envs)
             self._setup(*spaces_of(env), preset_config if config is None else config, seed, device, task)
+        elif num_envs is not None:
+            raise ValueError(f"num_envs={num_envs} goes with the name of a game: {env} is made already")
         else:
             env = vectorised(env)
             self._setup(*spaces_of(env), self.Config() if config is None else config, seed, device, None)
@@ -70,15 +75,22 @@ class Agent(ABC, Generic[ConfigT]):
     def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Any) -> None:
         if not isinstance(config, self.Config):
             raise TypeError(f"{self.name} takes a {self.Config.__name__}, got {config!r}")
+        if seed < 0:
+            raise ValueError(f"expected seed >= 0, got {seed}")
         self.observation_space, self.action_space, self.config = space, actions, config
         self.seed, self.task, self.step = seed, task, 0
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self.envs: VectorEnv | None = None
         self.player: Player | None = None
+        self.pending: dict[str, Any] = {}  # loaded states of the parts that are made when first needed
         self.rng = np.random.default_rng([seed, 1])  # training's dice
-        self.dice = np.random.default_rng([seed, 2])  # predict's, so that looking at an agent does not change its training
+        self.dice = np.random.default_rng(
+            [seed, 2]
+        )  # predict's, so that looking at an agent does not change its training
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(
+                seed
+            )  # the CPU's, where networks are made; torch.manual_seed: all GPUs' too
             self.build()
 
     # ---- what an algorithm fills in ----
@@ -95,7 +107,9 @@ class Agent(ABC, Generic[ConfigT]):
         """
 
     @abstractmethod
-    def act(self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+    def act(
+        self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
         """Actions (n,) from 0 for observations (n, *shape); `state` is the memory of recurrent agents, else None."""
 
     # ---- what everybody calls ----
@@ -125,9 +139,13 @@ class Agent(ABC, Generic[ConfigT]):
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
-        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory to hand in next time."""
-        obs = np.asarray(observation)
-        shape = self.observation_space.shape
+        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory to hand in next
+        time."""
+        space = self.observation_space
+        obs, shape = (
+            np.require(observation, space.dtype, ["C", "W"]),
+            space.shape,
+        )  # copied only if torch could not take it
         if obs.shape != shape and obs.shape[1:] != shape:
             raise ValueError(f"expected an observation of shape {shape}, or a batch of them, got {obs.shape}")
         one = obs.shape == shape
@@ -143,7 +161,13 @@ class Agent(ABC, Generic[ConfigT]):
             if self.envs is None:
                 raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
             self.player = Player(self.envs, self.seed)
+            self.recall("player")
         return self.player
+
+    def recall(self, part: str) -> None:
+        """Give a part that was just made the state that was loaded for it, if any."""
+        if part in self.pending:
+            getattr(self, part).load_state_dict(self.pending.pop(part))
 
     def tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x).to(self.device, non_blocking=True)
@@ -153,19 +177,21 @@ class Agent(ABC, Generic[ConfigT]):
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides what comes next: `step` and the state of each part."""
         state: dict[str, Any] = {"step": self.step, "dice": self.dice.bit_generator.state}
-        return state | {part: _state(getattr(self, part)) for part in self.parts}
+        return state | {part: self.pending.get(part, _state(getattr(self, part))) for part in self.parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.dice.bit_generator.state = state["dice"]
         for part in self.parts:
-            if part == "player":
-                if state[part] is not None and self.envs is not None:
-                    self.playing().load_state_dict(state[part])
-            elif isinstance(thing := getattr(self, part), np.random.Generator):
-                thing.bit_generator.state = state[part]
-            else:
-                thing.load_state_dict(state[part])
+            thing, saved = getattr(self, part), state[part]
+            if isinstance(thing, np.random.Generator):
+                thing.bit_generator.state = saved
+            elif isinstance(thing, int):
+                setattr(self, part, saved)
+            elif thing is not None:
+                thing.load_state_dict(saved)
+            elif saved is not None:
+                self.pending[part] = saved
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of this agent."""
@@ -175,6 +201,7 @@ class Agent(ABC, Generic[ConfigT]):
             "seed": self.seed,
             "step": self.step,
             "task": self.task and self.task.to_json(),
+            "num_envs": None if self.envs is None else self.envs.num_envs,
             "spaces": describe(self.observation_space, self.action_space),
         }
 
@@ -193,22 +220,26 @@ class Agent(ABC, Generic[ConfigT]):
 
     @classmethod
     def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
-        if header["agent"] != cls.name:
-            raise CheckpointError(f"{path}: holds an agent of kind {header['agent']!r}, not {cls.name!r}: rlgames.load opens any")
+        if header.get("agent") != cls.name:
+            raise CheckpointError(
+                f"{path}: holds an agent of kind {header.get('agent')!r}, not {cls.name!r}: rlgames.load opens any"
+            )
         from rlgames import presets
 
         known = {f.name for f in dataclasses.fields(cls.Config)}
         if unknown := sorted(set(header["config"]) - known):
-            raise CheckpointError(f"{path}: its {cls.Config.__name__} has {unknown[0]!r}, which this rlgames does not know")
+            raise CheckpointError(
+                f"{path}: its {cls.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
+            )
         config = cls.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
         task = None
         if isinstance(env, str):
-            env, _, task = presets.settle(cls.name, env, _players(state))
+            env, _, task = presets.settle(cls.name, env, header["num_envs"])
         elif env is not None:
             env = vectorised(env)
         elif header["task"] is not None:
             task = presets.Task.from_json(header["task"])
-            env = task.make_vec(_players(state) or 1)
+            env = task.make_vec(header["num_envs"] or 1)
         space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
         given, saved = describe(space, actions), header["spaces"]
         for key, value in saved.items():
@@ -217,35 +248,43 @@ class Agent(ABC, Generic[ConfigT]):
         agent = cls.__new__(cls)
         agent._setup(space, actions, config, header["seed"], device, task)
         agent.envs = env
-        agent.load_state_dict(state)
+        try:
+            agent.load_state_dict(state)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
+            raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
         return agent
 
 
 def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
     """Open the checkpoint of any agent; see `Agent.load`."""
-    from rlgames.agents import find
+    from rlgames.agents import AGENTS, find
 
     header, state = checkpoint.load(path)
-    return find(header["agent"]).restore(path, header, state, env, device)
-
-
-def _players(state: dict[str, Any]) -> int | None:
-    return len(state["player"]["obs"]) if state.get("player") else None
+    if (name := header.get("agent")) not in AGENTS:
+        raise CheckpointError(f"{path}: holds an agent of kind {name!r}, this rlgames knows {', '.join(AGENTS)}")
+    return find(name).restore(path, header, state, env, device)
 
 
 def _state(part: Any) -> Any:
-    if part is None:
-        return None
+    if part is None or isinstance(part, int):
+        return part
     return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
 
 
 def describe(space: Box, actions: Discrete) -> dict[str, Any]:
     """The spaces as JSON, and all of them that a network depends on."""
-    return {"shape": list(space.shape), "dtype": str(space.dtype), "actions": int(actions.n), "first": int(actions.start)}
+    return {
+        "shape": list(space.shape),
+        "dtype": str(space.dtype),
+        "actions": int(actions.n),
+        "first": int(actions.start),
+    }
 
 
 def spaces(described: dict[str, Any]) -> tuple[Box, Discrete]:
     """Spaces of that description; the bounds, on which nothing depends, are those of the type."""
     dtype = np.dtype(described["dtype"])
     low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(described["actions"], start=described["first"])
+    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(
+        described["actions"], start=described["first"]
+    )

@@ -11,16 +11,21 @@ from torch import Tensor, nn
 
 # (channels, kernel, stride) of each convolution, and the width of the dense layer that follows
 ENCODERS: dict[str, tuple[list[tuple[int, int, int]], int]] = {
-    "grid": ([(32, 3, 1), (32, 3, 1)], 128),  # boards up to 16 x 16
-    "cave": ([(32, 4, 4), (32, 3, 1), (32, 3, 2)], 256),  # 48 x 48: a patch of 4 x 4 at a time, then neighbours
+    "grid": ([(16, 3, 1), (16, 3, 1)], 128),  # boards up to 16 x 16
+    "cave": (
+        [(32, 4, 4), (32, 3, 2)],
+        256,
+    ),  # 48 x 48: patches of 4 x 4, then their neighbours; twice as fast as overlapping
     "nature": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),  # 84 x 84, Mnih et al. 2015
 }
 
 
 def layer(module: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
-    """Orthogonal weights, zero biases: what policy gradients on small networks start best from (Andrychowicz et al. 2021)."""
+    """Orthogonal weights, zero biases: what policy gradients on small networks start best from (Andrychowicz et al.
+    2021)."""
     nn.init.orthogonal_(module.weight, gain)
-    nn.init.zeros_(module.bias)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
     return module
 
 
@@ -45,7 +50,7 @@ class Vector(nn.Module):
     """Any shape to (n, features) float, bytes scaled to 0..1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1).float() / (255 if x.dtype == torch.uint8 else 1)
+        return (x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)).float() / (255 if x.dtype == torch.uint8 else 1)
 
 
 def encoder(space: Box, kind: str = "auto", hidden: Sequence[int] = (64, 64)) -> tuple[nn.Sequential, int]:
@@ -70,7 +75,9 @@ def encoder(space: Box, kind: str = "auto", hidden: Sequence[int] = (64, 64)) ->
     body = nn.Sequential(Planes())
     for out, kernel, stride in convolutions:
         if min(side) < kernel:
-            raise ValueError(f"observations of shape {space.shape} are too small for the encoder {kind!r}: try 'vector'")
+            raise ValueError(
+                f"observations of shape {space.shape} are too small for the encoder {kind!r}: try 'vector'"
+            )
         body.extend([layer(nn.Conv2d(channels, out, kernel, stride)), nn.ReLU()])
         channels, side = out, [(length - kernel) // stride + 1 for length in side]
     body.extend([nn.Flatten(), layer(nn.Linear(channels * math.prod(side), width)), nn.ReLU()])
@@ -104,3 +111,18 @@ class ActorCritic(nn.Module):
             return [list(self.parameters())]
         actor, critic = (self.actor, self.policy), (self.critic, self.value)
         return [[p for module in side for p in module.parameters()] for side in (actor, critic)]
+
+
+class QNetwork(nn.Module):
+    """Observations to action values (n, actions); dueling: Q = V + A - mean A (Wang et al. 2016, eq. 9)."""
+
+    def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], dueling: bool):
+        super().__init__()
+        self.body, width = encoder(space, kind, hidden)
+        self.advantage = layer(nn.Linear(width, actions), 0.01)
+        self.value = layer(nn.Linear(width, 1), 1.0) if dueling else None
+
+    def forward(self, obs: Tensor) -> Tensor:
+        features = self.body(obs)
+        q = self.advantage(features).float()
+        return q if self.value is None else q - q.mean(1, keepdim=True) + self.value(features).float()

@@ -9,13 +9,17 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from rlgames.wrappers.rewards import reported
+
 
 class Step(NamedTuple):
     """One step of n players; every field is an array of n rows.
 
     `after` is always what the action led to; the next step's `obs` differs from it only where an episode ended and its
-    environment restarted. `terminated` cuts the value (nothing comes after), `done` cuts the trace (terminated or out of
-    time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the row is no
+    environment restarted. `terminated` cuts the value (nothing comes after), `done` cuts the trace (terminated or out
+    of
+    time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the row
+    is no
     transition; such rows have reward 0 and are terminated and done, and the stores of this package leave them out.
     """
 
@@ -44,18 +48,20 @@ class Player:
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
         self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
         self._scores: list[float] = []
-        self._reported: np.ndarray | None = None  # the game's own running scores, after the last step
+        self._info: dict[str, Any] = {}  # of the last step
         self.finished: list[tuple[int, float]] = []  # (player, score) of the episodes that the last step ended
         self.exact = True  # False once a run was resumed without a snapshot of its environments
 
     def step(self, action: np.ndarray) -> Step:
         """Play `action` (n,), numbered from 0."""
         obs, reward, terminated, truncated, info = self.envs.step(action + self.first_action)
+        if np.may_share_memory(obs, self.obs):
+            raise ValueError(f"{self.envs} writes each observation over the one before: make it with copy=True")
         done = terminated | truncated
         real, self._waiting = ~self._waiting, done if self.mode is AutoresetMode.NEXT_STEP else self._waiting
-        after, self.finished = obs, []
+        after, self.finished, self._info = obs, [], info
+        reward = reward * real
         self._sum += reward
-        self._reported = info.get("score")
         if done.any():
             score = self._final_scores(info, done)
             self.finished = [(int(i), float(score[i])) for i in np.flatnonzero(done)]
@@ -79,7 +85,12 @@ class Player:
                 if not all(given[i] for i in np.flatnonzero(done)):
                     return self._sum
                 return np.array([float(one["score"]) if has else 0.0 for one, has in zip(info, given, strict=True)])
-        return self._sum if info.get("score") is None else np.asarray(info["score"], np.float64)
+        return reported(info, self._sum)
+
+    def restart(self) -> None:
+        """Begin new episodes everywhere; those in flight count for nothing."""
+        self.obs = self.envs.reset()[0]
+        self._sum[:], self._waiting, self._info = 0.0, np.zeros(self.n, np.bool_), {}
 
     def scores(self) -> list[float]:
         """The scores of the episodes that ended since last asked."""
@@ -88,10 +99,11 @@ class Player:
 
     def running(self, i: int) -> float:
         """The score so far of player i's running episode."""
-        return float(self._sum[i] if self._reported is None else self._reported[i])
+        return float(reported(self._info, self._sum)[i])
 
     def snapshot(self) -> dict[str, Any] | None:
-        """The state of the environments; None if they cannot say it. A method of something wrapped inside does not count."""
+        """The state of the environments; None if they cannot say it. A method of something wrapped inside does not
+        count."""
         if not hasattr(type(self.envs), "snapshot"):
             return None
         try:
@@ -120,7 +132,12 @@ class Player:
                 f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
                 f"got {self.n} of {self.obs.shape[1:]}: give as many as the run was started with"
             )
-        self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot(), see above
+        try:
+            self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot(), see above
+        except KeyError as error:
+            raise ValueError(
+                f"saved with environments of other rewards or pixels: their state has no {error}"
+            ) from error
         self.obs, self._sum, self._waiting = state["obs"].copy(), state["sum"].copy(), state["waiting"].copy()
         self._scores, self.exact = list(state["scores"]), state["exact"]
 

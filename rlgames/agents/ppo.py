@@ -2,8 +2,8 @@
 
     L = E[ min(r A, clip(r, 1 - e, 1 + e) A) ] - c_v E[(V - R)^2] + c_H E[H(pi)],   r = pi(a|s) / pi_old(a|s)
 
-Old probabilities and values come from one pass over the rollout after it was played, so a step of play costs one forward
-pass of the policy alone.
+Old probabilities and values come from one pass over the rollout after it was played, so a step of play costs one
+forward pass of the policy alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rlgames.agents.networks import ActorCritic
 from rlgames.agents.rollout import Rollout, gae
 from rlgames.agents.schedules import linear
 
-PASS = 8192  # observations valued at once after a rollout
+PASS = 1024  # observations valued at once after a rollout
 SCALARS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "policy_norm", "value_norm")
 
 
@@ -87,11 +87,13 @@ class PPO(Agent[PPOConfig]):
         clip = linear(c.clip, c.clip if c.final_clip is None else c.final_clip, progress)
         obs, action, logp, value, advantage = self.judge(rollout)
         goal, count = advantage + value, len(action)
+        if not count:  # every step was spent on restarting
+            return {}
         size, rows = -(-count // c.minibatches), []
         for _ in range(c.epochs):
             order = self.tensor(self.rng.permutation(count))
-            for at in order.split(size):
-                rows.append(self.improve(obs[at], action[at], logp[at], value[at], advantage[at], goal[at], clip))
+            parts = [(x[at] for x in (obs, action, logp, value, advantage, goal)) for at in order.split(size)]
+            rows += [self.improve(*part, clip=clip) for part in parts]
             if c.target_kl is not None and rows[-1][SCALARS.index("kl")] > c.target_kl:
                 break
         return dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
@@ -120,7 +122,14 @@ class PPO(Agent[PPOConfig]):
         return rows if rollout.real.all() else tuple(x[self.tensor(rollout.real.reshape(-1))] for x in rows)
 
     def improve(
-        self, obs: Tensor, action: Tensor, old_logp: Tensor, old_value: Tensor, advantage: Tensor, goal: Tensor, clip: float
+        self,
+        obs: Tensor,
+        action: Tensor,
+        old_logp: Tensor,
+        old_value: Tensor,
+        advantage: Tensor,
+        goal: Tensor,
+        clip: float,
     ) -> Tensor:
         """One gradient step on one minibatch; returns SCALARS."""
         c = self.config
@@ -159,5 +168,7 @@ class PPO(Agent[PPOConfig]):
         logits = self.logits(obs)
         return (logits + rng.gumbel(size=logits.shape)).argmax(1)
 
-    def act(self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+    def act(
+        self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
         return (self.logits(obs).argmax(1) if deterministic else self.sample(obs, self.dice)), None

@@ -33,5 +33,7 @@ class Random(Agent[RandomConfig]):
             self.step += self.config.horizon * player.n
             yield Update(self.step, {}, player.scores())
 
-    def act(self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool) -> tuple[np.ndarray, Any]:
+    def act(
+        self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
         return self.dice.integers(self.action_space.n, size=len(obs)), None

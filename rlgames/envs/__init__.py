@@ -48,7 +48,7 @@ def name_of(game: str) -> str:
 
 @cache
 def rules(name: str, **options: Any) -> Game:
-    """The rules of a game; `options` are the arguments of its module's `game`. Raises TypeError for an unknown option."""
+    """The rules of a game; `options` are the arguments of its module's `game`. Raises TypeError for an unknown one."""
     build = import_module(GAMES[name].module).game
     known = inspect.signature(build).parameters
     if unknown := [option for option in options if option not in known]:
@@ -97,8 +97,10 @@ def parse(game: str) -> tuple[str, dict[str, Any]]:
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
     """One player of a game as an agent sees it: the game's default pixel declaration applied.
 
-    `game` is "Cave" or "rlgames/Cave-v0", with options of its own as in "CatchBall:size=16"; `pixels` replaces the default declaration (`Pixels()`: the game as it is),
-    `rewards` shapes the reward; the rest goes to `gymnasium.make` (render_mode, the game's own options such as size).
+    `game` is "Cave" or "rlgames/Cave-v0", with options of its own as in "CatchBall:size=16"; `pixels` replaces the
+    default declaration (`Pixels()`: the game as it is), `rewards` shapes the reward; the rest goes to `gymnasium.make`
+    (render_mode, the game's own options such as size).
+
     Raises ValueError for an unknown game or a bad option's value, TypeError for an unknown option.
     """
     name, options = parse(game)

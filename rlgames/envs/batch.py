@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from operator import index
 from typing import Any
 
 import gymnasium as gym
@@ -33,12 +35,10 @@ class Players:
     """The records of n players of one game: seeding, snapshots and refusals, shared by both kinds of environment."""
 
     def __init__(self, game: Game, n: int, frame_skip: int, max_pool: bool, max_episode_steps: int | None):
-        if frame_skip < 1:
-            raise ValueError(f"expected frame_skip >= 1, got {frame_skip}")
+        check_count("frame_skip", frame_skip)
+        check_count("max_episode_steps", max_episode_steps, or_none=True)
         if max_pool and frame_skip < 2:
             raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
-        if max_episode_steps is not None and max_episode_steps < 1:
-            raise ValueError(f"expected max_episode_steps >= 1, got {max_episode_steps}")
         self.game, self.skip, self.max_pool = game, frame_skip, max_pool
         self.limit = game.max_steps if max_episode_steps is None else max_episode_steps
         self.records = np.zeros(n, game.record)
@@ -59,37 +59,58 @@ class Players:
         return ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
 
     def snapshot(self, generator: np.random.Generator) -> dict[str, Any]:
-        return {"records": self.records.copy(), "started": self.started, "np_random": generator.bit_generator.state}
+        here = {"game": self.game.name, "records": self.records.copy(), "started": self.started}
+        return {**here, "np_random": generator.bit_generator.state}
 
     def restore(self, state: dict[str, Any], generator: np.random.Generator) -> None:
-        records = state["records"]
-        if records.dtype != self.records.dtype or records.shape != self.records.shape:
-            raise ValueError(
-                f"this snapshot is of other environments: it holds {len(records)} records {records.dtype}, "
-                f"expected {len(self.records)} of {self.game.name}, {self.records.dtype}"
-            )
+        name, records = state["game"], state["records"]
+        if (name, records.shape) != (self.game.name, self.records.shape):
+            here = f"{len(self.records)} of {self.game.name}"
+            raise ValueError(f"this snapshot is of other environments: {len(records)} of {name}, these are {here}")
+        if records.dtype != self.records.dtype:
+            raise ValueError(f"this snapshot of {name} has records {records.dtype}, expected {self.records.dtype}")
         self.records[:] = records
         self.started = state["started"]
         generator.bit_generator.state = state["np_random"]
 
 
+def is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_count(name: str, value: Any, or_none: bool = False) -> None:
+    if not (is_integer(value) and value >= 1) and not (or_none and value is None):
+        raise ValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+
+
 def check_seed(seed: Any) -> int | None:
-    if seed is None or (isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and seed >= 0):
+    if seed is None or (is_integer(seed) and seed >= 0):
         return None if seed is None else int(seed)
     raise ValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+
+
+def check_seeds(seed: Any, n: int) -> list[int | None]:
+    """One for each of n players: those of a list, or counted up from a number."""
+    if not isinstance(seed, (list, tuple)) and not (isinstance(seed, np.ndarray) and seed.ndim):
+        first = check_seed(seed)
+        return [None if first is None else first + i for i in range(n)]
+    if len(seed) != n:
+        raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seed)}")
+    return [check_seed(x) for x in seed]
 
 
 class BatchEnv(VectorEnv):
     """`num_envs` players of one game in step with each other, as a Gymnasium VectorEnv.
 
-    Ownership: every array that `reset` and `step` hand out is the caller's to keep and to change (see `Arrays`); nothing
-    else is allocated in a step. Actions are read during the call only. Batches of several times `game.grain` players are
-    divided among the cores; the result does not depend on it.
+    Ownership: every array that `reset` and `step` hand out is the caller's to keep and to change (see `Arrays`), but
+    for `info["_score"]`, which is read-only; nothing else is allocated in a step. Actions are read during the call
+    only. Batches of several times `game.grain` players are divided among the cores; the result does not depend on it.
 
     `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`;
     rows outside the mask are undefined) and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)).
-    `info["score"]` float64 (num_envs,) is the game's own score of the episode; in SAME_STEP the score of an episode that
-    ended stands in `info["final_info"]["score"]`.
+    A reset by mask shows the other rows as they stand, their last frame alone if `max_pool` is on.
+    `info["score"]` float64 (num_envs,) is the game's own score of the episode; in SAME_STEP the score of an episode
+    that ended stands in `info["final_info"]["score"]`.
 
     `frame_skip` repeats each action for so many frames, sums their rewards and draws only the last, or with `max_pool`
     the maximum of the last two. `max_episode_steps` replaces the game's own time limit, in frames.
@@ -111,8 +132,11 @@ class BatchEnv(VectorEnv):
         max_episode_steps: int | None = None,
         threads: int | None = None,
     ):
-        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"expected num_envs >= 1, got {num_envs!r}")
+        check_count("num_envs", num_envs)
+        check_count("threads", threads, or_none=True)
+        if autoreset_mode not in (*AutoresetMode, *(mode.value for mode in AutoresetMode)):
+            possible = ", ".join(map(str, AutoresetMode))
+            raise ValueError(f"expected an autoreset_mode of {possible}, got {autoreset_mode!r}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
         self.mode = AutoresetMode(autoreset_mode)
@@ -130,23 +154,19 @@ class BatchEnv(VectorEnv):
         self._all = np.ones(self.num_envs, np.bool_)
         self._all.flags.writeable = False
         self._final_obs, self._final_score = self._observations.next(), np.empty(self.num_envs)
-        parts = max(1, min(threads or CORES, self.num_envs * frame_skip // game.grain if threads is None else threads))
+        parts = threads or max(1, min(CORES, self.num_envs * frame_skip // game.grain))
         edges = [self.num_envs * part // parts for part in range(parts + 1)]
-        self._parts = list(zip(edges[:-1], edges[1:], strict=True))
+        self._parts = list(pairwise(edges))
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         n, players = self.num_envs, self._players
-        seeds = [check_seed(x) for x in seed] if isinstance(seed, (list, tuple, np.ndarray)) else [check_seed(seed)] * n
-        if len(seeds) != n:
-            raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seeds)}")
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=int(seed))
-            seeds = [int(seed) + i for i in range(n)]
-        mask = check_mask(options, n)
+        seeds, mask = check_seeds(seed, n), check_mask(options, n)
         if mask is None:
             mask = self._all
         elif not players.started:
             raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        if is_integer(seed):
+            super().reset(seed=seeds[0])
         players.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
         players.started = True
         obs = self._observations.next()
@@ -234,7 +254,8 @@ class SoloEnv(gym.Env):
         self._window = Window(f"rlgames {game.name}", game.fps) if render_mode == "human" else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        super().reset(seed=check_seed(seed))
+        seed = check_seed(seed)
+        super().reset(seed=seed)
         self._players.seed([seed], self.np_random)
         self._players.started = True
         obs = np.empty(self._shape, self._dtype)
@@ -246,14 +267,13 @@ class SoloEnv(gym.Env):
         players = self._players
         if not players.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        try:
-            number = int(action)
-        except (TypeError, ValueError):
-            raise players.refusal(BAD_ACTION, action) from None
         obs = np.empty(self._shape, self._dtype)
-        reward, terminated, over, score = self._play(
-            players.records, number, players.skip, players.max_pool, players.limit, obs
-        )
+        try:
+            reward, terminated, over, score = self._play(
+                players.records, index(action), players.skip, players.max_pool, players.limit, obs
+            )
+        except (TypeError, OverflowError):  # no integer, or one beyond 64 bits
+            raise players.refusal(BAD_ACTION, action) from None
         if over < 0:
             raise players.refusal(over, action)
         if self._window:
@@ -289,9 +309,8 @@ def check_mask(options: dict[str, Any] | None, n: int) -> np.ndarray | None:
         return None
     mask = np.asarray(options["reset_mask"])
     if mask.dtype != np.bool_ or mask.shape != (n,) or not mask.any():
-        raise ValueError(
-            f"expected options['reset_mask'] of bool, shape ({n},), at least one True; got {mask.dtype} of shape {mask.shape}"
-        )
+        expected = f"options['reset_mask'] of bool, shape ({n},), at least one True"
+        raise ValueError(f"expected {expected}; got {mask.dtype} of shape {mask.shape}, {np.count_nonzero(mask)} True")
     return mask
 
 
@@ -299,7 +318,7 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 
 
 def pool() -> ThreadPoolExecutor:
-    """The threads that large batches share, made when first needed and anew in a forked process, where threads are gone."""
+    """The threads that large batches share, made when first needed, and anew in a forked process, which has none."""
     if os.getpid() not in _pools:
         _pools.clear()
         _pools[os.getpid()] = ThreadPoolExecutor(max(1, CORES - 1), thread_name_prefix="rlgames")

@@ -1,9 +1,9 @@
-"""CatchBall: slide a bar of three cells under the balls that fall, one every fifth step; +1 caught, -1 missed, and over.
+"""CatchBall: slide a bar of three cells under balls that fall, one every fifth step; +1 caught, -1 missed, and over.
 
-Within a step the bar moves first, then the balls fall, then a new one may appear, then the lowest is judged. A ball on the
-bottom row is still seen in that frame and leaves the board on the next step. New columns keep a distance from the newest
-ball that the bar can cover in time, so that a perfect player catches every ball of the 500 steps: 99 on the 8 x 8 board, 98
-on the 16 x 16 board.
+Within a step the bar moves first, then the balls fall, then a new one may appear, then the lowest is judged. A ball on
+the bottom row is still seen in that frame and leaves the board on the next step. New columns keep a distance from the
+newest ball that the bar can cover in time, so that a perfect player catches every ball of the 500 steps: 99 on the
+8 x 8 board, 98 on the 16 x 16 board.
 
 All balls fall together, and one appears at every fifth step of the episode: the i-th newest is on row `age % 5 + 5 i`.
 """
@@ -13,7 +13,7 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 from rlgames.envs.game import CLOCK, Game, below
-from rlgames.envs.screen import BLUE, FAINT, INK, RED, Canvas
+from rlgames.envs.screen import BLUE, FAINT, GREEN, INK, RED, Canvas
 
 WIDTH = 3  # cells of the bar
 EVERY = 5  # steps between two new balls
@@ -28,7 +28,7 @@ RECORD = np.dtype([*CLOCK, ("bar", "i4"), ("column", "i4", (BALLS,))])  # column
 
 def game(size: int = 8) -> Game:
     """The board is `size` x `size`, 8 or 16. Observation: (size, size) uint8, background 0, balls 127, bar 255."""
-    if size not in FARTHEST:
+    if not isinstance(size, int) or size not in FARTHEST:
         raise ValueError(f"expected a CatchBall board of size 8 or 16, got {size!r}")
     farthest, bottom = FARTHEST[size], size - 1
 
@@ -48,9 +48,10 @@ def game(size: int = 8) -> Game:
     @register_jitable
     def step(s, action):
         s.bar = min(max(s.bar + MOVE[action], 0), size - WIDTH)
-        if s.age % EVERY == 0:
+        newest = s.age % EVERY  # its row
+        if newest == 0:
             new_ball(s)
-        if s.age < bottom or (s.age - bottom) % EVERY:
+        if newest != bottom % EVERY or s.age < bottom:
             return 0.0, False  # no ball arrives
         if s.bar <= s.column[bottom // EVERY] < s.bar + WIDTH:
             return 1.0, False
@@ -67,7 +68,7 @@ def game(size: int = 8) -> Game:
             obs[row, s.column[row // EVERY]] = BALL
 
     return Game(
-        name="CatchBall",
+        name="CatchBall" if size == 8 else f"CatchBall:size={size}",
         record=RECORD,
         observation=Box(0, 255, (size, size), np.uint8),
         actions=("stay", "left", "right"),
@@ -89,5 +90,7 @@ def paint(s: np.void, size: int) -> np.ndarray:
         canvas.line((0, line, size, line), FAINT, 0.02)
     canvas.bar(s["bar"] + 0.05, size - 0.75, s["bar"] + WIDTH - 0.05, size - 0.15, INK, 0.25)
     for row in range(s["age"] % EVERY, min(s["age"], size - 1) + 1, EVERY):
-        canvas.disc(s["column"][row // EVERY] + 0.5, row + 0.5, 0.36, RED if row == size - 1 else BLUE)
+        column = s["column"][row // EVERY]
+        judged = GREEN if s["bar"] <= column < s["bar"] + WIDTH else RED
+        canvas.disc(column + 0.5, row + 0.5, 0.36, judged if row == size - 1 else BLUE)
     return canvas.pixels()

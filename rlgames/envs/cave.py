@@ -1,12 +1,13 @@
 """Cave: fly through a cave that narrows and is full of blocks; -1 at the crash, otherwise 0, 10,000 steps at most.
 
-The player stays at column 15 and chooses to fall or to rise (acceleration only: there is no drag and no top speed) while
-one column a step scrolls in from the right. Heights are real numbers of rows and grow downwards. The score is the number of
-steps survived. `frame_skip` of 4 is the tutorial's; at 2, the default of `rlgames.make`, nearly every cave can be survived.
+The player stays at column 15 and chooses to fall or to rise (acceleration only: there is no drag and no top speed)
+while one column a step scrolls in from the right. Heights are real numbers of rows and grow downwards. The score is the
+number of steps survived. `frame_skip` of 4 is the tutorial's; at 2, the default of `rlgames.make`, nearly every cave
+can be survived.
 
 Picture: 48 x 48 uint8, the camera follows the player, who is always at row 24: free 0, wall 102, block 127, tail 204,
-player 255. Row r shows the height y + r - 24, so the player's row lies in a
-wall or a block exactly when the player has crashed.
+player 255. Row r shows the height y + r - 24, so the player's row lies in a wall or a block exactly when the player
+has crashed.
 """
 
 from math import ceil, floor
@@ -23,7 +24,7 @@ PLAYER = 15  # the player's column
 EYE = 24  # the row at which the camera holds the player
 THRUST = 0.08  # rows per step^2
 WIDEST, NARROWEST, SHRINK = 0.55, 0.3, 0.01  # the cave's height, of 48 rows, and what it loses
-SHRINK_EVERY = 51  # columns
+SHRINK_EVERY = 51  # columns; the 51st new one is the first that is narrower
 DRIFT = 0.1  # how far the centre moves: this times what the dice exceed their threshold by
 BLOCK_WIDTH, BLOCK_HEIGHT = 2, 6  # columns, rows
 BLOCK_EVERY, FIRST_BLOCK = 20, 50  # steps: a block enters once its counter and the episode exceed these
@@ -57,7 +58,7 @@ def spawn(s):
     s.y, s.speed = float(EYE), 0.0
     s.size, s.centre, s.slope = WIDEST, 0.5, 0
     s.left, s.since = 0, 0
-    for c in range(SIZE):
+    for _ in range(SIZE):
         add_column(s)
     for i in range(TAIL):
         s.tail[i] = s.y
@@ -107,11 +108,13 @@ def move_blocks(s):
 
 @register_jitable
 def crashed(s) -> bool:
-    here = (s.left + PLAYER) % SIZE
-    if s.y <= s.ceiling[here] or s.y >= s.floor[here]:
+    """Judged on the screen, where the player is at row EYE, with the sums of `draw`: they round alike."""
+    here, up = (s.left + PLAYER) % SIZE, EYE - s.y
+    if s.ceiling[here] + up >= EYE or s.floor[here] + up <= EYE:
         return True
     for i in range(BLOCKS):
-        if 0 <= PLAYER - s.block_column[i] < BLOCK_WIDTH and 0 <= s.y - s.block_top[i] <= BLOCK_HEIGHT:
+        top = s.block_top[i] + up
+        if 0 <= PLAYER - s.block_column[i] < BLOCK_WIDTH and top <= EYE <= top + BLOCK_HEIGHT:
             return True
     return False
 
@@ -138,8 +141,8 @@ def edges(free, past, c, ceiling, bottom):
 
 @register_jitable
 def draw(s, obs):
-    free, past = obs[0], obs[SIZE - 1]  # these two rows first hold each column's first free row and first row past the free
-    up = EYE - s.y
+    free, past = obs[0], obs[SIZE - 1]  # these rows first hold each column's first free row and first row past the free
+    up = EYE - s.y  # from heights to rows
     for at in range(s.left, SIZE):
         edges(free, past, at - s.left, s.ceiling[at] + up, s.floor[at] + up)
     for at in range(s.left):
@@ -154,12 +157,12 @@ def draw(s, obs):
         free[c] = np.uint8(WALL) if first else np.uint8(0)
         past[c] = np.uint8(WALL) if last else np.uint8(0)
     for i in range(BLOCKS):
-        top = s.block_top[i] - s.y + EYE
+        top = s.block_top[i] + up
         for r in range(max(ceil(top), 0), min(floor(top + BLOCK_HEIGHT) + 1, SIZE)):
             for c in range(max(s.block_column[i], 0), min(s.block_column[i] + BLOCK_WIDTH, SIZE)):
                 obs[r, c] = BLOCK
     for i in range(TAIL):
-        r = floor(s.tail[i] - s.y + EYE + 0.5)
+        r = floor(s.tail[i] + up + 0.5)
         if 0 <= r < SIZE:
             obs[r, PLAYER - TAIL + i] = TRAIL
     obs[EYE, PLAYER] = SELF

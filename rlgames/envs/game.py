@@ -7,8 +7,9 @@
     paint(s)          the picture that a person looks at, (height, width, 3) uint8; plain Python, not compiled
 
 The first four are compiled once (Numba) into two loops over a batch, so the rules read like the game, and one
-implementation serves one player and thousands. Mark them, and whatever they call, with `numba.extending.register_jitable`:
-unlike `njit` functions these keep the on-disk cache valid, and a game starts in a tenth of a second.
+implementation serves one player and thousands. Mark them, and whatever they call, with
+`numba.extending.register_jitable`: unlike `njit` functions these keep the on-disk cache valid, and a game starts in a
+tenth of a second.
 
 Every record begins with the fields of `CLOCK`. Its random stream is splitmix64 (Steele, Lea & Flood 2014): one 64-bit
 word a player, so that a player's game depends on its own seed and actions only.
@@ -19,7 +20,7 @@ from __future__ import annotations
 import inspect
 import types
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -57,7 +58,7 @@ def below(s, n: int) -> int:
 
 
 def stream(seed: int) -> np.uint64:
-    """The start of the random stream of `seed` (any integer from 0; taken modulo 2**64), mixed so that neighbours differ."""
+    """The start of the random stream of `seed` (from 0; taken modulo 2**64), mixed so that neighbours differ."""
     z = (seed + 1) * 0xD1342543DE82EF95 % 2**64
     z = (z ^ (z >> 32)) * 0xAEF17502108EF2D9 % 2**64
     return np.uint64(z ^ (z >> 29))
@@ -72,7 +73,7 @@ def running_sum(s, reward):
 class Game:
     """The rules of a game; see the module's docstring for the functions."""
 
-    name: str
+    name: str  # with its options where they change the rules, as in "CatchBall:size=16"; a snapshot is of one name
     record: np.dtype  # CLOCK and the game's own fields
     observation: Box
     actions: tuple[str, ...]  # their names, in order
@@ -88,14 +89,14 @@ class Game:
 
     @cached_property
     def loops(self) -> tuple[Callable, Callable, Callable]:
-        """The compiled `begin`, `advance` (a batch) and `play` (one player), shared by all environments of this game."""
+        """The compiled `begin`, `advance` (a batch) and `play` (one player), shared by environments of this game."""
         return compile_loops(self)
 
 
 def compile_loops(game: Game) -> tuple[Callable, Callable, Callable]:
     spawn, step, draw, score = game.spawn, game.step, game.draw, game.score
     actions = len(game.actions)
-    rules = fingerprint(spawn, step, draw, score, uniform)  # a new number, hence a new compilation, when rules are edited
+    rules = fingerprint(spawn, step, draw, score, uniform)  # a new number, hence a new compilation, after an edit
 
     @register_jitable
     def restart(s):
@@ -123,13 +124,16 @@ def compile_loops(game: Game) -> tuple[Callable, Callable, Callable]:
         first, last, state, action, mode, skip, max_pool, limit,
         obs, reward, terminated, truncated, score_now, final_obs, final_score,
     ):  # fmt: skip
-        """Players [first, last) play on; returns how many episodes ended, or OVER or BAD_ACTION with nothing changed."""
+        """Players [first, last) play on; returns how many episodes ended, or OVER or BAD_ACTION and changes nothing."""
         rules  # noqa: B018
+        bad, over = False, False
         for i in range(first, last):
-            if not 0 <= action[i] < actions:
-                return BAD_ACTION
-            if mode == DISABLED and state[i].over:
-                return OVER
+            bad |= (action[i] < 0) | (action[i] >= actions)
+        if mode == DISABLED:
+            for i in range(first, last):
+                over |= state[i].over != 0
+        if bad or over:
+            return BAD_ACTION if bad else OVER
         spare = np.empty_like(obs[0])
         ended = 0
         for i in range(first, last):
@@ -164,7 +168,7 @@ def compile_loops(game: Game) -> tuple[Callable, Callable, Callable]:
 
     @njit(cache=True, nogil=True)
     def play(state, action, skip, max_pool, limit, obs):
-        """As `advance` for the one player of `state`; returns (reward, terminated, over, score), over < 0 if refused."""
+        """As `advance` for the one player of `state`; returns (reward, terminated, over, score), over < 0: refused."""
         rules  # noqa: B018
         s = state[0]
         if not 0 <= action < actions:
@@ -189,7 +193,7 @@ def compile_loops(game: Game) -> tuple[Callable, Callable, Callable]:
 
 
 def fingerprint(*rules: Callable) -> int:
-    """A checksum of all that the rules are made of: the files of the functions, of the functions they call, and constants.
+    """A checksum of all that the rules are made of: the files of the functions and of those they call, and constants.
 
     Numba notices an edit of the file that holds the compiled loop (this one) but not of the files that hold the rules.
     """
@@ -204,15 +208,26 @@ def fingerprint(*rules: Callable) -> int:
             file = Path(code.co_filename)
             if file.is_file():  # otherwise typed into a shell: the byte code above has to do
                 parts[str(file)] = file.read_bytes()
-            for used in code.co_names:
-                visit(f"{value.__module__}.{used}", value.__globals__.get(used))
-            for used, cell in zip(code.co_freevars, value.__closure__ or (), strict=True):
-                visit(f"{name}.{used}", cell.cell_contents)
+            used = set(names(code))
+            scopes = {value.__module__: value.__globals__}
+            scopes |= {m.__name__: vars(m) for m in map(value.__globals__.get, used) if inspect.ismodule(m)}
+            for module, scope in scopes.items():
+                for known in used & scope.keys():
+                    visit(f"{module}.{known}", scope[known])
+            for free, cell in zip(code.co_freevars, value.__closure__ or (), strict=True):
+                visit(f"{name}.{free}", cell.cell_contents)
         elif isinstance(value, np.ndarray):
             parts[name] = value.tobytes()
-        elif isinstance(value, (bool, int, float, str, tuple, dict)):
+        elif isinstance(value, (bool, int, float, str, tuple, dict, np.generic)):
             parts[name] = repr(value).encode()
 
     for rule in rules:
         visit(f"{rule.__module__}.{rule.__qualname__}", rule)
     return zlib.crc32(b"".join(part for _, part in sorted(parts.items())))
+
+
+def names(code: types.CodeType) -> Iterator[str]:
+    """The globals and attributes that `code` and what is nested in it, such as comprehensions, may use."""
+    yield from code.co_names
+    for inner in filter(inspect.iscode, code.co_consts):
+        yield from names(inner)

@@ -54,7 +54,8 @@ class Task:
     def from_json(cls, data: dict[str, Any]) -> Task:
         pixels, rewards = data["pixels"], data["rewards"]
         if pixels:  # JSON has lists only
-            pixels = Pixels(**{key: tuple(value) if isinstance(value, list) else value for key, value in pixels.items()})
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
+            pixels = Pixels(**fields)
         return cls(data["game"], data["options"], pixels, rewards and Rewards(**rewards))
 
     def __str__(self) -> str:

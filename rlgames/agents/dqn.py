@@ -1,0 +1,164 @@
+"""DQN: deep Q-learning with experience replay and a target network (Mnih et al. 2015).
+
+    L = E[ huber( R + gamma^m max_a Q_target(s', a) - Q(s, a) ) ]
+
+Options: n-step returns (Sutton 1988), dueling heads (Wang et al. 2016), proportional prioritised replay (Schaul et al.
+2016). `DDQN` changes one method.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlgames.agents.base import Agent, Update
+from rlgames.agents.networks import QNetwork
+from rlgames.agents.optimisers import optimiser
+from rlgames.agents.prioritised import PrioritisedReplay
+from rlgames.agents.replay import Batch, Replay
+from rlgames.agents.schedules import linear
+
+SCALARS = ("loss", "q", "norm")
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    capacity: int = 100_000  # transitions remembered
+    warmup: int = 1_000  # environment steps before the first update
+    update_every: int = 4  # environment steps, of all players together, between two rounds of updates
+    updates: int = 1  # gradient steps a round
+    batch: int = 32  # transitions a gradient step
+    target_every: int = 1_000  # gradient steps between two copies to the target network
+    optimiser: str = "adam"  # adam, rmsprop, rmsprop-graves
+    learning_rate: float = 1e-4
+    final_learning_rate: float | None = None  # reached in a straight line at the end of training; None: constant
+    gamma: float = 0.99  # discount
+    n_step: int = 1  # rewards summed before bootstrapping
+    epsilon: float = 1.0  # chance of a random action at first
+    final_epsilon: float = 0.05  # and after `explore`
+    explore: float = 0.1  # part of training over which epsilon falls
+    dueling: bool = False  # state value and advantages apart
+    prioritised: bool = False  # draw by the last error, proportionally
+    priority_exponent: float = 0.6  # 0: uniform
+    importance: float = 0.4  # exponent of the importance weights at first; 1 at the end
+    max_norm: float = 10.0  # of the gradient
+    encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
+    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
+
+    def __post_init__(self) -> None:
+        for name in ("update_every", "updates", "batch", "target_every", "n_step"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        for name in ("gamma", "epsilon", "final_epsilon", "explore"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"expected precision float32 or bfloat16, got {self.precision!r}")
+
+
+class DQN(Agent[DQNConfig]):
+    """See the module's docstring; one yielded `Update` is one round of gradient steps."""
+
+    name, Config = "dqn", DQNConfig
+    parts = ("net", "target", "optimiser", "updates", "player", "replay", "rng")
+    net: QNetwork
+
+    def build(self) -> None:
+        c = self.config
+        net = QNetwork(self.observation_space, int(self.action_space.n), c.encoder, c.hidden, c.dueling)
+        self.net = net.to(self.device)
+        self.target = copy.deepcopy(self.net).requires_grad_(False)
+        self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
+        self.updates = 0
+        self.replay: Replay | None = None
+
+    def train(self, total_timesteps: int) -> Iterator[Update]:
+        c, player = self.config, self.playing()
+        replay = self.remembering()
+        while self.step < total_timesteps:
+            progress = self.step / total_timesteps
+            epsilon = linear(c.epsilon, c.final_epsilon, progress / c.explore if c.explore else 1.0)
+            replay.add(player.step(self.explore(player.obs, epsilon)))
+            before, self.step = self.step, self.step + player.n
+            rounds = self.step // c.update_every - before // c.update_every
+            if self.step >= c.warmup and rounds:
+                rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
+                scalars = dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
+                yield Update(self.step, scalars | {"epsilon": torch.tensor(epsilon)}, player.scores())
+
+    def explore(self, obs: np.ndarray, epsilon: float) -> np.ndarray:
+        """Epsilon-greedy actions (n,)."""
+        random = self.rng.random(len(obs)) < epsilon
+        action = self.rng.integers(self.action_space.n, size=len(obs))
+        return action if random.all() else np.where(random, action, self.greedy(obs))
+
+    def improve(self, replay: Replay, progress: float) -> Tensor:
+        """One gradient step; returns SCALARS."""
+        c = self.config
+        if c.final_learning_rate is not None:
+            self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
+        batch = replay.sample(self.rng, c.batch)
+        q, error = self.errors(batch)
+        loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
+        if isinstance(replay, PrioritisedReplay):
+            loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
+            replay.update(batch, error.detach().abs().cpu().numpy())
+        loss = loss.mean()
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), c.max_norm)
+        self.optimiser.step()
+        self.updates += 1
+        if self.updates % c.target_every == 0:
+            self.target.load_state_dict(self.net.state_dict())
+        return torch.stack((loss.detach(), q.detach().mean(), norm))
+
+    def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Q(s, a) and its temporal-difference error, (rows,) each."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            q = self.net(self.tensor(batch.obs)).gather(1, self.tensor(batch.action)[:, None])[:, 0]
+            with torch.no_grad():
+                after = self.best(self.tensor(batch.after))
+        return q, q - (self.tensor(batch.reward) + self.tensor(batch.discount) * after)
+
+    def best(self, obs: Tensor) -> Tensor:
+        """The value of the best action: the target network chooses it and values it."""
+        return self.target(obs).amax(1)
+
+    @torch.no_grad()
+    def greedy(self, obs: np.ndarray) -> np.ndarray:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return self.net(self.tensor(obs)).argmax(1).cpu().numpy()
+
+    def act(
+        self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
+        """Greedy, or with `deterministic=False` as at the end of exploration."""
+        action = self.greedy(obs)
+        if not deterministic:
+            random = self.dice.random(len(obs)) < self.config.final_epsilon
+            action = np.where(random, self.dice.integers(self.action_space.n, size=len(obs)), action)
+        return action, None
+
+    def remembering(self) -> Replay:
+        """The replay, which takes its memory when first asked for."""
+        if self.replay is None:
+            c, player = self.config, self.playing()
+            stack = getattr(getattr(player.envs, "pixels", None), "stack", 1)
+            room = {"stack": stack, "n_step": c.n_step, "gamma": c.gamma}
+            if c.prioritised:
+                self.replay = PrioritisedReplay(
+                    c.capacity, player.n, self.observation_space, exponent=c.priority_exponent, **room
+                )
+            else:
+                self.replay = Replay(c.capacity, player.n, self.observation_space, **room)
+            self.recall("replay")
+        return self.replay

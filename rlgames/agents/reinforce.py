@@ -1,0 +1,151 @@
+"""REINFORCE: the Monte-Carlo policy gradient (Williams 1992), with what the Pong tutorials add to it.
+
+    grad J = E[ sum_t grad log pi(a_t|s_t) (R_t - b(s_t)) ],   R_t = r_t + gamma R_{t+1}
+
+Options: R starts anew at each reward that is not 0 (Pong: each point is a game of its own), returns are standardised
+over the batch, and a value baseline b, from which episodes that ran out of time are bootstrapped too.
+
+Every update learns from the same number of whole episodes of each player, all begun under the current policy, and then
+all players start anew: taking whichever episodes end first would favour short ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlgames.agents.base import Agent, Update
+from rlgames.agents.networks import ActorCritic
+from rlgames.agents.optimisers import optimiser
+from rlgames.agents.player import Player
+from rlgames.agents.schedules import linear
+
+PART = 4096  # transitions whose gradients are computed at once; the sum over the batch does not depend on it
+SCALARS = ("policy_loss", "value_loss", "entropy", "norm")
+
+
+@dataclass(frozen=True)
+class REINFORCEConfig:
+    episodes: int = 16  # an update, rounded up to the same number for each player
+    optimiser: str = "adam"  # adam, rmsprop, rmsprop-graves
+    learning_rate: float = 1e-3
+    final_learning_rate: float | None = None  # reached in a straight line at the end of training; None: constant
+    gamma: float = 0.99  # discount
+    reset_on_reward: bool = False  # the return starts anew at each reward that is not 0
+    standardise: bool = True  # returns, or advantages with a baseline, to mean 0 and deviation 1
+    baseline: bool = False  # a learnt value of the state is subtracted
+    value: float = 0.5  # coefficient of the baseline's squared error
+    entropy: float = 0.0  # coefficient of the entropy bonus
+    max_norm: float = 10.0  # of the gradient
+    encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
+    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"expected episodes >= 1, got {self.episodes}")
+        if not 0 <= self.gamma <= 1:
+            raise ValueError(f"expected gamma in 0..1, got {self.gamma}")
+
+
+class REINFORCE(Agent[REINFORCEConfig]):
+    """See the module's docstring; one yielded `Update` is one batch of episodes."""
+
+    name, Config = "reinforce", REINFORCEConfig
+    parts = ("net", "optimiser", "player", "rng")
+    net: ActorCritic
+
+    def build(self) -> None:
+        c = self.config
+        self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden).to(self.device)
+        self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
+
+    def train(self, total_timesteps: int) -> Iterator[Update]:
+        player = self.playing()
+        while self.step < total_timesteps:
+            progress = self.step / total_timesteps
+            batch = self.play(player)
+            yield Update(self.step, self.improve(*batch, progress), player.scores())
+
+    def play(self, player: Player) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(obs, action, return) of the transitions of whole episodes, the same number from each player."""
+        player.restart()
+        left = np.full(player.n, -(-self.config.episodes // player.n))  # episodes that each player still owes
+        steps, active = [], []
+        while left.any():
+            step = player.step(self.sample(player.obs, self.rng))
+            self.step += player.n
+            steps.append(step)
+            active.append((left > 0) & step.real)
+            left -= active[-1] & step.done
+        returns = self.returns(steps)
+        mask = np.stack(active)
+        obs = np.concatenate([step.obs[rows] for step, rows in zip(steps, active, strict=True)])
+        return obs, np.stack([step.action for step in steps])[mask], returns[mask]
+
+    def returns(self, steps: list) -> np.ndarray:
+        """(time, player) float32, from the last step backwards."""
+        c = self.config
+        result = np.empty((len(steps), len(steps[0].reward)), np.float32)
+        total = np.zeros(result.shape[1], np.float32)
+        for t in range(len(steps) - 1, -1, -1):
+            step = steps[t]
+            total[step.done] = 0.0
+            late = step.done & ~step.terminated
+            if c.baseline and late.any():
+                total[late] = self.values(step.after[late])
+            if c.reset_on_reward:
+                total[step.reward != 0] = 0.0
+            total = step.reward + c.gamma * total
+            result[t] = total
+        return result
+
+    def improve(self, obs: np.ndarray, action: np.ndarray, returns: np.ndarray, progress: float) -> dict[str, Tensor]:
+        """One gradient step on the whole batch, in parts; returns SCALARS."""
+        c = self.config
+        if c.final_learning_rate is not None:
+            self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
+        advantage = returns - self.values(obs) if c.baseline else returns
+        if c.standardise:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        columns = [self.tensor(x) for x in (obs, action, advantage, returns)]
+        self.optimiser.zero_grad()
+        parts = zip(*(x.split(PART) for x in columns), strict=True)
+        rows = [self.gradient(*part, count=len(obs)) for part in parts]
+        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), c.max_norm)
+        self.optimiser.step()
+        return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norm), strict=True))
+
+    def gradient(self, obs: Tensor, action: Tensor, advantage: Tensor, returns: Tensor, *, count: int) -> Tensor:
+        """Add a part's share of the mean loss over `count` transitions to the gradients."""
+        c = self.config
+        logits, value = self.net(obs)
+        log_pi = F.log_softmax(logits, 1)
+        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * advantage).sum() / count
+        entropy = -(log_pi.exp() * log_pi).sum() / count
+        value_loss = (value - returns).square().sum() / count
+        (policy_loss + (c.value * value_loss if c.baseline else 0.0) - c.entropy * entropy).backward()
+        return torch.stack((policy_loss, value_loss, entropy)).detach()
+
+    @torch.no_grad()
+    def values(self, obs: np.ndarray) -> np.ndarray:
+        return np.concatenate([self.net(part)[1].cpu().numpy() for part in self.tensor(obs).split(PART)])
+
+    @torch.no_grad()
+    def sample(self, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Actions (n,) drawn from the policy, by the Gumbel-max trick."""
+        logits = self.net.logits(self.tensor(obs)).cpu().numpy()
+        return (logits + rng.gumbel(size=logits.shape)).argmax(1)
+
+    @torch.no_grad()
+    def act(
+        self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
+    ) -> tuple[np.ndarray, Any]:
+        if not deterministic:
+            return self.sample(obs, self.dice), None
+        return self.net.logits(self.tensor(obs)).argmax(1).cpu().numpy(), None

@@ -1,0 +1,215 @@
+"""Experience replay (Lin 1992, Mnih et al. 2013): the last transitions of n players, each frame kept once.
+
+An observation that is a stack of k frames is built again when it is sampled: the k-1 frames before it are the slots
+before it, and before the start of an episode its first frame stands in, as in the stacks that were played. What a step
+led to is the next slot. Only where an episode ran out of time, and its end is bootstrapped from, a slot of its own
+holds the last frame. n-step returns (Sutton 1988) are summed when sampling and stop at ends.
+
+    R = r_t + gamma r_{t+1} + ... (m <= n terms),   discount = gamma^m, or 0 behind a termination
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from gymnasium.spaces import Box
+from numba import njit
+
+from rlgames.agents.player import Step
+
+GOING_ON, TERMINATED, OUT_OF_TIME, LAST = range(4)  # what became of a slot's step; LAST: a frame only, nothing was done
+CHECKED = 50  # first steps in which the frames are held against each other
+
+
+class Batch(NamedTuple):
+    """Transitions, one row each."""
+
+    obs: np.ndarray
+    action: np.ndarray  # int64
+    reward: np.ndarray  # float32, the n-step return
+    after: np.ndarray  # n steps later, or at the episode's end
+    discount: np.ndarray  # float32, of the value of `after`
+    slot: np.ndarray  # (rows, 2) int64: player and slot, counted from the beginning of time
+
+
+class Replay:
+    """Room for `capacity` transitions of `n` players, `stack` frames an observation (1: observations as they are).
+
+    Raises MemoryError, before anything is taken, when the room is not to be had, and ValueError for a capacity that
+    leaves a player less than two stacks.
+    """
+
+    def __init__(self, capacity: int, n: int, space: Box, *, stack: int = 1, n_step: int = 1, gamma: float = 0.99):
+        shape = space.shape if stack == 1 else space.shape[1:]
+        if stack > 1 and space.shape[0] != stack:
+            raise ValueError(f"expected observations of {stack} stacked frames, got shape {space.shape}")
+        self.length = capacity // n + stack + n_step  # slots of each player; the newest and oldest cannot be drawn
+        if capacity // n < 2 * (stack + n_step):
+            least = 2 * n * (stack + n_step)
+            raise ValueError(f"a replay of {capacity} transitions is too small for {n} players: give at least {least}")
+        self.n, self.stack, self.n_step, self.gamma, self.shape = n, stack, n_step, gamma, space.shape
+        self.bytes = n * self.length * (math.prod(shape) * space.dtype.itemsize + 14)
+        if self.bytes > (free := available()):
+            raise MemoryError(
+                f"a replay of {capacity:,} transitions takes {self.bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: "
+                f"try capacity={int(capacity * 0.8 * free / self.bytes):,}"
+            )
+        slots = (n, self.length)
+        self.frame = np.zeros((*slots, math.prod(shape)), space.dtype)
+        self.action, self.reward = np.zeros(slots, np.int64), np.zeros(slots, np.float32)
+        self.fate, self.age = (
+            np.zeros(slots, np.uint8),
+            np.zeros(slots, np.uint8),
+        )  # age: frames before it, at most stack-1
+        self.head = np.zeros(n, np.int64)  # slots written by each player since the beginning
+        self.fresh = np.ones(n, np.bool_)  # the next slot begins an episode
+        self.added = 0  # steps
+
+    def __len__(self) -> int:
+        """Slots in use."""
+        return int(np.minimum(self.head, self.length).sum())
+
+    def add(self, step: Step) -> None:
+        obs = step.obs.reshape(self.n, self.stack, -1)
+        after = step.after.reshape(self.n, self.stack, -1)
+        if self.stack > 1 and self.added < CHECKED:
+            going = ~step.done
+            if (obs[going, 1:] != after[going, :-1]).any():
+                raise ValueError(f"these observations are no stacks of the last {self.stack} frames: give stack=1")
+        self.added += 1
+        write(
+            *(self.frame, self.action, self.reward, self.fate, self.age, self.head, self.fresh),
+            *(obs, step.action, step.reward, after, step.terminated, step.done, step.real),
+        )
+
+    def sample(self, rng: np.random.Generator, rows: int) -> Batch:
+        """`rows` transitions, drawn uniformly with replacement. Raises ValueError while there is none to draw."""
+        return self.gather(self.draw(rng, rows))
+
+    def draw(self, rng: np.random.Generator, rows: int) -> np.ndarray:
+        """(rows, 2): players and slots, uniformly over what can be drawn."""
+        chosen = np.empty((rows, 2), np.int64)
+        found = 0
+        for _ in range(100):
+            found = pick(chosen, found, rng.random((2 * rows, 2)), self.head, self.fate, self.age, self.n_step)
+            if found == rows:
+                return chosen
+        raise ValueError(f"nothing to draw from a replay of {len(self)} slots yet: play more steps before learning")
+
+    def gather(self, slot: np.ndarray) -> Batch:
+        rows, size = len(slot), self.frame.shape[2]
+        obs, after = (np.empty((rows, self.stack, size), self.frame.dtype) for _ in range(2))
+        action, reward, discount = np.empty(rows, np.int64), np.empty(rows, np.float32), np.empty(rows, np.float32)
+        read(
+            *(slot, self.frame, self.action, self.reward, self.fate, self.age, self.n_step, self.gamma),
+            *(obs, action, reward, after, discount),
+        )
+        shape = (rows, *self.shape)
+        return Batch(obs.reshape(shape), action, reward, after.reshape(shape), discount, slot)
+
+    def state_dict(self) -> dict[str, Any]:
+        used = min(int(self.head.max()), self.length)
+        rings = {name: getattr(self, name)[:, :used].copy() for name in ("frame", "action", "reward", "fate", "age")}
+        return rings | {"head": self.head.copy(), "fresh": self.fresh.copy(), "added": self.added}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in ("frame", "action", "reward", "fate", "age"):
+            ring = getattr(self, name)
+            ring[:, : state[name].shape[1]] = state[name]
+        self.head[:], self.fresh[:], self.added = state["head"], state["fresh"], state["added"]
+
+
+def available() -> int:
+    """Bytes of memory that can be had now."""
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):  # not Linux
+        return 1 << 62
+
+
+@njit(cache=True, nogil=True)
+def write(frame, action, reward, fate, age, head, fresh, obs, did, got, after, terminated, done, real):
+    """One step of every player: a slot each, and one more for the last frame of an episode that ran out of time."""
+    length, stack = frame.shape[1], obs.shape[1]
+    for i in range(len(head)):
+        if not real[i]:
+            continue
+        at = head[i] % length
+        frame[i, at] = obs[i, stack - 1]
+        before = (head[i] - 1) % length
+        age[i, at] = 0 if fresh[i] else min(age[i, before] + 1, stack - 1)
+        action[i, at], reward[i, at] = did[i], got[i]
+        fate[i, at] = TERMINATED if terminated[i] else OUT_OF_TIME if done[i] else GOING_ON
+        head[i] += 1
+        if done[i] and not terminated[i]:
+            last = head[i] % length
+            frame[i, last] = after[i, stack - 1]
+            age[i, last], fate[i, last] = min(age[i, at] + 1, stack - 1), LAST
+            head[i] += 1
+        fresh[i] = done[i]
+
+
+@njit(cache=True, nogil=True)
+def whole(i, slot, head, fate, age, n_step) -> bool:
+    """Whether a transition starts at this slot and all frames that it needs are still or already there."""
+    length = fate.shape[1]
+    if fate[i, slot % length] == LAST or slot - age[i, slot % length] < head[i] - length:
+        return False
+    for m in range(n_step):
+        if fate[i, (slot + m) % length] == TERMINATED:
+            return True
+        if slot + m + 1 >= head[i]:
+            return False
+        if fate[i, (slot + m) % length] == OUT_OF_TIME:
+            return True
+    return True
+
+
+@njit(cache=True, nogil=True)
+def pick(chosen, found, dice, head, fate, age, n_step) -> int:
+    """Fill `chosen` from `found` on; a slot is rejected unless whole, and players count by the slots they hold."""
+    n, length = fate.shape
+    for k in range(len(dice)):
+        if found == len(chosen):
+            break
+        at = int(dice[k, 1] * length)
+        i = int(dice[k, 0] * n)
+        if at >= head[i]:
+            continue
+        slot = head[i] - 1 - (head[i] - 1 - at) % length  # the newest one written to this place of the ring
+        if whole(i, slot, head, fate, age, n_step):
+            chosen[found, 0], chosen[found, 1] = i, slot
+            found += 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def stacked(out, frame, i, slot, age):
+    stack, length = len(out), frame.shape[1]
+    for j in range(stack):
+        out[j] = frame[i, (slot - min(stack - 1 - j, age[i, slot % length])) % length]
+
+
+@njit(cache=True, nogil=True)
+def read(slots, frame, action, reward, fate, age, n_step, gamma, obs, did, ret, after, discount):
+    length = frame.shape[1]
+    for row in range(len(slots)):
+        i, slot = slots[row, 0], slots[row, 1]
+        stacked(obs[row], frame, i, slot, age)
+        did[row] = action[i, slot % length]
+        total, factor, m = 0.0, 1.0, 0
+        while True:
+            at = (slot + m) % length
+            total += factor * reward[i, at]
+            factor *= gamma
+            m += 1
+            if fate[i, at] == TERMINATED:
+                factor, m = 0.0, m - 1  # nothing comes after; the observation itself stands in
+                break
+            if fate[i, at] == OUT_OF_TIME or m == n_step:
+                break
+        ret[row], discount[row] = total, factor
+        stacked(after[row], frame, i, slot + m, age)

@@ -1,0 +1,189 @@
+"""Replay against a plain list of full transitions, with stacks, n-step returns, ends, time limits and the ring's seam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium.spaces import Box
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rlgames.agents import replay as replay_module
+from rlgames.agents.player import Step
+from rlgames.agents.prioritised import PrioritisedReplay
+from rlgames.agents.replay import Replay
+
+GAMMA = 0.9
+
+
+class Plain:
+    """Every transition in full, as it was played: for each player a list of (obs, action, reward, after, terminated, done)."""
+
+    def __init__(self, n: int):
+        self.rows: list[list[tuple]] = [[] for _ in range(n)]
+
+    def add(self, step: Step) -> None:
+        for i in np.flatnonzero(step.real):
+            self.rows[i].append(tuple(field[i].copy() for field in step[:6]))
+
+    def transition(self, i: int, t: int, n_step: int) -> tuple:
+        obs, action, *_ = self.rows[i][t]
+        total, factor = 0.0, 1.0
+        for m in range(n_step):
+            _, _, reward, after, terminated, done = self.rows[i][t + m]
+            total += factor * reward
+            factor *= GAMMA
+            if done:
+                break
+        return obs, action, total, after, 0.0 if terminated else factor
+
+
+def played(seed: int, n: int, stack: int, steps: int, resting: bool) -> list[Step]:
+    """Steps of players whose episodes end at random; every frame is a number of its own. `resting`: as NEXT_STEP plays."""
+    rng, count = np.random.default_rng(seed), 0
+    stacks = np.zeros((n, stack, 1), np.float32)
+
+    def frame() -> float:
+        nonlocal count
+        count += 1
+        return float(count)
+
+    for i in range(n):
+        stacks[i] = frame()
+    steps_played, waiting = [], np.zeros(n, np.bool_)
+    for _ in range(steps):
+        obs, real = stacks.copy(), ~waiting
+        terminated, done = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+        after = obs.copy()
+        for i in range(n):
+            if waiting[i]:  # this step restarts it
+                stacks[i] = frame()
+                after[i], terminated[i], done[i], waiting[i] = stacks[i], True, True, False
+                continue
+            after[i] = np.concatenate([obs[i, 1:], [[frame()]]])
+            end = rng.random()
+            terminated[i], done[i] = end < 0.15, end < 0.3
+            stacks[i] = after[i]
+            if done[i]:
+                waiting[i] = resting
+                if not resting:
+                    stacks[i] = frame()
+        reward = np.where(real, rng.random(n), 0.0).astype(np.float32)
+        shape = (n, stack) if stack > 1 else (n, 1)
+        steps_played.append(
+            Step(obs.reshape(shape), rng.integers(3, size=n), reward, after.reshape(shape), terminated, done, real)
+        )
+    return steps_played
+
+
+def make(kind: type, stack: int, n_step: int, n: int, capacity: int, **more: Any) -> Replay:
+    space = Box(-np.inf, np.inf, (stack,) if stack > 1 else (1,), np.float32)
+    return kind(capacity, n, space, stack=stack, n_step=n_step, gamma=GAMMA, **more)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    stack=st.integers(1, 4),
+    n_step=st.integers(1, 3),
+    n=st.integers(1, 3),
+    steps=st.integers(12, 120),
+    resting=st.booleans(),
+    kind=st.sampled_from([Replay, PrioritisedReplay]),
+)
+def test_samples_are_the_transitions_that_were_played(seed, stack, n_step, n, steps, resting, kind):
+    replay, plain = make(kind, stack, n_step, n, capacity=20 * n), Plain(n)
+    for step in played(seed, n, stack, steps, resting):
+        replay.add(step)
+        plain.add(step)
+    batch = replay.sample(np.random.default_rng(seed), 64)
+    by_obs = {(i, row[0].tobytes()): t for i, rows in enumerate(plain.rows) for t, row in enumerate(rows)}
+    for k in range(64):
+        i = int(batch.slot[k, 0])
+        t = by_obs[i, batch.obs[k].tobytes()]
+        obs, action, total, after, discount = plain.transition(i, t, n_step)
+        assert batch.action[k] == action
+        assert batch.reward[k] == pytest.approx(total, rel=1e-6)
+        assert batch.discount[k] == pytest.approx(discount)
+        if discount:
+            assert (batch.after[k] == after).all()
+
+
+@pytest.mark.parametrize("kind", [Replay, PrioritisedReplay])
+def test_every_transition_still_held_can_be_drawn_and_no_other(kind):
+    replay, plain = make(kind, 3, 2, 1, capacity=20), Plain(1)
+    for step in played(5, 1, 3, 200, False):
+        replay.add(step)
+        plain.add(step)
+    batch = replay.sample(np.random.default_rng(0), 4000)
+    drawn = {row.tobytes() for row in batch.obs}
+    recent = [row[0].tobytes() for row in plain.rows[0]]
+    assert drawn <= set(recent[-replay.length :])
+    assert set(recent[-12:-2]) <= drawn
+
+
+def test_uniform_draws_are_uniform():
+    replay = make(Replay, 1, 1, 2, capacity=40)
+    for step in played(3, 2, 1, 15, False):
+        replay.add(step)
+    slots = replay.draw(np.random.default_rng(0), 60_000)
+    _, counts = np.unique(slots[:, 0] * 1000 + slots[:, 1], return_counts=True)
+    expected = counts.sum() / len(counts)
+    assert ((counts - expected) ** 2 / expected).sum() < 3 * len(counts)  # chi-square, mean len(counts)
+
+
+def test_prioritised_draws_follow_the_errors_and_weights_undo_them():
+    replay = make(PrioritisedReplay, 1, 1, 1, capacity=40, exponent=1.0)
+    for step in played(3, 1, 1, 20, False):
+        replay.add(step)
+    every = replay.gather(np.unique(replay.draw(np.random.default_rng(0), 2000), axis=0))
+    error = np.arange(1.0, len(every.slot) + 1)
+    replay.update(every, error)
+    slots = replay.draw(np.random.default_rng(1), 100_000)
+    counts = np.array([(slots == slot).all(1).sum() for slot in every.slot])
+    assert counts / counts.sum() == pytest.approx((error + 0.01) / (error + 0.01).sum(), abs=0.01)
+    weight = replay.weights(every, beta=1.0)
+    assert weight * (error + 0.01) == pytest.approx((weight * (error + 0.01))[0], rel=1e-5)
+    assert weight.max() == 1.0
+
+
+@pytest.mark.parametrize("kind", [Replay, PrioritisedReplay])
+def test_goes_on_from_its_state(kind):
+    steps = played(9, 2, 2, 90, False)
+    one, other = make(kind, 2, 2, 2, capacity=40), make(kind, 2, 2, 2, capacity=40)
+    for step in steps[:60]:
+        one.add(step)
+    other.load_state_dict(one.state_dict())
+    for step in steps[60:]:
+        one.add(step)
+        other.add(step)
+    mine, theirs = one.sample(np.random.default_rng(1), 200), other.sample(np.random.default_rng(1), 200)
+    for a, b in zip(mine, theirs, strict=True):
+        assert (a == b).all()
+
+
+def test_room_for_84_x_84_frames_and_no_more(monkeypatch):
+    space = Box(0, 255, (4, 84, 84), np.uint8)
+    replay = Replay(10_000, 8, space, stack=4)
+    held = sum(getattr(replay, name).nbytes for name in ("frame", "action", "reward", "fate", "age"))
+    assert held <= 10_000 * 1.03 * 84 * 84
+    assert replay.bytes == held
+    monkeypatch.setattr(replay_module, "available", lambda: 1_000_000_000)
+    with pytest.raises(MemoryError, match=r"1,000,000 transitions takes 7\.\d GB, 1\.0 GB are free"):
+        Replay(1_000_000, 8, space, stack=4)
+
+
+def test_errors_name_value_and_remedy():
+    space = Box(0, 255, (4, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match="too small for 8 players"):
+        Replay(50, 8, space, stack=4)
+    with pytest.raises(ValueError, match="expected observations of 3 stacked frames"):
+        Replay(1000, 1, space, stack=3)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        Replay(1000, 1, space, stack=4).sample(np.random.default_rng(0), 1)
+    replay, step = Replay(1000, 1, space, stack=4), played(0, 1, 4, 1, False)[0]
+    wrong = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
+    with pytest.raises(ValueError, match="no stacks of the last 4 frames"):
+        replay.add(step._replace(obs=wrong, after=wrong, done=np.zeros(1, np.bool_)))

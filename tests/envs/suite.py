@@ -1,0 +1,50 @@
+"""What the suites of this folder share: the games they run over, and plain counterparts of seeds and dice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rlgames.envs import GAMES, parse, rules
+from rlgames.envs.batch import BatchEnv, SoloEnv
+from rlgames.envs.game import Game
+
+VARIANTS = {"CatchBall": ["CatchBall:size=16"]}  # whose rules differ enough to be tested as games of their own
+NAMES = [name for short in GAMES for name in (short, *VARIANTS.get(short, []))]
+MASK = 2**64 - 1
+
+
+def rules_of(game: str) -> Game:
+    name, options = parse(game)
+    return rules(name, **options)
+
+
+def solo(game: str, **kwargs: Any) -> SoloEnv:
+    return SoloEnv(rules_of(game), **kwargs)
+
+
+def batch(game: str, num_envs: int, **kwargs: Any) -> BatchEnv:
+    return BatchEnv(rules_of(game), num_envs, **kwargs)
+
+
+def random_actions(game: str, seed: int, shape: int | tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).integers(len(rules_of(game).actions), size=shape)
+
+
+class Dice:
+    """splitmix64 in Python's integers; `word` is a player's random stream."""
+
+    def __init__(self, word: int):
+        self.word = word
+
+    def next(self) -> int:
+        self.word = (self.word + 0x9E3779B97F4A7C15) & MASK
+        z = self.word
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+        return z ^ (z >> 31)
+
+    def uniform(self) -> float:
+        """In [0, 1), of 53 bits."""
+        return (self.next() >> 11) / 2**53

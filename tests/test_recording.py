@@ -1,0 +1,136 @@
+"""Films: as many frames as the agent saw, at the game's pace, and the scores that evaluation gives."""
+
+import sys
+from itertools import pairwise
+
+import cv2
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import DependencyNotInstalled
+from PIL import Image
+
+import rlgames
+from rlgames.recording import HOLD, record
+from rlgames.wrappers import Pixels
+
+
+def gif(path) -> tuple[np.ndarray, list[int]]:
+    """Its frames (n, height, width, 3), and how many ms each is shown."""
+    with Image.open(path) as film:
+        frames, durations = [], []
+        for i in range(film.n_frames):
+            film.seek(i)
+            frames.append(np.asarray(film.convert("RGB")))
+            durations.append(film.info["duration"])
+    return np.stack(frames), durations
+
+
+@pytest.fixture(scope="module")
+def catcher():
+    return rlgames.PPO("CatchBall", num_envs=1)
+
+
+def test_a_gif_shows_each_frame_that_the_agent_acts_on(catcher, tmp_path):
+    film = record(catcher, tmp_path / "film.gif", seed=5, episodes=2)
+    played = rlgames.evaluate(catcher, rlgames.make("CatchBall"), seed=5, episodes=2)
+    frames, durations = gif(film.path)
+    assert film.scores == played.scores
+    assert not film.cut
+    assert len(frames) == sum(played.lengths) + 2
+    ends = np.cumsum([length + 1 for length in played.lengths]) - 1
+    assert durations == [1000 if i in ends else 200 for i in range(len(frames))]  # 5 frames a second
+    assert film.seconds == pytest.approx(sum(durations) / 1000)
+    assert all((before != after).any() for before, after in pairwise(frames))
+
+
+def test_the_colours_are_the_game_s(catcher, tmp_path):
+    env = rlgames.make("CatchBall", render_mode="rgb_array")
+    env.reset(seed=5)
+    frames, _ = gif(record(catcher, tmp_path / "film.gif", seed=5).path)
+    assert np.abs(frames[0].astype(int) - env.render()).mean() < 2
+    env.close()
+
+
+def test_a_fast_game_is_thinned_and_keeps_its_pace_and_its_end(tmp_path):
+    agent = rlgames.PPO("CartPole", num_envs=1)
+    film = record(agent, tmp_path / "film.gif", seed=1)
+    [length] = rlgames.evaluate(agent, seed=1, episodes=1).lengths
+    _, durations = gif(film.path)
+    assert set(durations) == {40, 1000 * HOLD}  # 50 frames a second become 25
+    assert len(durations) == 1 + -(-length // 2)
+
+
+def test_a_skipped_frame_takes_its_time(tmp_path):
+    film = record(rlgames.Random("Cave", num_envs=1), tmp_path / "film.gif")
+    _, durations = gif(film.path)
+    assert set(durations[:-1]) == {60, 70}  # 15 a second, in the hundredths that a GIF counts
+    assert sum(durations) == pytest.approx(1000 * film.seconds, abs=5)
+
+
+def test_a_full_film_ends_the_play_and_says_so(catcher, tmp_path):
+    film = record(catcher, tmp_path / "film.gif", seconds=1.0, episodes=3)
+    assert len(gif(film.path)[0]) == 5
+    assert (film.seconds, film.cut, film.scores) == (1.0, True, [0.0])
+    film = record(catcher, tmp_path / "film.gif", seconds=0.1)
+    assert len(gif(film.path)[0]) == 1
+
+
+@pytest.mark.parametrize(("size", "shape"), [(240, (240, 240)), (None, (480, 480)), (960, (960, 960))])
+def test_size_is_the_height(catcher, tmp_path, size, shape):
+    frames, _ = gif(record(catcher, tmp_path / "film.gif", size=size).path)
+    assert frames.shape[1:3] == shape
+
+
+def test_an_environment_of_ones_own(tmp_path):
+    env = gym.make("CartPole-v1", render_mode=None)
+    agent = rlgames.Random(env)
+    with pytest.raises(ValueError, match="say what to play"):
+        record(agent, tmp_path / "film.gif")
+    with pytest.raises(ValueError, match="render_mode 'rgb_array', got None"):
+        record(agent, tmp_path / "film.gif", env)
+    own = rlgames.make("CartPole", pixels=Pixels(), render_mode="rgb_array")
+    film = record(agent, tmp_path / "film.gif", own)
+    assert film.scores[0] > 0
+    assert own.render() is not None  # not closed
+    own.close()
+
+
+def test_an_mp4_can_be_read_back(catcher, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    film = record(catcher, tmp_path / "new" / "film.mp4", size=121)
+    video = cv2.VideoCapture(str(film.path))
+    frames = [frame for read, frame in iter(video.read, (False, None)) if read]
+    assert video.get(cv2.CAP_PROP_FPS) == 5
+    video.release()
+    assert frames[0].shape == (120, 120, 3)
+    assert len(frames) == round(5 * film.seconds)
+    assert any((before != after).any() for before, after in pairwise(frames))
+
+
+def test_what_cannot_be_meant_is_refused_before_anything_is_played(catcher, tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match=r"called \*.gif or \*.mp4, got 'film.avi'"):
+        record(catcher, "film.avi")
+    for options in ({"episodes": 0}, {"seconds": 0}, {"size": 0}, {"seconds": float("nan")}):
+        with pytest.raises(ValueError, match=f"expected {next(iter(options))} > 0"):
+            record(catcher, tmp_path / "film.gif", **options)
+    (tmp_path / "folder.gif").mkdir()
+    with pytest.raises(PermissionError, match="folder.gif cannot be written"):
+        record(catcher, tmp_path / "folder.gif")
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(DependencyNotInstalled, match=r'pip install "rlgames\[video\]"'):
+        record(catcher, tmp_path / "film.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.gif"]
+
+
+def test_a_film_that_fails_leaves_nothing(catcher, tmp_path):
+    class Breaking(gym.Wrapper):
+        def step(self, action):
+            raise RuntimeError("unplugged")
+
+    for name in ("film.gif", "film.mp4"):
+        env = Breaking(rlgames.make("CatchBall", render_mode="rgb_array"))
+        with pytest.raises(RuntimeError, match="unplugged"):
+            record(catcher, tmp_path / name, env)
+        env.close()
+    assert not (tmp_path / "film.gif").exists()

@@ -92,8 +92,9 @@ class PPO(Agent[PPOConfig]):
         size, rows = -(-count // c.minibatches), []
         for _ in range(c.epochs):
             order = self.tensor(self.rng.permutation(count))
-            parts = [(x[at] for x in (obs, action, logp, value, advantage, goal)) for at in order.split(size)]
-            rows += [self.improve(*part, clip=clip) for part in parts]
+            for at in order.split(size):
+                part = (x[at] for x in (obs, action, logp, value, advantage, goal))
+                rows.append(self.improve(*part, clip=clip))
             if c.target_kl is not None and rows[-1][SCALARS.index("kl")] > c.target_kl:
                 break
         return dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))

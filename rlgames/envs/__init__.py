@@ -6,7 +6,7 @@ import difflib
 import inspect
 import json
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ def name_of(game: str) -> str:
     return name
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)  # 8.0 is no 8
 def rules(name: str, **options: Any) -> Game:
     """The rules of a game; `options` are the arguments of its module's `game`. Raises TypeError for an unknown one."""
     build = import_module(GAMES[name].module).game

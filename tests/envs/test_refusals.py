@@ -67,6 +67,9 @@ def test_options(maker: Callable[..., Any], options: dict[str, Any], error: type
 
 
 def test_options_in_the_name() -> None:
+    rlgames.make("CatchBall:size=8")
+    with pytest.raises(ValueError, match="size 8 or 16, got 8.0"):  # although the rules of 8 are known already
+        rlgames.make("CatchBall:size=8.0")
     with pytest.raises(ValueError, match="size 8 or 16, got 12"):
         rlgames.make("CatchBall:size=12")
     with pytest.raises(TypeError, match="Cave has no option 'size': its own options are none"):

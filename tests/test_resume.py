@@ -1,0 +1,402 @@
+"""A run that is stopped, killed or damaged at any moment, and resumed, ends as if nothing had happened, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rlgames import checkpoint, runs
+from rlgames import train as training_module
+from rlgames.agents.base import load
+from rlgames.agents.ppo import PPOConfig
+from rlgames.checkpoint import weights_sha256
+from rlgames.runs import RunDirectory, rows
+from rlgames.train import Result, Session, Training, train
+
+CONFIG = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
+TINY = Training("ppo", "CatchBall", CONFIG, 64, 2, 3, "cpu", 16, 32, 2, 30, 16)  # 4 updates
+SMALL = Training("ppo", "CatchBall", CONFIG, 320, 2, 3, "cpu", 32, 96, 2, 30, 48)  # 20 updates
+
+
+@pytest.fixture(autouse=True)
+def without_events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.name != "test_events_are_no_more_and_no_fewer":
+        monkeypatch.setattr(training_module, "tensorboard", lambda path, step: None)
+
+
+def left(out: Path) -> dict[str, bytes]:
+    """All files of a run but for the seconds, which never are the same."""
+    paths = [path for path in out.rglob("*") if path.is_file() and path.name != "times.jsonl"]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+
+
+def assert_same(out: Path, expected: dict[str, bytes]) -> None:
+    found = left(out)
+    assert set(found) == set(expected)
+    assert [name for name in found if found[name] != expected[name]] == []
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Training], dict[str, bytes]]:
+    """What a training leaves that nobody interrupts."""
+    known: dict[str, dict[str, bytes]] = {}
+
+    def of(training: Training) -> dict[str, bytes]:
+        if repr(training) not in known:
+            out = tmp_path_factory.mktemp("unbroken")
+            train(training, out, quiet=True)
+            known[repr(training)] = left(out)
+        return known[repr(training)]
+
+    return of
+
+
+def stopped(training: Training, out: Path, step: int, resume: bool = False) -> Result:
+    """A part of a run, that SIGTERM ends at `step`."""
+    add = training_module.Journal.add
+
+    def noticed(journal: Any, update: Any) -> None:
+        add(journal, update)
+        if update.step == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module.Journal, "add", noticed)
+        result = train(training, out, resume=resume, quiet=True)
+    assert (result.stopped, result.agent.step) == ("SIGTERM", step)
+    return result
+
+
+# ---- stopped between two updates ----
+
+
+@pytest.mark.parametrize("step", [16, 32, 160, 288, 304])
+def test_stopped_by_a_signal(step: int, tmp_path: Path, unbroken: Any):
+    """At steps where a checkpoint is due, and at others: the checkpoint that a stop adds is forgotten in time."""
+    stopped(SMALL, tmp_path / "run", step)
+    assert (tmp_path / "run" / "checkpoints" / f"step-{step:012d}.ckpt").exists()
+    assert not (tmp_path / "run" / "checkpoints" / "final.ckpt").exists()
+    result = train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    assert result.stopped is None
+    expected = unbroken(SMALL)
+    found = left(tmp_path / "run")
+    for name in ("metrics.jsonl", "config.json", "curve.png", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
+        assert found[name] == expected[name], name
+    seconds = [row["seconds"] for row in rows(tmp_path / "run" / "times.jsonl")]
+    assert seconds == sorted(seconds)
+
+
+def test_stopped_after_every_update(tmp_path: Path, unbroken: Any):
+    for step in range(16, 320, 16):
+        stopped(SMALL, tmp_path / "run", step, resume=step > 16)
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    expected, found = unbroken(SMALL), left(tmp_path / "run")
+    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
+        assert found[name] == expected[name], name
+
+
+@pytest.mark.parametrize("game", ["CartPole", "Cave"])
+def test_other_games(game: str, tmp_path: Path, unbroken: Any):
+    """With time limits, shaped rewards, stacks of frames; the config is the quick one of above."""
+    training = Training("ppo", game, PPOConfig(horizon=8, epochs=1, minibatches=1), 320, 2, 0, "cpu", 32, 160, 2, 30, 48)
+    stopped(training, tmp_path / "run", 176)
+    train(training, tmp_path / "run", resume=True, quiet=True)
+    expected, found = unbroken(training), left(tmp_path / "run")
+    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
+        assert found[name] == expected[name], name
+
+
+# ---- dead in the middle of anything ----
+
+
+class Dead(BaseException):
+    """What a killed process is to the code that it ran: nothing below this point is carried out any more."""
+
+
+class Mortal:
+    """Lets `life` operations on files happen, and none after: as kill -9 would, at a moment that can be chosen."""
+
+    def __init__(self, life: float, patch: pytest.MonkeyPatch) -> None:
+        self.life = life
+        for owner, name in (
+            *((os, name) for name in ("replace", "fsync")),
+            *((Path, name) for name in ("unlink", "mkdir")),
+        ):
+            patch.setattr(owner, name, self.counted(getattr(owner, name)))
+        patch.setattr(Path, "write_text", self.counted(Path.write_text, lambda path, text: path.open("w").write(text[:40])))
+        patch.setattr(runs, "append", self.counted(runs.append, half_a_line))
+
+    def counted(self, act: Callable[..., Any], dying: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.life -= 1
+            if self.life == -1 and dying:
+                dying(*args)
+            if self.life < 0:
+                raise Dead
+            return act(*args, **kwargs)
+
+        return call
+
+
+def half_a_line(path: Path, row: dict[str, Any]) -> None:
+    with open(path, "a") as file:
+        file.write(json.dumps(row)[:-9])
+
+
+def lives(out: Path, life: float) -> float:
+    """Start the run, or go on with it, for so many operations on files; returns how many were not needed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "draw_curve", lambda *_: None)
+        mortal = Mortal(life, patch)
+        train(TINY, out, resume=(out / "config.json").exists(), quiet=True)
+    return mortal.life
+
+
+@pytest.fixture(scope="module")
+def whole_life(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, dict[str, bytes]]:
+    """How many operations the unbroken run takes, and what it leaves."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module, "tensorboard", lambda path, step: None)
+        count = 10_000 - int(lives(out, 10_000))
+    return count, left(out)
+
+
+def test_dead_at_every_operation_on_files(tmp_path: Path, whole_life: tuple[int, dict[str, bytes]]):
+    count, expected = whole_life
+    assert count > 40
+    for life in range(count):
+        out = tmp_path / f"{life}"
+        with pytest.raises(Dead):
+            lives(out, life)
+        lives(out, 10_000)
+        assert_same(out, expected)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 40), min_size=2, max_size=6))
+def test_dead_again_and_again(whole_life: tuple[int, dict[str, bytes]], tmp_path_factory: pytest.TempPathFactory, spans: list):
+    out = tmp_path_factory.mktemp("again") / "run"
+    for life in spans:
+        try:
+            lives(out, life)
+        except Dead:
+            continue
+    lives(out, 10_000)
+    assert_same(out, whole_life[1])
+
+
+# ---- real processes, real signals ----
+
+PROGRAM = """
+import sys, time
+import torch
+torch.set_num_threads(1)
+from pathlib import Path
+from rlgames import train as module
+from rlgames.agents.ppo import PPOConfig
+from rlgames.checkpoint import weights_sha256
+add = module.Journal.add
+module.Journal.add = lambda journal, update: (add(journal, update), time.sleep(0.004))  # for signals to find it at work
+module.tensorboard = lambda path, step: None
+config = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
+training = module.Training("ppo", "CatchBall", config, 16 * 150, 2, 3, "cpu", 16, 320, 2, 30, 16)
+out = Path(sys.argv[1])
+result = module.train(training, out, resume=(out / "config.json").exists(), quiet=True)
+print(result.stopped, weights_sha256(result.agent.net.state_dict()))
+"""
+
+
+class Run:
+    """One process of a run, in a session of its own, with a folder of its own for temporary files."""
+
+    def __init__(self, out: Path, temporary: Path) -> None:
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out)]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+
+    def ended(self) -> tuple[int, list[str]]:
+        """The exit status and the words that it printed; nothing is left behind, and nothing was complained about."""
+        said, complaints = self.process.communicate(timeout=60)
+        assert complaints == ""
+        with pytest.raises(ProcessLookupError):
+            os.killpg(self.process.pid, 0)
+        return self.process.returncode, said.split()
+
+
+def lines_in(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def test_killed_and_stopped_until_it_is_done(tmp_path: Path):
+    """The same run twice, in processes of their own: once unbroken, once hit by seven signals at moments drawn."""
+    temporary, out = tmp_path / "temporary", tmp_path / "run"
+    temporary.mkdir()
+    unbroken = Run(tmp_path / "unbroken", temporary)
+    code, (stopped_by, weights) = unbroken.ended()
+    assert (code, stopped_by) == (0, "None")
+
+    dice = random.Random(0)
+    kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT] * 2 + [signal.SIGKILL]
+    dice.shuffle(kinds)
+    for kind in kinds:
+        run, goal = Run(out, temporary), lines_in(out / "metrics.jsonl") + dice.randint(3, 15)
+        while lines_in(out / "metrics.jsonl") < goal and run.process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(dice.random() * 0.01)
+        run.process.send_signal(kind)
+        code, said = run.ended()
+        assert (code, said[:1]) == ((-kind, []) if kind == signal.SIGKILL else (0, [kind.name]))
+        if kind != signal.SIGKILL:
+            newest = max((out / "checkpoints").glob("step-*.ckpt"))
+            assert weights_sha256(load(newest).net.state_dict()) == said[1]
+
+    assert Run(out, temporary).ended() == (0, ["None", weights])
+    assert_same(out, left(tmp_path / "unbroken"))
+    assert list(temporary.iterdir()) == []
+
+
+# ---- damage ----
+
+
+def damaged(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    if how == "a byte":
+        data[len(data) // 2] ^= 1
+    path.write_bytes(data if how == "a byte" else data[: len(data) // 2] if how == "half" else b"")
+
+
+@pytest.mark.parametrize("how", ["a byte", "half", "all"])
+def test_a_damaged_checkpoint_is_passed_over(how: str, tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]):
+    stopped(SMALL, tmp_path / "run", 208)
+    *_, before, newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))
+    damaged(newest, how)
+    assert runs.RunDirectory(tmp_path / "run").resume(checkpoint.plain(SMALL.filled()))[0] == before  # type: ignore[index]
+    capsys.readouterr()
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    said = capsys.readouterr()
+    [line] = said.err.splitlines()
+    assert line.startswith(f"{newest}: ")
+    assert line.endswith("; going on from the checkpoint before it")
+    assert said.out == ""
+    assert_same(tmp_path / "run", unbroken(SMALL))
+
+
+def test_a_damaged_end(tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]):
+    train(SMALL, tmp_path / "run", quiet=True)
+    damaged(tmp_path / "run" / "checkpoints" / "final.ckpt", "half")
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert_same(tmp_path / "run", unbroken(SMALL))
+
+
+def test_with_all_damaged_it_starts_from_the_beginning(tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]):
+    """And can be stopped again before it comes to where it was: checkpoints of later steps do not crowd out the new."""
+    stopped(SMALL, tmp_path / "run", 256)
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        damaged(path, "half")
+    capsys.readouterr()
+    stopped(SMALL, tmp_path / "run", 64, resume=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert [line.rpartition("; going on from ")[2] for line in lines] == ["the checkpoint before it"] * 2 + ["the beginning"]
+    result = stopped(SMALL, tmp_path / "run", 80, resume=True)
+    assert capsys.readouterr().err == ""
+    assert [update["step"] for update in rows(result.directory.metrics)] == [32, 64]
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    expected, found = unbroken(SMALL), left(tmp_path / "run")
+    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
+        assert found[name] == expected[name], name
+
+
+def test_stopped_before_the_first_checkpoint(tmp_path: Path, unbroken: Any):
+    """All that there is yet is config.json."""
+    RunDirectory(tmp_path / "run").begin(checkpoint.plain(SMALL.filled()))
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    assert_same(tmp_path / "run", unbroken(SMALL))
+
+
+def test_what_a_kill_left_half_written_goes(tmp_path: Path, unbroken: Any):
+    out = tmp_path / "run"
+    stopped(SMALL, out, 96)
+    for name in ("metrics.jsonl", "times.jsonl"):
+        with open(out / name, "a") as file:
+            file.write('{"step": 112, "sco')
+    (out / ".metrics.jsonl.partial").write_text("half")
+    for name in ("step-000000000112.ckpt", "final.ckpt"):
+        (out / "checkpoints" / f".{name}.0123456789abcdef.partial").write_bytes(b"half")
+    train(SMALL, out, resume=True, quiet=True)
+    assert_same(out, unbroken(SMALL))
+
+
+# ---- what cannot be exact ----
+
+
+def test_environments_without_a_snapshot_go_on_with_fresh_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """It says so, saves nothing at a stop that would not be a place to go on from, and repeats no line."""
+    training, out = Training("ppo", "CartPole-v1", CONFIG, 320, 2, 0, "cpu", 16, 96, 2, 30, 64), tmp_path / "run"
+    stopped(training, out, 208)
+    before = rows(out / "metrics.jsonl")
+    newest = max((out / "checkpoints").glob("step-*.ckpt"))
+    assert newest.name == "step-000000000192.ckpt"
+    capsys.readouterr()
+    result = train(training, out, resume=True, quiet=True)
+    assert capsys.readouterr().out.splitlines() == [
+        "these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit"
+    ]
+    assert (result.stopped, result.agent.step) == (None, 320)
+    lines = rows(out / "metrics.jsonl")
+    kept = [line for line in before if line["step"] <= 192]
+    assert lines[: len(kept)] == kept
+    assert [line["step"] for line in lines if "evaluation" not in line] == list(range(16, 336, 16))
+    header, state = checkpoint.load(newest)
+    assert header["step"] == 192
+    assert result.agent.step - header["step"] == 128
+    assert state["run"]["episodes"] == max(line.get("episodes", 0) for line in kept)
+
+
+def test_events_are_no_more_and_no_fewer(tmp_path: Path):
+    """Those of steps that are played again are replaced, also after a kill that the writer did not see coming."""
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    stopped(SMALL, out, 160)
+    with pytest.MonkeyPatch.context() as patch:
+        write = Session.write
+
+        def dies(session: Session, row: dict[str, Any], writer: Any) -> None:
+            write(session, row, writer)
+            if row["step"] == 256:
+                raise Dead
+
+        patch.setattr(Session, "write", dies)
+        with pytest.raises(Dead):
+            train(SMALL, out, resume=True, quiet=True)
+    train(SMALL, out, resume=True, quiet=True)
+    events = EventAccumulator(str(out / "tensorboard"), purge_orphaned_data=True)
+    events.Reload()
+    for key in ("score", "policy_loss", "evaluation"):
+        told = [line for line in rows(out / "metrics.jsonl") if line.get(key) is not None]
+        assert [event.step for event in events.Scalars(key)] == [line["step"] for line in told]
+        assert [event.value for event in events.Scalars(key)] == pytest.approx([line[key] for line in told])
+    assert np.all(np.diff([event.step for event in events.Scalars("score")]) > 0)

@@ -31,7 +31,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "CatchBall"): Preset(
         PPOConfig(horizon=64, learning_rate=2e-3, encoder="vector"),
-        steps=800_000,
+        steps=300_000,
         envs=64,
     ),
     ("ppo", "CatchBall:size=16"): Preset(
@@ -41,7 +41,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "Cave"): Preset(
         PPOConfig(horizon=64, epochs=2, learning_rate=1e-3, gamma=0.98, entropy=0.003, precision="bfloat16"),
-        steps=8_000_000,
+        steps=6_500_000,
         envs=64,
         rewards=Rewards(survival=0.01),
     ),

@@ -68,11 +68,11 @@ class RunDirectory:
         return None
 
     def forget_after(self, step: int) -> None:
-        """Drop what a resumed run will write again, checkpoints and lines of steps after `step`, and what a kill cut
-        off."""
+        """Drop what a resumed run writes again, checkpoints and lines after `step`, and what a kill cut off."""
         for path in [*self.checkpoints.glob("step-*.ckpt"), *self.checkpoints.glob(".*.partial")]:
             if path.suffix == ".partial" or path.name > self.at(step).name:
                 path.unlink()
+        self.keep_last()
         for path in (self.metrics, self.times):
             write(path, "".join(json.dumps(row) + "\n" for row in rows(path) if row["step"] <= step))
 
@@ -86,6 +86,9 @@ class RunDirectory:
     def save(self, step: int, header: dict[str, Any], state: dict[str, Any]) -> None:
         """Keep this step's checkpoint and those of the two before it."""
         checkpoint.save(self.at(step), header, state)
+        self.keep_last()
+
+    def keep_last(self) -> None:
         for old in sorted(self.checkpoints.glob("step-*.ckpt"))[:-KEEP]:
             old.unlink()
 

@@ -101,6 +101,9 @@ def show(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) 
     if console.is_terminal:
         console.print(Text(title, "bold"))
         table = Table(*columns, box=box.SIMPLE_HEAD)
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:]:
+            column.overflow = "fold"  # a path is not cut off
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         return console.print(table)

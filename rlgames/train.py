@@ -24,7 +24,7 @@ from rlgames.evaluate import evaluate
 from rlgames.journal import Due, Journal
 from rlgames.plots import draw_curve
 from rlgames.progress import Progress
-from rlgames.runs import RunDirectory
+from rlgames.runs import RunDirectory, rows
 
 EVALUATION_SEEDS = 1_000_000  # added to the run's seed: no evaluation plays an episode of the training
 
@@ -118,6 +118,7 @@ def begin(
             if not agent.playing().exact:
                 print("these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit")
         directory.forget_after(agent.step)
+        session.spent = max((row["seconds"] for row in rows(directory.times)), default=0.0)
     except BaseException:
         session.close()
         raise
@@ -129,7 +130,7 @@ class Session:
 
     def __init__(self, training: Filled, directory: RunDirectory, agent: Agent, journal: Journal, quiet: bool):
         self.training, self.directory, self.agent, self.journal, self.quiet = training, directory, agent, journal, quiet
-        self.pause = 0.0  # seconds not spent on training
+        self.spent, self.pause = 0.0, 0.0  # seconds of training before this process; of this one not spent on training
 
     def close(self) -> None:
         if self.agent.envs is not None:
@@ -152,6 +153,8 @@ class Session:
                     self.write(self.evaluate(), writer)
                     progress.note(f"{update.step:,} steps: evaluated at {journal.evaluations[-1]:,.1f}")
                 if save(update.step) or last:
+                    if writer:
+                        writer.flush()  # a run that goes on from here does not write again what came before
                     self.save()
                 if stop:
                     break
@@ -169,7 +172,7 @@ class Session:
         return time.perf_counter() - self.began - self.pause
 
     def write(self, row: dict[str, Any], writer: Any) -> None:
-        self.directory.log(row, self.seconds())
+        self.directory.log(row, self.spent + self.seconds())
         if writer:
             for key, value in row.items():
                 if isinstance(value, float):
@@ -225,4 +228,4 @@ def tensorboard(path: Path, step: int) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(path), purge_step=step or None)
+    return SummaryWriter(str(path), purge_step=step + 1 if step else None)

@@ -234,9 +234,17 @@ def test_train_tells_what_it_did_and_where(tmp_path, monkeypatch, capsys):
         assert (out / left).exists()
 
 
-def test_a_run_stopped_by_sigterm_and_resumed_equals_the_unbroken_one(tmp_path, capsys):
-    line = ["train", "ppo", "CatchBall", "--steps", "12800", "--log-every", "256", "--evaluate-every", "4000", *SMALL]
-    unbroken = start(*line, "--out", "unbroken", cwd=tmp_path)
+@pytest.fixture
+def one_thread():
+    """For runs that are compared bit for bit with those of another process."""
+    before = torch.get_num_threads()
+    yield ["--threads", "1"]
+    torch.set_num_threads(before)
+
+
+def test_a_run_stopped_by_sigterm_and_resumed_equals_the_unbroken_one(one_thread, tmp_path, monkeypatch, capsys):
+    line = ["train", "ppo", "CatchBall", "--steps", "12800", "--log-every", "256", "--evaluate-every", "4000"]
+    line += [*SMALL, *one_thread]
     stopped = start(*line, "--overwrite", "--out", "stopped", cwd=tmp_path)
     metrics = tmp_path / "stopped" / "metrics.jsonl"
     while stopped.poll() is None and not (metrics.exists() and metrics.read_bytes().count(b"\n") > 5):
@@ -247,19 +255,16 @@ def test_a_run_stopped_by_sigterm_and_resumed_equals_the_unbroken_one(tmp_path, 
     found = re.search(r"^stopped by SIGTERM at step ([\d,]+); go on with: python -m rlgames (.*)$", said, re.MULTILINE)
     assert found
     assert 0 < int(found[1].replace(",", "")) < 12800
-    again = start(*shlex.split(found[2]), cwd=tmp_path)
-    said, complaints = again.communicate()
-    assert (again.returncode, complaints) == (0, "")
-    assert f"going on from step {found[1]}\n" in said
-    _, complaints = unbroken.communicate()
-    assert (unbroken.returncode, complaints) == (0, "")
 
-    assert metrics.read_bytes() == (tmp_path / "unbroken" / "metrics.jsonl").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(shlex.split(found[2])) == 0
+    assert f"going on from step {found[1]}\n" in capsys.readouterr().out
+    assert cli.main([*line, "--out", "unbroken"]) == 0
+    assert metrics.read_bytes() == Path("unbroken/metrics.jsonl").read_bytes()
     for name in ("final.ckpt", "best.ckpt"):
-        paths = [tmp_path / out / "checkpoints" / name for out in ("unbroken", "stopped")]
-        ends = [evaluated(path, capsys, "--episodes", "1") for path in paths]
-        assert ends[0]["weights_sha256"] == ends[1]["weights_sha256"]
-        assert ends[0]["scores"] == ends[1]["scores"]
+        one, other = (evaluated(Path(run, "checkpoints", name), capsys) for run in ("unbroken", "stopped"))
+        assert one["weights_sha256"] == other["weights_sha256"]
+        assert one["scores"] == other["scores"]
 
 
 def test_ctrl_c_ends_training_after_the_update(tmp_path, monkeypatch, capsys):
@@ -348,7 +353,7 @@ def test_watch_writes_a_film(run, tmp_path, capsys):
     assert re.fullmatch(r"score   -?\d+\.0", score)
     assert re.fullmatch(rf"film    {re.escape(str(out))} \(\d+\.\d s, \d+ kB\)", film)
     with Image.open(out) as pictures:
-        assert (pictures.n_frames, pictures.size) == (length + 1, (120, 120))
+        assert (getattr(pictures, "n_frames", 1), pictures.size) == (length + 1, (120, 120))
 
 
 def test_watch_says_when_the_film_is_full_and_lies_beside_what_it_shows(run, capsys):
@@ -371,7 +376,7 @@ def test_watch_names_the_extra_that_mp4_needs(run, tmp_path, monkeypatch, capsys
 def test_play_opens_a_window_and_tells_the_score(monkeypatch, capsys):
     pygame = pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    events = [[]] * 40 + [[pygame.event.Event(pygame.QUIT)]]
+    events = [[]] * 45 + [[pygame.event.Event(pygame.QUIT)]]
     monkeypatch.setattr(pygame.event, "get", lambda: events.pop(0))
     assert cli.main(["play", "CartPole", "--seed", "1"]) == 0
     keys, scores = [], []
@@ -403,7 +408,7 @@ def test_play_needs_pygame_and_a_display(monkeypatch, capsys):
 def test_list_is_plain_when_nobody_looks(capsys):
     assert cli.main(["list"]) == 0
     text = capsys.readouterr().out
-    assert re.search(r"^  rlgames/CatchBall-v0  .*  8 x 8 uint8 +stay, left, right  size=8$", text, re.MULTILINE)
+    assert re.search(r"^  rlgames/CatchBall-v0  .*  8 x 8 uint8 +stay, left, right +size=8$", text, re.MULTILINE)
     assert re.search(r"^  rlgames/Cave-v0 .*  4 x 48 x 48 uint8 +fall, rise$", text, re.MULTILINE)
     assert re.search(r"^  ppo +proximal policy optimisation", text, re.MULTILINE)
     for (agent, game), preset in PRESETS.items():
@@ -473,10 +478,8 @@ def test_the_demo_says_what_it_does_and_leaves_what_it_says(tmp_path, monkeypatc
     assert "learns to catch falling balls" in said[0]
     assert "99 is the best score" in said[1]
     assert "It has not learned the game: expected a mean of at least 97" in said[-1]
-    told = dict(re.fullmatch(r"(\w+(?: \w+)?)  +(.*)", row).groups() for row in said[-8:-2])  # pyright: ignore[reportOptionalMemberAccess]
-    assert [*told] == ["score", "best possible", "training took", "curve", "film", "metrics", "checkpoint"][
-        -len(told) :
-    ]
+    told = {row[:16].rstrip(): row[17:] for row in said[-9:-2]}
+    assert [*told] == ["score", "best possible", "training took", "curve", "film", "metrics", "checkpoint"]
     for name in ("curve", "film", "metrics", "checkpoint"):
         assert Path(told[name]).exists()
     with Image.open(told["curve"]) as curve:

@@ -134,7 +134,7 @@ class Agent(ABC, Generic[ConfigT]):
 
     def predict(
         self,
-        observation: np.ndarray,
+        observation: Any,  # an array, or what becomes one; Any as Stable-Baselines3's PolicyPredictor admits dicts
         state: Any = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,

@@ -43,14 +43,15 @@ class Planes(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         planes, kind = x if x.dim() == 4 else x.unsqueeze(1), x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        return planes.to(dtype) / (255 if x.dtype == torch.uint8 else 1)
+        return planes.to(dtype).mul_(1 / 255) if x.dtype == torch.uint8 else planes.to(dtype)
 
 
 class Vector(nn.Module):
     """Any shape to (n, features) float, bytes scaled to 0..1."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)).float() / (255 if x.dtype == torch.uint8 else 1)
+        rows = (x.flatten(1) if x.dim() > 1 else x.unsqueeze(1)).float()
+        return rows.mul_(1 / 255) if x.dtype == torch.uint8 else rows
 
 
 def encoder(space: Box, kind: str = "auto", hidden: Sequence[int] = (64, 64)) -> tuple[nn.Sequential, int]:

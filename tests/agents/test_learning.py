@@ -18,7 +18,10 @@ from rlgames.evaluate import evaluate
 GAMMA = 0.9
 BITS = np.array([[0, 0], [1, 0]], np.float32)  # observations of the endless game
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {  # by agent: steps, and changes to the quick config
-    "ppo": (8_000, {"horizon": 32, "epochs": 6, "learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)}),
+    "ppo": (
+        8_000,
+        {"horizon": 32, "epochs": 6, "learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)},
+    ),
     "random": (1_000, {}),
 }
 

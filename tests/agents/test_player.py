@@ -1,4 +1,4 @@
-"""What `Player` makes of a batch, in each autoreset mode, against single environments that a plain loop steps by hand."""
+"""What `Player` makes of a batch, in each autoreset mode, against single environments stepped by hand."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def played(envs: VectorEnv, seed: int, steps: int) -> tuple[list[list[Transition
         assert set(ended) == set(np.flatnonzero(step.done & step.real))
         for i, own in enumerate(found):
             if step.real[i]:
-                own.append(Transition(*(field[i] for field in step[:6]), ended.get(i)))
+                fields = {name: getattr(step, name)[i] for name in Transition._fields[:6]}
+                own.append(Transition(**fields, score=ended.get(i)))
             else:  # the step was spent on restarting
                 assert step.terminated[i]
                 assert step.done[i]
@@ -186,18 +187,18 @@ def test_restart_begins_new_episodes_everywhere(mode: AutoresetMode):
 
 def test_the_place_in_the_game_can_be_kept():
     for mode in MODES:
-        players = [Player(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode, rewards=Rewards(scale=2.0)), 0) for _ in "ab"]
+        players = [
+            Player(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode, rewards=Rewards(scale=2.0)), 0) for _ in "ab"
+        ]
         actions = np.random.default_rng(0).integers(3, size=(60, 3))
         for action in actions[:30]:
             players[0].step(action)
         state = players[0].state_dict()
-        for action in actions[30:]:
-            expected = players[0].step(action)
+        expected = [players[0].step(action) for action in actions[30:]]
         players[1].load_state_dict(state)
-        for action in actions[30:]:
-            got = players[1].step(action)
-        for one, other in zip(expected, got, strict=True):
-            np.testing.assert_array_equal(one, other)
+        for step, action in zip(expected, actions[30:], strict=True):
+            for one, other in zip(step, players[1].step(action), strict=True):
+                np.testing.assert_array_equal(one, other)
         assert players[0].scores() == players[1].scores() != []
         assert players[1].exact
 

@@ -12,8 +12,8 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toys import Bits, Dice, quick, several
 from torch import Tensor
+from toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.networks import ActorCritic, encoder, encoder_for
@@ -97,12 +97,12 @@ def by_autograd(agent: PPO, rows: dict[str, Tensor], clip: float) -> list[Tensor
     normalise=st.booleans(),
 )
 def test_one_step_is_the_papers(seed: int, clip: float, value_clip, entropy: float, value: float, normalise: bool):
-    agent = agent_of(seed, max_norm=ENDLESS, value_clip=value_clip, entropy=entropy, value=value)
-    agent = PPO(agent.envs, quick("ppo", **{**vars(agent.config), "normalise_advantage": normalise}), seed=seed)
+    weights = {"value_clip": value_clip, "entropy": entropy, "value": value}
+    agent = agent_of(seed, max_norm=ENDLESS, normalise_advantage=normalise, **weights)
     rows = minibatch(agent, seed)
     expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
     before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
-    found = dict(zip(SCALARS, agent.improve(**rows, clip=clip).tolist(), strict=True))
+    found: dict[str, float] = dict(zip(SCALARS, agent.improve(**rows, clip=clip).tolist(), strict=True))
 
     for name, wanted in expected.items():
         assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5), name
@@ -138,7 +138,9 @@ def test_the_gradient_is_the_slope_of_the_loss():
     slope = (loss(step) - loss(-step)) / (2 * step)
     loss(0.0)
     agent.improve(**rows, clip=0.2)
-    found = sum(float((p.grad * direction).sum()) for p, direction in zip(parameters, way, strict=True) if p.grad is not None)
+    found = sum(
+        float((p.grad * direction).sum()) for p, direction in zip(parameters, way, strict=True) if p.grad is not None
+    )
     assert found == pytest.approx(slope, rel=0.01)
 
 
@@ -182,7 +184,7 @@ def test_planes_share_one_network_and_one_norm():
 
 
 class Spy:
-    """Stands in for `improve`: keeps what it was called with, learns nothing, and says what it was told to as the KL."""
+    """Stands in for `improve`: keeps what it was called with, learns nothing, and tells the KL that it was given."""
 
     def __init__(self, agent: PPO, kl: list[float]) -> None:
         self.agent, self.kl, self.calls, self.rates = agent, kl, [], []
@@ -295,7 +297,7 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], message: str):
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_the_network_fits_the_space(shape: tuple[int, ...], kind: str, dtype: type):
-    """Bytes are seen as 0..1; policy and value have a network each for vectors only; rows do not depend on each other."""
+    """Bytes are seen as 0..1; policy and value have a network each for vectors only; rows are on their own."""
     space = Box(0, 255, shape, dtype)
     assert encoder_for(space) == kind
     torch.manual_seed(0)

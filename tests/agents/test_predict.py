@@ -66,14 +66,23 @@ def test_actions_begin_where_the_space_does(name: str):
 
 @agents
 def test_whatever_holds_the_numbers(name: str):
-    """Lists, other number types, arrays that may not be written to or run backwards: torch takes none of them as it is."""
+    """Lists, other number types, arrays that may not be written to or run backwards, as torch takes none."""
     agents = [find(name)("CatchBall", quick(name), num_envs=2) for _ in range(6)]
     obs = agents[0].playing().envs.reset(seed=1)[0]
     frozen = obs.copy()
     frozen.flags.writeable = False
-    given = [obs, obs.tolist(), obs.astype(np.float64), frozen, obs[::-1, ::-1].copy()[::-1, ::-1], np.asfortranarray(obs)]
+    given = [
+        obs,
+        obs.tolist(),
+        obs.astype(np.float64),
+        frozen,
+        obs[::-1, ::-1].copy()[::-1, ::-1],
+        np.asfortranarray(obs),
+    ]
     for deterministic in (True, False):
-        actions = [agent.predict(x, deterministic=deterministic)[0].tolist() for agent, x in zip(agents, given, strict=True)]
+        actions = [
+            agent.predict(x, deterministic=deterministic)[0].tolist() for agent, x in zip(agents, given, strict=True)
+        ]
         assert actions == [actions[0]] * 6
 
 
@@ -108,6 +117,7 @@ def test_their_evaluation_of_a_batch(name: str):
     scores, lengths = evaluate_policy(played(name, "CartPole-v1"), env, n_eval_episodes=6, return_episode_rewards=True)
     result = evaluate(played(name, "CartPole-v1"), several(lambda: gym.make("CartPole-v1"), 3), episodes=6, seed=7)
     assert isinstance(scores, list)
+    assert isinstance(lengths, list)
     assert sorted(result.scores) == sorted(scores)
     assert sorted(result.lengths) == sorted(lengths)
 
@@ -116,9 +126,13 @@ def test_their_evaluation_of_a_batch(name: str):
 def test_their_evaluation_takes_a_plain_environment(name: str):
     """Monitor around one of our games, of which evaluate_policy makes a batch by itself."""
     agent = find(name)("CatchBall", quick(name), num_envs=2)
-    mean, deviation = evaluate_policy(agent, Monitor(rlgames.make("CatchBall")), n_eval_episodes=3)
-    assert -1 <= mean
-    assert deviation >= 0
+    scores, lengths = evaluate_policy(
+        agent, Monitor(rlgames.make("CatchBall")), n_eval_episodes=3, return_episode_rewards=True
+    )
+    assert isinstance(scores, list)
+    assert isinstance(lengths, list)
+    # the first ball lands after 7 steps, another each 4, and the game ends at a miss, which costs 1
+    assert lengths == [7 + 4 * (score + 1) for score in scores]
 
 
 @agents

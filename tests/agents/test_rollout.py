@@ -21,7 +21,7 @@ from rlgames.agents.rollout import Rollout, gae
 
 
 def advantage(reward: list, value: list, after: list, terminated: list, done: list, gamma: float, lam: float) -> float:
-    """Schulman et al. 2016, eq. 16, of the first of one player's transitions: sum over l of (gamma lambda)^l delta_l."""
+    """Schulman et al. 2016, eq. 16, of one player's first transition: the sum over l of (gamma lambda)^l delta_l."""
     total = 0.0
     for time in range(len(reward)):
         delta = reward[time] + (0.0 if terminated[time] else gamma * after[time]) - value[time]

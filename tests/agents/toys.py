@@ -68,7 +68,7 @@ class Bits(gym.Env):
 
 
 class Dice(gym.Env):
-    """Episodes of 1 to 6 steps that end by themselves, by time or by both at once; rewards at random, actions from 5 on.
+    """Episodes of 1 to 6 steps that end by themselves, by time or both at once; random rewards, actions from 5 on.
 
     Each observation differs from all others. `reports` a score that is not the sum of rewards in every "step", at the
     "end" of the episode, or "never".

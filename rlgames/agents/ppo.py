@@ -21,6 +21,7 @@ from rlgames.agents.base import Agent, Update
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.rollout import Rollout, gae
 from rlgames.agents.schedules import linear
+from rlgames.agents.shares import Shares
 
 PASS = 1024  # observations valued at once after a rollout
 SCALARS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "policy_norm", "value_norm")
@@ -46,9 +47,10 @@ class PPOConfig:
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
+    threads: int = 1  # that share each minibatch on a CPU; above 1, torch has one thread in each while an update lasts
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "epochs", "minibatches"):
+        for name in ("horizon", "epochs", "minibatches", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
         for name in ("gamma", "gae_lambda"):
@@ -69,16 +71,19 @@ class PPO(Agent[PPOConfig]):
         self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden).to(self.device)
         self.optimiser = torch.optim.Adam(self.net.parameters(), c.learning_rate, eps=1e-5, fused=True)
         self.groups = self.net.parameter_groups()
+        self.shares = Shares(c.threads if self.device.type == "cpu" else 1)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
         c, player = self.config, self.playing()
         rollout = Rollout(c.horizon, player.n, self.observation_space)
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
-            for t in range(c.horizon):
-                rollout.put(t, player.step(self.sample(player.obs, self.rng)))
+            with self.shares.torch_threads():
+                for t in range(c.horizon):
+                    rollout.put(t, player.step(self.sample(player.obs, self.rng)))
+                scalars = self.learn_from(rollout, progress)
             self.step += c.horizon * player.n
-            yield Update(self.step, self.learn_from(rollout, progress), player.scores())
+            yield Update(self.step, scalars, player.scores())
 
     def learn_from(self, rollout: Rollout, progress: float) -> dict[str, Tensor]:
         """The passes over one rollout; returns the means over their minibatches."""
@@ -104,10 +109,8 @@ class PPO(Agent[PPOConfig]):
         """(obs, action, log probability, value, advantage) of the rollout's transitions, one row each."""
         c, shape = self.config, rollout.action.shape
         every, cut = rollout.obs.reshape(-1, *rollout.obs.shape[2:]), [obs for _, _, obs in rollout.cut]
-        logits, values = [], []
-        for at in range(0, len(every), PASS):
-            scores, value = self.forward(self.tensor(every[at : at + PASS]))
-            logits.append(scores), values.append(value)
+        passes = (self.tensor(every[at : at + PASS]) for at in range(0, len(every), PASS))
+        logits, values = zip(*self.shares.map(self.judged, passes), strict=True)
         value = torch.cat(values).cpu().numpy().reshape(-1, shape[1])
         value, after = value[:-1], value[1:].copy()
         if cut:
@@ -132,27 +135,52 @@ class PPO(Agent[PPOConfig]):
         goal: Tensor,
         clip: float,
     ) -> Tensor:
-        """One gradient step on one minibatch; returns SCALARS."""
+        """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
+        if self.config.normalise_advantage and len(advantage) > 1:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        columns = (obs, action, old_logp, old_value, advantage, goal)
+        shares = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
+        results = self.shares.map(lambda share: self.gradients(*share, clip=clip, size=len(obs)), shares)
+        for parameter, *gradients in zip(self.net.parameters(), *(each for each, _ in results), strict=True):
+            parameter.grad = sum(gradients[1:], gradients[0])
+        norms = [torch.nn.utils.clip_grad_norm_(group, self.config.max_norm) for group in self.groups]
+        self.optimiser.step()
+        means = [scalars for _, scalars in results]
+        return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
+
+    def gradients(
+        self,
+        obs: Tensor,
+        action: Tensor,
+        old_logp: Tensor,
+        old_value: Tensor,
+        advantage: Tensor,
+        goal: Tensor,
+        *,
+        clip: float,
+        size: int,
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What some rows add to the gradients of the loss over a minibatch of `size`, and to the first of SCALARS."""
         c = self.config
         logits, value = self.forward(obs)
         log_pi = F.log_softmax(logits, 1)
         log_ratio = log_pi.gather(1, action[:, None])[:, 0] - old_logp
         ratio = log_ratio.exp()
-        if c.normalise_advantage and len(advantage) > 1:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-        policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).mean()
+        policy_loss = -torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage).sum() / size
         error = (value - goal).square()
         if c.value_clip is not None:
             held = old_value + (value - old_value).clamp(-c.value_clip, c.value_clip)
             error = torch.max(error, (held - goal).square())
-        value_loss, entropy = error.mean(), -(log_pi.exp() * log_pi).sum(1).mean()
-        self.optimiser.zero_grad()
-        (policy_loss + c.value * value_loss - c.entropy * entropy).backward()
-        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.groups]
-        self.optimiser.step()
+        value_loss, entropy = error.sum() / size, -(log_pi.exp() * log_pi).sum() / size
+        loss = policy_loss + c.value * value_loss - c.entropy * entropy
+        gradients = torch.autograd.grad(loss, list(self.net.parameters()))
         with torch.no_grad():
-            kl, clipped = (ratio - 1 - log_ratio).mean(), ((ratio - 1).abs() > clip).float().mean()
-            return torch.stack((policy_loss, value_loss, entropy, kl, clipped, norms[0], norms[-1]))
+            kl, clipped = (ratio - 1 - log_ratio).sum() / size, ((ratio - 1).abs() > clip).sum() / size
+            return gradients, torch.stack((policy_loss, value_loss, entropy, kl, clipped))
+
+    @torch.no_grad()
+    def judged(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        return self.forward(obs)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):

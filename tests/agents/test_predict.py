@@ -131,8 +131,8 @@ def test_their_evaluation_takes_a_plain_environment(name: str):
     )
     assert isinstance(scores, list)
     assert isinstance(lengths, list)
-    # the first ball lands after 7 steps, another each 4, and the game ends at a miss, which costs 1
-    assert lengths == [7 + 4 * (score + 1) for score in scores]
+    # the first ball lands after 7 steps, another each 5, and the game ends at a miss, which costs 1
+    assert lengths == [7 + 5 * (score + 1) for score in scores]
 
 
 @agents

@@ -14,14 +14,16 @@ from typing import TypeVar
 
 import torch
 
-In, Out = TypeVar("In"), TypeVar("Out")
+In = TypeVar("In")
+Out = TypeVar("Out")
 
 
 class Shares:
     """`count` shares at once; with one, everything happens in the caller's thread and torch is left as it is."""
 
     def __init__(self, count: int):
-        self.count, self.pool = count, None
+        self.count = count
+        self.pool: ThreadPoolExecutor | None = None
 
     @contextmanager
     def torch_threads(self) -> Iterator[None]:

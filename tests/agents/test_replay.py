@@ -1,4 +1,4 @@
-"""Replay against a plain list of full transitions, with stacks, n-step returns, ends, time limits and the ring's seam."""
+"""Replay against a plain list of transitions, with stacks, n-step returns, ends, time limits and the ring's seam."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAMMA = 0.9
 
 
 class Plain:
-    """Every transition in full, as it was played: for each player a list of (obs, action, reward, after, terminated, done)."""
+    """Every transition in full: for each player its (obs, action, reward, after, terminated, done)."""
 
     def __init__(self, n: int):
         self.rows: list[list[tuple]] = [[] for _ in range(n)]
@@ -30,7 +30,7 @@ class Plain:
 
     def transition(self, i: int, t: int, n_step: int) -> tuple:
         obs, action, *_ = self.rows[i][t]
-        total, factor = 0.0, 1.0
+        total, factor, after, terminated = 0.0, 1.0, obs, False
         for m in range(n_step):
             _, _, reward, after, terminated, done = self.rows[i][t + m]
             total += factor * reward
@@ -41,7 +41,7 @@ class Plain:
 
 
 def played(seed: int, n: int, stack: int, steps: int, resting: bool) -> list[Step]:
-    """Steps of players whose episodes end at random; every frame is a number of its own. `resting`: as NEXT_STEP plays."""
+    """Episodes that end at random; each frame is a number of its own. `resting`: as NEXT_STEP plays."""
     rng, count = np.random.default_rng(seed), 0
     stacks = np.zeros((n, stack, 1), np.float32)
 
@@ -78,7 +78,7 @@ def played(seed: int, n: int, stack: int, steps: int, resting: bool) -> list[Ste
     return steps_played
 
 
-def make(kind: type, stack: int, n_step: int, n: int, capacity: int, **more: Any) -> Replay:
+def make(kind: type, stack: int, n_step: int, n: int, capacity: int, **more: Any) -> Any:
     space = Box(-np.inf, np.inf, (stack,) if stack > 1 else (1,), np.float32)
     return kind(capacity, n, space, stack=stack, n_step=n_step, gamma=GAMMA, **more)
 
@@ -103,7 +103,7 @@ def test_samples_are_the_transitions_that_were_played(seed, stack, n_step, n, st
     for k in range(64):
         i = int(batch.slot[k, 0])
         t = by_obs[i, batch.obs[k].tobytes()]
-        obs, action, total, after, discount = plain.transition(i, t, n_step)
+        _, action, total, after, discount = plain.transition(i, t, n_step)
         assert batch.action[k] == action
         assert batch.reward[k] == pytest.approx(total, rel=1e-6)
         assert batch.discount[k] == pytest.approx(discount)

@@ -13,7 +13,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from rlgames.agents.base import Agent, load
-from rlgames.agents.player import Player, vectorised
+from rlgames.agents.player import Player
+from rlgames.agents.spaces import vectorised
 from rlgames.envs.task import Task
 
 MOST_PLAYERS = 32  # that evaluate at once

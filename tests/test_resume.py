@@ -416,3 +416,40 @@ def test_events_are_no_more_and_no_fewer(tmp_path: Path):
         assert [event.step for event in events.Scalars(key)] == [line["step"] for line in told]
         assert [event.value for event in events.Scalars(key)] == pytest.approx([line[key] for line in told])
     assert np.all(np.diff([event.step for event in events.Scalars("score")]) > 0)
+
+
+class Written:
+    """Stands in for tensorboard's writer, of which a kill takes what it has not flushed."""
+
+    def __init__(self, disk: list[tuple[str, int]]) -> None:
+        self.disk, self.held = disk, list[tuple[str, int]]()
+
+    def add_scalar(self, key: str, value: float, step: int) -> None:
+        self.held.append((key, step))
+
+    def flush(self) -> None:
+        self.disk += self.held
+        self.held = []
+
+    close = flush
+
+
+def test_events_before_a_checkpoint_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    disk: list[tuple[str, int]] = []
+    monkeypatch.setattr(training_module, "tensorboard", lambda path, step: Written(disk))
+    save = Session.save
+
+    def dies(session: Session, path: Path | None = None) -> None:
+        save(session, path)
+        if path is None and session.agent.step >= 200:
+            raise Dead
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "save", dies)
+        with pytest.raises(Dead):
+            train(SMALL, tmp_path / "run", quiet=True)
+    lines = rows(tmp_path / "run" / "metrics.jsonl")
+    assert [step for key, step in disk if key == "score"] == [line["step"] for line in lines if "score" in line] != []
+    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    lines = rows(tmp_path / "run" / "metrics.jsonl")
+    assert [step for key, step in disk if key == "score"] == [line["step"] for line in lines if "score" in line]

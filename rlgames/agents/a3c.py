@@ -28,10 +28,11 @@ from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.networks import ActorCritic
-from rlgames.agents.player import Player, spaces_of
+from rlgames.agents.player import Player
 from rlgames.agents.rollout import Rollout, gae
 from rlgames.agents.schedules import linear
 from rlgames.agents.shared import Shared, flattened
+from rlgames.agents.spaces import spaces_of
 
 SCALARS = ("policy_loss", "value_loss", "entropy", "norm")
 REPORT_EVERY = 16  # updates of a worker between two of its reports

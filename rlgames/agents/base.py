@@ -16,7 +16,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from rlgames import checkpoint
-from rlgames.agents.player import Player, spaces_of, vectorised
+from rlgames.agents.player import Player
+from rlgames.agents.spaces import describe, spaces, spaces_of, vectorised
 from rlgames.checkpoint import CheckpointError
 
 ConfigT = TypeVar("ConfigT")
@@ -269,22 +270,3 @@ def _state(part: Any) -> Any:
     if part is None or isinstance(part, int):
         return part
     return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
-
-
-def describe(space: Box, actions: Discrete) -> dict[str, Any]:
-    """The spaces as JSON, and all of them that a network depends on."""
-    return {
-        "shape": list(space.shape),
-        "dtype": str(space.dtype),
-        "actions": int(actions.n),
-        "first": int(actions.start),
-    }
-
-
-def spaces(described: dict[str, Any]) -> tuple[Box, Discrete]:
-    """Spaces of that description; the bounds, on which nothing depends, are those of the type."""
-    dtype = np.dtype(described["dtype"])
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(
-        described["actions"], start=described["first"]
-    )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.agents.spaces import spaces_of
 from rlgames.wrappers.rewards import reported
 
 
@@ -140,20 +139,3 @@ class Player:
             ) from error
         self.obs, self._sum, self._waiting = state["obs"].copy(), state["sum"].copy(), state["waiting"].copy()
         self._scores, self.exact = list(state["scores"]), state["exact"]
-
-
-def spaces_of(envs: VectorEnv) -> tuple[Box, Discrete]:
-    """What one player sees and does. Raises TypeError for spaces that no agent here can learn."""
-    observation, action = envs.single_observation_space, envs.single_action_space
-    if not isinstance(observation, Box) or not isinstance(action, Discrete):
-        raise TypeError(f"agents here learn Box observations and Discrete actions, got {observation} and {action}")
-    return observation, action
-
-
-def vectorised(env: gym.Env | VectorEnv) -> VectorEnv:
-    """A VectorEnv as it is; a single Env as a batch of one."""
-    if isinstance(env, VectorEnv):
-        return env
-    if isinstance(env, gym.Env):
-        return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
-    raise TypeError(f"expected the id of a game, a gymnasium.Env or a VectorEnv, got {env!r}")

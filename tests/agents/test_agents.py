@@ -119,8 +119,12 @@ def test_scores_are_told_once_and_all(name: str):
 
 @agents
 def test_the_same_seed_gives_the_same_agent(name: str, tmp_path: Path):
+    begun: list[list] = []
+
     def trained(seed: int) -> Agent:
-        return find(name)("CartPole", quick(name), num_envs=2, seed=seed).learn(160)
+        agent = find(name)("CartPole", quick(name), num_envs=2, seed=seed)
+        begun.append([agent.playing().obs.tolist(), agent.rng.bit_generator.state])
+        return agent.learn(160)
 
     one, other, third = trained(3), trained(3), trained(4)
     assert mind(one, tmp_path) == mind(other, tmp_path)
@@ -128,6 +132,7 @@ def test_the_same_seed_gives_the_same_agent(name: str, tmp_path: Path):
     obs = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
     drawn = [agent.predict(obs, deterministic=False)[0].tolist() for agent in (one, other, third)]
     assert drawn[0] == drawn[1] != drawn[2]
+    assert all(first == same != third for first, same, third in zip(*begun, strict=True))
     if any(True for _ in one.net.parameters()):
         assert weights_sha256(one.net.state_dict()) != weights_sha256(third.net.state_dict())
 

@@ -10,13 +10,14 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import MODES, Dice, several
 
 import rlgames
-from rlgames.agents.player import Player, spaces_of, vectorised
+from rlgames.agents.player import Player, Step
+from rlgames.agents.spaces import spaces_of, vectorised
 from rlgames.envs import GAMES
 from rlgames.wrappers import Rewards
 
@@ -170,37 +171,61 @@ def test_running_scores(mode: AutoresetMode):
 
 @modes
 def test_restart_begins_new_episodes_everywhere(mode: AutoresetMode):
-    player = Player(several(Dice, 4, mode), 3)
-    ends = 0
-    for _ in range(20):
+    """Episodes that were cut off leave no score, and nothing to the scores of the next ones."""
+    player, expected = Player(several(Dice, 4, mode), 3), []
+    total = np.zeros(4)
+
+    def step() -> Step:
+        nonlocal total
         step = player.step(np.zeros(4, np.int64))
-        ends += len(player.finished)
-        if not step.done.all() and step.done.any():
+        total += step.reward
+        expected.extend(total[[i for i, _ in player.finished]])
+        total[step.done] = 0
+        return step
+
+    for _ in range(20):
+        done = step().done
+        if done.any() and not done.all():
             episodes = player.obs[:, 0].copy()
             player.restart()
+            total[:] = 0
             assert (player.obs[:, 1] == 0).all()
             assert (player.obs[:, 0] > episodes).all()
-            assert player.step(np.zeros(4, np.int64)).real.all()
-            ends += len(player.finished)
-    assert len(player.scores()) == ends > 5  # those cut off are none
+            assert step().real.all()
+    assert player.scores() == pytest.approx(expected, rel=1e-5)
+    assert len(expected) > 5
 
 
-def test_the_place_in_the_game_can_be_kept():
-    for mode in MODES:
-        players = [
-            Player(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode, rewards=Rewards(scale=2.0)), 0) for _ in "ab"
-        ]
-        actions = np.random.default_rng(0).integers(3, size=(60, 3))
-        for action in actions[:30]:
-            players[0].step(action)
-        state = players[0].state_dict()
-        expected = [players[0].step(action) for action in actions[30:]]
-        players[1].load_state_dict(state)
-        for step, action in zip(expected, actions[30:], strict=True):
-            for one, other in zip(step, players[1].step(action), strict=True):
-                np.testing.assert_array_equal(one, other)
-        assert players[0].scores() == players[1].scores() != []
-        assert players[1].exact
+class Silent(VectorWrapper):
+    """Keeps the game's score to itself."""
+
+    def step(self, actions: Any):
+        *rest, info = self.env.step(actions)
+        return *rest, {key: value for key, value in info.items() if key == "final_obs"}
+
+    def snapshot(self) -> dict[str, Any]:
+        return self.env.snapshot()  # type: ignore[attr-defined]  # BatchEnv has it
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.env.restore(state)  # type: ignore[attr-defined]
+
+
+@modes
+def test_the_place_in_the_game_can_be_kept(mode: AutoresetMode):
+    """At every step, those between an end and a restart included, whether the game tells its score or not."""
+    shaping = Rewards(scale=2.0)
+    for wrap in (Silent, shaping.wrap_vec):
+        one, other = (Player(wrap(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode)), 0) for _ in range(2))
+        ended = 0
+        for action in np.random.default_rng(0).integers(3, size=(60, 3)):
+            other.load_state_dict(one.state_dict())
+            for found, expected in zip(one.step(action), other.step(action), strict=True):
+                np.testing.assert_array_equal(found, expected)
+            assert one.finished == other.finished
+            ended += len(one.finished)
+        assert one.scores() == other.scores()
+        assert other.exact
+        assert ended > 10
 
 
 def test_the_place_is_not_taken_over_from_other_environments():

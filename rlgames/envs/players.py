@@ -1,0 +1,88 @@
+"""What both kinds of environment are made of: the records of n players, and the checks of what is handed to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from rlgames.envs.game import BAD_ACTION, Game, stream
+
+
+class Players:
+    """The records of n players of one game: seeding, snapshots and refusals, shared by both kinds of environment."""
+
+    def __init__(self, game: Game, n: int, frame_skip: int, max_pool: bool, max_episode_steps: int | None):
+        check_count("frame_skip", frame_skip)
+        check_count("max_episode_steps", max_episode_steps, or_none=True)
+        if max_pool and frame_skip < 2:
+            raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+        self.game, self.skip, self.max_pool = game, frame_skip, max_pool
+        self.limit = game.max_steps if max_episode_steps is None else max_episode_steps
+        self.records = np.zeros(n, game.record)
+        self.started = False
+
+    def seed(self, seeds: list[int | None], generator: np.random.Generator) -> None:
+        """Restart the streams that have a seed; give those that never had one a start from `generator`."""
+        for i, seed in enumerate(seeds):
+            if seed is not None:
+                self.records["rng"][i] = stream(seed)
+            elif not self.started:
+                self.records["rng"][i] = generator.integers(2**64, dtype=np.uint64)
+
+    def refusal(self, code: int, action: Any) -> Exception:
+        if code == BAD_ACTION:
+            named = ", ".join(f"{i} {name}" for i, name in enumerate(self.game.actions))
+            return ValueError(f"no such action in {self.game.name}: got {action}, possible are {named}")
+        return ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
+
+    def snapshot(self, generator: np.random.Generator) -> dict[str, Any]:
+        here = {"game": self.game.name, "records": self.records.copy(), "started": self.started}
+        return {**here, "np_random": generator.bit_generator.state}
+
+    def restore(self, state: dict[str, Any], generator: np.random.Generator) -> None:
+        name, records = state["game"], state["records"]
+        if (name, records.shape) != (self.game.name, self.records.shape):
+            here = f"{len(self.records)} of {self.game.name}"
+            raise ValueError(f"this snapshot is of other environments: {len(records)} of {name}, these are {here}")
+        if records.dtype != self.records.dtype:
+            raise ValueError(f"this snapshot of {name} has records {records.dtype}, expected {self.records.dtype}")
+        self.records[:] = records
+        self.started = state["started"]
+        generator.bit_generator.state = state["np_random"]
+
+
+def is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_count(name: str, value: Any, or_none: bool = False) -> None:
+    if not (is_integer(value) and value >= 1) and not (or_none and value is None):
+        raise ValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+
+
+def check_seed(seed: Any) -> int | None:
+    if seed is None or (is_integer(seed) and seed >= 0):
+        return None if seed is None else int(seed)
+    raise ValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+
+
+def check_seeds(seed: Any, n: int) -> list[int | None]:
+    """One for each of n players: those of a list, or counted up from a number."""
+    if not isinstance(seed, (list, tuple)) and not (isinstance(seed, np.ndarray) and seed.ndim):
+        first = check_seed(seed)
+        return [None if first is None else first + i for i in range(n)]
+    if len(seed) != n:
+        raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seed)}")
+    return [check_seed(x) for x in seed]
+
+
+def check_mask(options: dict[str, Any] | None, n: int) -> np.ndarray | None:
+    if not options or options.get("reset_mask") is None:
+        return None
+    mask = np.asarray(options["reset_mask"])
+    if mask.dtype != np.bool_ or mask.shape != (n,) or not mask.any():
+        expected = f"options['reset_mask'] of bool, shape ({n},), at least one True"
+        raise ValueError(f"expected {expected}; got {mask.dtype} of shape {mask.shape}, {np.count_nonzero(mask)} True")
+    return mask

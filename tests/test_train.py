@@ -7,6 +7,7 @@ import json
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from rlgames.agents.base import Agent, Update, load
 from rlgames.agents.ppo import PPOConfig
 from rlgames.evaluate import evaluate
 from rlgames.journal import RECENT, Due, Journal
+from rlgames.presets import PRESETS
 from rlgames.runs import RunDirectory, difference, rows
 from rlgames.train import EVALUATION_SEEDS, Training, stop_signals, train
 
@@ -138,7 +140,9 @@ def test_the_same_run_twice_leaves_the_same_bytes(tmp_path: Path):
 def test_presets_fill_what_is_left_open(tmp_path: Path):
     filled = Training("PPO", "rlgames/CatchBall-v0").filled()
     assert (filled.agent, filled.game) == ("ppo", "CatchBall")
-    assert (filled.log_every, filled.evaluate_every, filled.save_every) == (4_000, 40_000, 40_000)
+    steps = PRESETS["ppo", "CatchBall"].steps
+    every = (filled.log_every, filled.evaluate_every, filled.save_every)
+    assert (filled.steps, *every) == (steps, steps // 200, steps // 20, steps // 20)
     tiny = Training("random", "CatchBall", steps=3).filled()
     assert (tiny.log_every, tiny.evaluate_every, tiny.save_every) == (1, 1, 1)
 
@@ -222,6 +226,29 @@ def test_a_finished_run_resumed_is_left_as_it_is(tmp_path: Path):
     assert {name: (out / name).read_bytes() for name in names(out)} == before
     assert result.best is not None
     assert weights(result.agent) == expected
+
+
+def test_seconds_are_those_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """By a clock on which an update takes 1 s, an evaluation 100 and a checkpoint 10."""
+    now = 0.0
+
+    def taking(seconds: float, act: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal now
+            now += seconds
+            return act(*args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(training_module, "time", SimpleNamespace(perf_counter=lambda: now))
+    monkeypatch.setattr(training_module, "evaluate", taking(100, evaluate))
+    monkeypatch.setattr(checkpoint, "save", taking(10, checkpoint.save))
+    monkeypatch.setattr(Journal, "add", taking(1, Journal.add))
+    result = train(short(), tmp_path / "run", quiet=True)
+    assert result.seconds == 20
+    assert now > 500
+    for row in rows(tmp_path / "run" / "times.jsonl"):
+        assert row["seconds"] == row["step"] / 16
 
 
 def test_events_are_written_for_tensorboard(tmp_path: Path):

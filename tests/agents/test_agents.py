@@ -100,6 +100,16 @@ def test_training_takes_up_where_it_stopped(name: str, tmp_path: Path):
 
 
 @agents
+@pytest.mark.parametrize("total", [201, 205, 240])
+def test_the_last_update_is_the_end(name: str, total: int):
+    """Whoever drives the training evaluates and saves at updates: nothing may be played after the last one."""
+    agent = find(name)(several(Dice, 3), quick(name))
+    *_, last = agent.train(total)
+    assert last.step == agent.step >= total
+    assert agent.playing().scores() == []
+
+
+@agents
 def test_scores_are_told_once_and_all(name: str):
     """Whatever the agent does with them, the episodes of its updates are those that its player finished."""
     agent = find(name)(several(Dice, 3), quick(name))

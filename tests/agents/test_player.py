@@ -154,6 +154,26 @@ def test_gymnasiums_native_batch_knows_its_restarts():
     assert all(8 <= score <= 60 and score == int(score) for score in scores)
 
 
+class Bonus(VectorWrapper):
+    """Thinks that every step deserves a little more, those spent on restarting too."""
+
+    def step(self, actions: Any):
+        obs, reward, *rest = self.env.step(actions)
+        return obs, reward + 1.0, *rest
+
+
+@modes
+def test_restarts_are_not_rewarded(mode: AutoresetMode):
+    player, total, expected = Player(Bonus(several(Dice, 3, mode)), 0), np.zeros(3), []
+    for _ in range(40):
+        step = player.step(np.zeros(3, np.int64))
+        assert (step.reward[~step.real] == 0).all()
+        total += step.reward
+        expected += total[[i for i, _ in player.finished]].tolist()
+        total[step.done] = 0
+    assert player.scores() == pytest.approx(expected, rel=1e-5)
+
+
 @modes
 def test_running_scores(mode: AutoresetMode):
     """The score so far of episodes in flight: the game's own where it tells one, else the sum of rewards."""

@@ -18,6 +18,7 @@ from toys import Bits, Dice, quick, several
 import rlgames
 from rlgames.agents.networks import ActorCritic, encoder, encoder_for
 from rlgames.agents.ppo import PPO, SCALARS, PPOConfig
+from rlgames.agents.shares import Shares
 
 ROWS = 24
 ENDLESS = math.inf  # norm: no clipping
@@ -95,10 +96,13 @@ def by_autograd(agent: PPO, rows: dict[str, Tensor], clip: float) -> list[Tensor
     entropy=st.sampled_from([0.0, 0.05]),
     value=st.sampled_from([0.1, 1.0]),
     normalise=st.booleans(),
+    threads=st.sampled_from([1, 2, 5]),
 )
-def test_one_step_is_the_papers(seed: int, clip: float, value_clip, entropy: float, value: float, normalise: bool):
+def test_one_step_is_the_papers(
+    seed: int, clip: float, value_clip: float | None, entropy: float, value: float, normalise: bool, threads: int
+):
     weights = {"value_clip": value_clip, "entropy": entropy, "value": value}
-    agent = agent_of(seed, max_norm=ENDLESS, normalise_advantage=normalise, **weights)
+    agent = agent_of(seed, max_norm=ENDLESS, normalise_advantage=normalise, threads=threads, **weights)
     rows = minibatch(agent, seed)
     expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
     before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
@@ -254,6 +258,40 @@ def test_actions_are_drawn_from_the_policy():
     assert found == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(len(obs)))
 
 
+def test_threads_share_the_work_and_nothing_else():
+    """Shares give the sums of one thread but for rounding, the same bits every time, and torch its threads back."""
+
+    def trained(threads: int) -> list[Tensor]:
+        before = threads
+        torch.set_num_threads(before)
+        agent = PPO("CatchBall", quick("ppo", threads=threads, minibatches=3), num_envs=2)
+        for _ in agent.train(64):
+            assert torch.get_num_threads() == before
+        assert torch.get_num_threads() == before
+        return [p.detach() for p in agent.net.parameters()]
+
+    try:
+        one, other, again = trained(1), trained(2), trained(2)
+    finally:
+        torch.set_num_threads(1)
+    for alone, shared, same in zip(one, other, again, strict=True):
+        torch.testing.assert_close(alone, shared, rtol=1e-3, atol=1e-5)
+        assert torch.equal(shared, same)
+
+
+def test_what_fails_in_a_share_is_raised():
+    def square(x: int) -> int:
+        return x * x
+
+    for count in (1, 2):
+        shares, before = Shares(count), torch.get_num_threads()
+        assert shares.map(square, range(7)) == [0, 1, 4, 9, 16, 25, 36]
+        assert shares.map(square, []) == []
+        with pytest.raises(ZeroDivisionError), shares.torch_threads():
+            shares.map(lambda x: 1 // x, [2, 1, 0])
+        assert torch.get_num_threads() == before
+
+
 def test_bfloat16_learns_in_float32_parameters():
     agent = PPO("CatchBall", quick("ppo", precision="bfloat16"), num_envs=2)
     exact = PPO("CatchBall", quick("ppo"), num_envs=2)
@@ -271,6 +309,7 @@ def test_bfloat16_learns_in_float32_parameters():
         ({"horizon": 0}, "horizon >= 1, got 0"),
         ({"epochs": 0}, "epochs >= 1, got 0"),
         ({"minibatches": -1}, "minibatches >= 1, got -1"),
+        ({"threads": 0}, "threads >= 1, got 0"),
         ({"gamma": 1.1}, "gamma in 0..1, got 1.1"),
         ({"gae_lambda": -0.1}, "gae_lambda in 0..1, got -0.1"),
         ({"precision": "float16"}, "got 'float16'"),

@@ -35,8 +35,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=64,
     ),
     ("ppo", "CatchBall:size=16"): Preset(
-        PPOConfig(horizon=64, learning_rate=1e-3),
-        steps=2_000_000,
+        PPOConfig(horizon=64, learning_rate=1e-3, threads=2),
+        steps=1_200_000,
         envs=64,
     ),
     ("ppo", "Cave"): Preset(

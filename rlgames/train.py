@@ -26,7 +26,7 @@ from rlgames.plots import draw_curve
 from rlgames.progress import Progress
 from rlgames.runs import RunDirectory, rows
 
-EVALUATION_SEEDS = 1_000_000  # added to the run's seed: no evaluation plays an episode of the training
+EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: no evaluation plays an episode of the training
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from rlgames.agents.spaces import describe, spaces, spaces_of, vectorised
 from rlgames.checkpoint import CheckpointError
 
 ConfigT = TypeVar("ConfigT")
+SEEDS_APART = 10_000  # environment seeds of one agent; player i has the i-th, and no two agents share one
 
 
 class Update(NamedTuple):
@@ -161,7 +162,7 @@ class Agent(ABC, Generic[ConfigT]):
         if self.player is None:
             if self.envs is None:
                 raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
-            self.player = Player(self.envs, self.seed)
+            self.player = Player(self.envs, SEEDS_APART * self.seed)
             self.recall("player")
         return self.player
 

@@ -397,6 +397,7 @@ def test_events_are_no_more_and_no_fewer(tmp_path: Path):
 
     out = tmp_path / "run"
     stopped(SMALL, out, 160)
+    time.sleep(1.1)  # files of events are read in the order of the second in their names; processes are further apart
     with pytest.MonkeyPatch.context() as patch:
         write = Session.write
 
@@ -408,6 +409,7 @@ def test_events_are_no_more_and_no_fewer(tmp_path: Path):
         patch.setattr(Session, "write", dies)
         with pytest.raises(Dead):
             train(SMALL, out, resume=True, quiet=True)
+    time.sleep(1.1)
     train(SMALL, out, resume=True, quiet=True)
     events = EventAccumulator(str(out / "tensorboard"), purge_orphaned_data=True)
     events.Reload()

@@ -89,10 +89,13 @@ class DQN(Agent[DQNConfig]):
             replay.add(player.step(self.explore(player.obs, epsilon)))
             before, self.step = self.step, self.step + player.n
             rounds = self.step // c.update_every - before // c.update_every
+            scalars = {"epsilon": torch.tensor(epsilon)}
             if self.step >= c.warmup and rounds:
                 rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
-                scalars = dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
-                yield Update(self.step, scalars | {"epsilon": torch.tensor(epsilon)}, player.scores())
+                scalars |= dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
+            elif self.step < total_timesteps:
+                continue
+            yield Update(self.step, scalars, player.scores())
 
     def explore(self, obs: np.ndarray, epsilon: float) -> np.ndarray:
         """Epsilon-greedy actions (n,)."""

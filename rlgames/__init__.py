@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rlgames.agents.base import load as load
     from rlgames.agents.ppo import PPO as PPO
     from rlgames.agents.random import Random as Random
-    from rlgames.evaluate import evaluate as evaluate
+    from rlgames.evaluation import evaluate as evaluate
 
 __version__ = "0.1.0"
 __all__ = ["PPO", "Pixels", "Random", "Rewards", "evaluate", "load", "make", "make_vec"]
@@ -26,7 +26,7 @@ __all__ = ["PPO", "Pixels", "Random", "Rewards", "evaluate", "load", "make", "ma
 LAZY = {
     "PPO": "rlgames.agents.ppo",
     "Random": "rlgames.agents.random",
-    "evaluate": "rlgames.evaluate",
+    "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.base",
 }
 

@@ -37,7 +37,7 @@ class Evaluate:
 
     def run(self) -> None:
         from rlgames.checkpoint import weights_sha256
-        from rlgames.evaluate import evaluate
+        from rlgames.evaluation import evaluate
 
         at_least(1, episodes=self.episodes, max_steps=self.max_steps)
         path, agent = trained(self.path, self.game, self.seed, self.device)

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from rlgames.agents.base import load
-from rlgames.evaluate import evaluate
+from rlgames.evaluation import evaluate
 from rlgames.recording import record
 from rlgames.terminal import refusing, say
 from rlgames.train import EVALUATION_SEEDS, Training, begin

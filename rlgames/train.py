@@ -20,7 +20,7 @@ from rlgames import checkpoint, presets
 from rlgames.agents import find
 from rlgames.agents.base import Agent
 from rlgames.envs.task import Task
-from rlgames.evaluate import evaluate
+from rlgames.evaluation import evaluate
 from rlgames.journal import Due, Journal
 from rlgames.plots import draw_curve
 from rlgames.progress import Progress

@@ -32,7 +32,7 @@ FLOORS = {
     "checkpoint": 1,
     "presets": 2,
     "train": 3,
-    "evaluate": 3,
+    "evaluation": 3,
     "plots": 3,
     "runs": 3,
     "journal": 3,
@@ -162,7 +162,7 @@ def test_each_exception_is_still_needed(module: str, name: str):
         ),
         ("rlgames/agents/base.py", "def settle(id):\n    from rlgames.presets import preset"),
         ("rlgames/presets.py", "from rlgames.agents.ppo import PPOConfig\nfrom rlgames import envs"),
-        ("rlgames/train.py", "from rlgames import agents, envs, presets\nfrom .evaluate import evaluate"),
+        ("rlgames/train.py", "from rlgames import agents, envs, presets\nfrom .evaluation import evaluate"),
         ("rlgames/cli.py", "from rlgames.train import train"),
         (
             "rlgames/__init__.py",

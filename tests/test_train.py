@@ -20,7 +20,7 @@ from rlgames import train as training_module
 from rlgames.agents import AGENTS, find
 from rlgames.agents.base import Agent, Update, load
 from rlgames.agents.ppo import PPOConfig
-from rlgames.evaluate import evaluate
+from rlgames.evaluation import evaluate
 from rlgames.journal import RECENT, Due, Journal
 from rlgames.presets import PRESETS
 from rlgames.runs import RunDirectory, difference, rows

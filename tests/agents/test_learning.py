@@ -13,7 +13,7 @@ from toys import MODES, Bits, quick, several
 
 from rlgames.agents import AGENTS, find
 from rlgames.agents.base import Agent
-from rlgames.evaluate import evaluate
+from rlgames.evaluation import evaluate
 
 GAMMA = 0.9
 BITS = np.array([[0, 0], [1, 0]], np.float32)  # observations of the endless game

@@ -15,7 +15,7 @@ from toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents import AGENTS, find
-from rlgames.evaluate import evaluate
+from rlgames.evaluation import evaluate
 
 agents = pytest.mark.parametrize("name", AGENTS)
 games = pytest.mark.parametrize("game", ["CartPole-v1", "rlgames/CatchBall-v0"])

@@ -21,7 +21,7 @@ from rlgames.agents.random import Random
 from rlgames.checkpoint import CheckpointError
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
-from rlgames.evaluate import MOST_PLAYERS, Evaluation, evaluate
+from rlgames.evaluation import MOST_PLAYERS, Evaluation, evaluate
 
 SMALL = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,))
 modes = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)

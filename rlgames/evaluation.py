@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -122,13 +119,3 @@ def stretch(
         capped += int(late.sum())
         start = step.done
     return episodes, capped
-
-
-class Both(ModuleType):
-    """This module, callable: importing it binds it to `rlgames.evaluate`, in the place of the function."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Evaluation:
-        return evaluate(*args, **kwargs)
-
-
-sys.modules[__name__].__class__ = Both

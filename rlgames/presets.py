@@ -41,7 +41,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "Cave"): Preset(
         PPOConfig(horizon=64, epochs=3, learning_rate=7e-4, entropy=0.003, precision="bfloat16", threads=2),
-        steps=7_200_000,
+        steps=6_000_000,
         envs=64,
         rewards=Rewards(survival=0.01),
     ),

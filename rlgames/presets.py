@@ -36,7 +36,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "CatchBall:size=16"): Preset(
         PPOConfig(horizon=64, learning_rate=1e-3, threads=2),
-        steps=1_200_000,
+        steps=1_500_000,
         envs=64,
     ),
     ("ppo", "Cave"): Preset(

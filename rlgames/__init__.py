@@ -15,16 +15,27 @@ from rlgames.envs import make, make_vec, register
 from rlgames.wrappers import Pixels, Rewards
 
 if TYPE_CHECKING:
+    from rlgames.agents.a3c import A3C as A3C
     from rlgames.agents.base import load as load
+    from rlgames.agents.ddqn import DDQN as DDQN
+    from rlgames.agents.dqn import DQN as DQN
     from rlgames.agents.ppo import PPO as PPO
     from rlgames.agents.random import Random as Random
+    from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.evaluation import evaluate as evaluate
 
 __version__ = "0.1.0"
-__all__ = ["PPO", "Pixels", "Random", "Rewards", "evaluate", "load", "make", "make_vec"]
+__all__ = [
+    *("A3C", "DDQN", "DQN", "PPO", "REINFORCE", "Random"),
+    *("Pixels", "Rewards", "evaluate", "load", "make", "make_vec"),
+]
 
 LAZY = {
+    "A3C": "rlgames.agents.a3c",
+    "DDQN": "rlgames.agents.ddqn",
+    "DQN": "rlgames.agents.dqn",
     "PPO": "rlgames.agents.ppo",
+    "REINFORCE": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.base",

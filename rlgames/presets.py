@@ -8,8 +8,11 @@ from typing import Any
 from gymnasium.vector import VectorEnv
 
 from rlgames.agents import find
+from rlgames.agents.a3c import A3CConfig
+from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.random import RandomConfig
+from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.envs.task import Task
 from rlgames.wrappers.rewards import Rewards
 
@@ -47,6 +50,10 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
 }
 DEFAULTS: dict[str, Preset] = {
+    "dqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
+    "ddqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
+    "reinforce": Preset(REINFORCEConfig(baseline=True), steps=1_000_000, envs=16),
+    "a3c": Preset(A3CConfig(), steps=1_000_000, envs=16),
     "ppo": Preset(PPOConfig(), steps=1_000_000, envs=16),
     "random": Preset(RandomConfig(), steps=100_000, envs=16),
 }

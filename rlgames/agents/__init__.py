@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rlgames.agents.base import Agent
 
-AGENTS = {"ppo": "PPO", "random": "Random"}  # name, and the class in the module of that name
+AGENTS = {  # name, and the class in the module of that name
+    "dqn": "DQN",
+    "ddqn": "DDQN",
+    "reinforce": "REINFORCE",
+    "a3c": "A3C",
+    "ppo": "PPO",
+    "random": "Random",
+}
 
 
 def find(name: str) -> type[Agent]:

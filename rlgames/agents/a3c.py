@@ -14,6 +14,7 @@ statistics, but with fresh episodes.
 
 from __future__ import annotations
 
+import copy
 import queue
 import traceback
 from collections.abc import Iterator
@@ -134,8 +135,7 @@ class A3C(Agent[A3CConfig]):
 
     def alone(self, total: int) -> Iterator[tuple[int, Tensor, list[float]]]:
         player = self.playing()
-        net = ActorCritic(self.observation_space, int(self.action_space.n), self.config.encoder, self.config.hidden)
-        worker = Worker(net, self.shared, player, self.config, self.rng)
+        worker = Worker(copy.deepcopy(self.net), self.shared, player, self.config, self.rng)
         while self.step < total:
             scalars = worker.update(self.step / total)
             yield player.n * self.config.horizon, scalars, player.scores()

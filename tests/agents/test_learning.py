@@ -17,11 +17,27 @@ from rlgames.evaluation import evaluate
 
 GAMMA = 0.9
 BITS = np.array([[0, 0], [1, 0]], np.float32)  # observations of the endless game
+Q_LEARNING: dict[str, Any] = {
+    "capacity": 4_000,
+    "batch": 64,
+    "target_every": 20,
+    "learning_rate": 5e-3,
+    "gamma": GAMMA,
+    "explore": 0.5,
+    "hidden": (32,),
+}
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {  # by agent: steps, and changes to the quick config
     "ppo": (
         8_000,
         {"horizon": 32, "epochs": 6, "learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)},
     ),
+    "dqn": (8_000, Q_LEARNING),
+    "ddqn": (8_000, Q_LEARNING),
+    "reinforce": (
+        8_000,
+        {"episodes": 16, "learning_rate": 2e-2, "gamma": GAMMA, "baseline": True, "hidden": (32,)},
+    ),
+    "a3c": (8_000, {"learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)}),
     "random": (1_000, {}),
 }
 

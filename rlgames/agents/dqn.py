@@ -48,6 +48,7 @@ class DQNConfig:
     prioritised: bool = False  # draw by the last error, proportionally
     priority_exponent: float = 0.6  # 0: uniform
     importance: float = 0.4  # exponent of the importance weights at first; 1 at the end
+    loss: str = "huber"  # of the error: huber (squared up to 1, then straight) or squared
     max_norm: float = 10.0  # of the gradient
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
@@ -60,6 +61,8 @@ class DQNConfig:
         for name in ("gamma", "epsilon", "final_epsilon", "explore"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
+        if self.loss not in ("huber", "squared"):
+            raise ValueError(f"expected loss huber or squared, got {self.loss!r}")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"expected precision float32 or bfloat16, got {self.precision!r}")
 
@@ -110,7 +113,10 @@ class DQN(Agent[DQNConfig]):
             self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
         batch = replay.sample(self.rng, c.batch)
         q, error = self.errors(batch)
-        loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
+        if c.loss == "huber":
+            loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
+        else:
+            loss = 0.5 * error.square()  # what huber is for errors up to 1
         if isinstance(replay, PrioritisedReplay):
             loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
             replay.update(batch, error.detach().abs().cpu().numpy())

@@ -11,10 +11,11 @@ Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasi
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlgames.envs import make, make_vec, register
+from rlgames.envs import make, make_vec, register, register_game
 from rlgames.wrappers import Pixels, Rewards
 
 if TYPE_CHECKING:
+    from rlgames.agents import register_agent as register_agent
     from rlgames.agents.a3c import A3C as A3C
     from rlgames.agents.base import load as load
     from rlgames.agents.ddqn import DDQN as DDQN
@@ -26,8 +27,20 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("A3C", "DDQN", "DQN", "PPO", "REINFORCE", "Random"),
-    *("Pixels", "Rewards", "evaluate", "load", "make", "make_vec"),
+    "A3C",
+    "DDQN",
+    "DQN",
+    "PPO",
+    "REINFORCE",
+    "Pixels",
+    "Random",
+    "Rewards",
+    "evaluate",
+    "load",
+    "make",
+    "make_vec",
+    "register_agent",
+    "register_game",
 ]
 
 LAZY = {
@@ -39,6 +52,7 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.base",
+    "register_agent": "rlgames.agents",
 }
 
 register()

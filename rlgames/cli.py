@@ -24,7 +24,9 @@ from rlgames.envs import GAMES
 from rlgames.envs.task import Task
 from rlgames.terminal import Refusal, at_least, check_device, first_line, parse, refusing, say
 
-PROGRAM = "python -m rlgames" if Path(sys.argv[0]).name == "__main__.py" else "rlgames"
+SCRIPT = Path(sys.argv[0])  # one's own script may hand over to `main` once it has registered a game or an agent
+MODULE, OWN = SCRIPT.name == "__main__.py", SCRIPT.suffix == ".py"
+PROGRAM = "python -m rlgames" if MODULE else f"python {SCRIPT}" if OWN else "rlgames"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -154,7 +154,7 @@ def agent_summaries() -> dict[str, str]:
     for name in agents.AGENTS:
         module = ast.parse(Path(agents.__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
         found[name] = re.split(r" \(|[.:;]$|\. ", first_line(ast.get_docstring(module)).partition(": ")[2])[0]
-    return found
+    return found | {name: first_line(kind.__doc__).rstrip(".") for name, kind in agents.OTHERS.items()}
 
 
 def game_row(name: str) -> tuple[str, ...]:

@@ -61,8 +61,9 @@ DEFAULTS: dict[str, Preset] = {
 
 def preset(agent: str, task: Task) -> Preset:
     """The preset of a task, else of its game with other options, else the agent's defaults."""
-    find(agent)
-    return PRESETS.get((agent, str(task))) or PRESETS.get((agent, task.game)) or DEFAULTS[agent]
+    kind = find(agent)
+    found = PRESETS.get((agent, str(task))) or PRESETS.get((agent, task.game)) or DEFAULTS.get(agent)
+    return found or Preset(kind.Config(), steps=1_000_000, envs=16)  # an agent from elsewhere
 
 
 def settle(agent: str, game: str, num_envs: int | None = None) -> tuple[VectorEnv, Any, Task]:

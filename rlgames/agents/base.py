@@ -259,11 +259,11 @@ class Agent(ABC, Generic[ConfigT]):
 
 def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
     """Open the checkpoint of any agent; see `Agent.load`."""
-    from rlgames.agents import AGENTS, find
+    from rlgames.agents import AGENTS, OTHERS, find
 
     header, state = checkpoint.load(path)
-    if (name := header.get("agent")) not in AGENTS:
-        raise CheckpointError(f"{path}: holds an agent of kind {name!r}, this rlgames knows {', '.join(AGENTS)}")
+    if (name := header.get("agent")) not in (known := [*AGENTS, *OTHERS]):
+        raise CheckpointError(f"{path}: holds an agent of kind {name!r}, this rlgames knows {', '.join(known)}")
     return find(name).restore(path, header, state, env, device)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
@@ -132,9 +133,30 @@ def make_vec(
 
 def register() -> None:
     for name in GAMES:
-        gym.register(
-            f"rlgames/{name}-v0",
-            entry_point="rlgames.envs:solo_env",
-            vector_entry_point="rlgames.envs:batch_env",
-            kwargs={"game": name},
-        )
+        enter(name)
+
+
+def enter(name: str) -> None:
+    gym.register(
+        f"rlgames/{name}-v0",
+        entry_point="rlgames.envs:solo_env",
+        vector_entry_point="rlgames.envs:batch_env",
+        kwargs={"game": name},
+    )
+
+
+def register_game(name: str, module: str, summary: str, pixels: Pixels = Pixels()) -> None:
+    """Add a game of your own: from now on its name, and "rlgames/<name>-v0", mean it wherever CatchBall's do.
+
+    `module` holds `game(**options) -> Game`; the module that calls this names itself, `__name__`. `pixels` is what
+    agents see unless told otherwise. Raises ValueError for a name that is taken or has other signs than letters,
+    digits and underscores.
+    """
+    if not re.fullmatch(r"[A-Za-z]\w*", name):
+        raise ValueError(f"expected a game's name of letters, digits and underscores, got {name!r}")
+    if name in GAMES and GAMES[name].module != module:
+        raise ValueError(f"the name {name!r} is taken by {GAMES[name].module}: choose another")
+    GAMES[name] = Entry(module, summary, pixels)
+    rules.cache_clear()  # the module may have been loaded anew
+    if f"rlgames/{name}-v0" not in gym.registry:
+        enter(name)

@@ -6,6 +6,10 @@ times.jsonl            seconds of training at those steps, which never are the s
 curve.png              scores and evaluations over the steps
 tensorboard/           the same as events, with the extra `tensorboard`
 checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
+                       replay-*.part: what the replay of the step-*.ckpt holds, each slot once (`segments`)
+
+A run goes on from step-*.ckpt, which hold all that is alive. best.ckpt and final.ckpt are the agents to keep and to
+hand on: each a file of its own, without the replay. One of them that learns on fills its replay anew first.
 """
 
 from __future__ import annotations
@@ -18,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from rlgames import checkpoint
+from rlgames.agents.replay import Replay
 from rlgames.checkpoint import CheckpointError
+from rlgames.segments import PARTS, Segments
 
 KEEP = 3  # checkpoints of the last steps
 
@@ -29,6 +35,7 @@ class RunDirectory:
         self.config, self.metrics, self.times = (self.path / n for n in ("config.json", "metrics.jsonl", "times.jsonl"))
         self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
         self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
+        self.segments = Segments(self.checkpoints)
 
     def clear(self) -> None:
         """Delete the run that lies here, and nothing that no run leaves."""
@@ -61,10 +68,13 @@ class RunDirectory:
         while paths:
             path = paths.pop()
             try:
-                return path, *checkpoint.load(path)
+                header, state = checkpoint.load(path)
             except CheckpointError as error:
                 onward = "the checkpoint before it" if paths else "the beginning"
                 print(f"{error}; going on from {onward}", file=sys.stderr)
+            else:
+                self.segments.resume(state)
+                return path, header, state
         return None
 
     def forget_after(self, step: int) -> None:
@@ -83,14 +93,24 @@ class RunDirectory:
     def at(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:012d}.ckpt"
 
-    def save(self, step: int, header: dict[str, Any], state: dict[str, Any]) -> None:
-        """Keep this step's checkpoint and those of the two before it."""
+    def save(self, step: int, header: dict[str, Any], state: dict[str, Any], replay: Replay | None = None) -> None:
+        """Keep this step's checkpoint and those of the two before it; of `replay`, the agent's, only what is new."""
+        if replay is not None:
+            state = state | {"replay": state["replay"] | {"pieces": self.segments.add(step, replay)}}
+        if names := self.segments.names():
+            header = header | {PARTS: names}
         checkpoint.save(self.at(step), header, state)
         self.keep_last()
 
+    def save_apart(self, path: Path, header: dict[str, Any], state: dict[str, Any]) -> None:
+        """A checkpoint in one file, without the replay."""
+        checkpoint.save(path, header, state | dict.fromkeys(state.keys() & {"replay"}))
+
     def keep_last(self) -> None:
-        for old in sorted(self.checkpoints.glob("step-*.ckpt"))[:-KEEP]:
+        paths = sorted(self.checkpoints.glob("step-*.ckpt"))
+        for old in paths[:-KEEP]:
             old.unlink()
+        self.segments.forget(paths[-KEEP:])
 
 
 def difference(was: dict[str, Any], now: dict[str, Any], at: str = "") -> str:

@@ -26,7 +26,7 @@ def refusing() -> Iterator[None]:
     """Around what looks at input before the work begins: its errors are the user's to mend."""
     try:
         yield
-    except (ValueError, TypeError, OSError, gym.error.Error) as error:
+    except (ValueError, TypeError, OSError, MemoryError, gym.error.Error) as error:
         raise Refusal(" ".join(str(error).split())) from error
 
 

@@ -108,6 +108,7 @@ def begin(
     )
     session = Session(training, directory, agent, Journal(), quiet)
     try:
+        session.demand = agent.demand()
         if overwrite and directory.config.exists():
             directory.clear()
         found = directory.resume(settings) if resume else directory.begin(settings)
@@ -131,6 +132,7 @@ class Session:
     def __init__(self, training: Filled, directory: RunDirectory, agent: Agent, journal: Journal, quiet: bool):
         self.training, self.directory, self.agent, self.journal, self.quiet = training, directory, agent, journal, quiet
         self.spent, self.pause = 0.0, 0.0  # seconds of training before this process; of this one not spent on training
+        self.demand: str | None = None  # of memory, in a line
 
     def close(self) -> None:
         if self.agent.envs is not None:
@@ -140,6 +142,8 @@ class Session:
         c, agent, journal = self.training, self.agent, self.journal
         log, test, save = (Due(every, agent.step) for every in (c.log_every, c.evaluate_every, c.save_every))
         writer = tensorboard(self.directory.path / "tensorboard", agent.step)
+        if self.demand and not self.quiet:
+            print(self.demand, flush=True)
         agent.playing()
         self.began = time.perf_counter()
         with stop_signals() as stop, Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress:
@@ -195,9 +199,9 @@ class Session:
         began = time.perf_counter()
         state = self.agent.state_dict() | {"run": self.journal.state()}
         if path is None:
-            self.directory.save(self.agent.step, self.agent.header(), state)
+            self.directory.save(self.agent.step, self.agent.header(), state, getattr(self.agent, "replay", None))
         else:
-            checkpoint.save(path, self.agent.header(), state)
+            self.directory.save_apart(path, self.agent.header(), state)
         self.pause += time.perf_counter() - began
 
 

@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from rlgames import checkpoint
 from rlgames.checkpoint import CheckpointError, load, read_header, save, weights_sha256
+from rlgames.encoding import TENSOR_DTYPES
 
 HEADER = {"agent": "dqn", "env": "rlgames/CatchBall-v0", "step": 1200, "config": {"hidden": [64, 64], "gamma": 0.99}}
 RECORD = np.dtype([("paddle", "<i4"), ("ball", "<f8", (2,)), ("größe", "u1")], align=True)
@@ -84,7 +84,7 @@ TENSORS = st.builds(
         torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype)[: math.prod(shape)].reshape(shape)
     ),
     st.binary(min_size=64, max_size=64),
-    st.sampled_from(sorted(checkpoint.TENSOR_DTYPES - {torch.bool}, key=str)),
+    st.sampled_from(sorted(TENSOR_DTYPES - {torch.bool}, key=str)),
     st.sampled_from([(), (0,), (1,), (2, 3), (0, 4), (2, 1, 2)]),
 )
 DTYPES = arrays_of.scalar_dtypes() | arrays_of.array_dtypes(allow_subarrays=True)

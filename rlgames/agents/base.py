@@ -166,6 +166,13 @@ class Agent(ABC, Generic[ConfigT]):
             self.recall("player")
         return self.player
 
+    def demand(self) -> str | None:
+        """A line on the memory that training is going to take; None where it is hardly any.
+
+        Raises MemoryError, in one line, where there is less.
+        """
+        return None
+
     def recall(self, part: str) -> None:
         """Give a part that was just made the state that was loaded for it, if any."""
         if part in self.pending:
@@ -209,7 +216,7 @@ class Agent(ABC, Generic[ConfigT]):
 
     def save(self, path: str | Path) -> None:
         """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game."""
-        checkpoint.save(path, self.header(), self.state_dict())
+        checkpoint.save(path, self.header(), checkpoint.whole(self.state_dict()))
 
     @classmethod
     def load(cls, path: str | Path, env: str | gym.Env | VectorEnv | None = None, *, device: str = "auto") -> Self:

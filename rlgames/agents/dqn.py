@@ -23,6 +23,7 @@ from rlgames.agents.networks import QNetwork
 from rlgames.agents.optimisers import optimiser
 from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Batch, Replay
+from rlgames.agents.room import LITTLE, announced, room
 from rlgames.agents.schedules import linear
 
 SCALARS = ("loss", "q", "norm")
@@ -93,7 +94,7 @@ class DQN(Agent[DQNConfig]):
             before, self.step = self.step, self.step + player.n
             rounds = self.step // c.update_every - before // c.update_every
             scalars = {"epsilon": torch.tensor(epsilon)}
-            if self.step >= c.warmup and rounds:
+            if replay.added * player.n >= c.warmup and rounds:  # not self.step: the replay may be newer than the agent
                 rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
                 scalars |= dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
             elif self.step < total_timesteps:
@@ -160,14 +161,23 @@ class DQN(Agent[DQNConfig]):
     def remembering(self) -> Replay:
         """The replay, which takes its memory when first asked for."""
         if self.replay is None:
-            c, player = self.config, self.playing()
-            stack = getattr(getattr(player.envs, "pixels", None), "stack", 1)
-            room = {"stack": stack, "n_step": c.n_step, "gamma": c.gamma}
+            c, n, space = self.config, self.playing().n, self.observation_space
+            more = {"stack": self.stack(), "n_step": c.n_step, "gamma": c.gamma}
             if c.prioritised:
-                self.replay = PrioritisedReplay(
-                    c.capacity, player.n, self.observation_space, exponent=c.priority_exponent, **room
-                )
+                self.replay = PrioritisedReplay(c.capacity, n, space, exponent=c.priority_exponent, **more)
             else:
-                self.replay = Replay(c.capacity, player.n, self.observation_space, **room)
+                self.replay = Replay(c.capacity, n, space, **more)
             self.recall("replay")
         return self.replay
+
+    def demand(self) -> str | None:
+        """The replay's, unless it is taken already."""
+        if self.replay is not None or self.envs is None:
+            return None
+        c = self.config
+        _, size = room(c.capacity, self.envs.num_envs, self.observation_space, stack=self.stack(), n_step=c.n_step)
+        return announced(c.capacity, size) if size >= LITTLE else None
+
+    def stack(self) -> int:
+        """Frames that the environments stack to an observation, which the replay keeps once; 1: none that it knows."""
+        return getattr(getattr(self.envs, "pixels", None), "stack", 1)

@@ -26,9 +26,8 @@ class PrioritisedReplay(Replay):
         super().__init__(capacity, n, space, **room)
         self.exponent, self.largest = exponent, 1.0
         self.leaves = 1 << (n * self.length - 1).bit_length()
-        self.tree = np.zeros(
-            2 * self.leaves
-        )  # node k has the children 2k and 2k+1; leaf of player i, slot s: i * length + s
+        # node k has the children 2k and 2k+1; the leaf of player i and place s in the ring: leaves + i * length + s
+        self.tree = np.zeros(2 * self.leaves)
 
     def add(self, step: Step) -> None:
         before = self.head.copy()
@@ -60,15 +59,18 @@ class PrioritisedReplay(Replay):
     def _leaf(self, slot: np.ndarray) -> np.ndarray:
         return self.leaves + slot[:, 0] * self.length + slot[:, 1] % self.length
 
+    def _priorities(self) -> np.ndarray:
+        """The leaves in use, (n, length): a view."""
+        return self.tree[self.leaves : self.leaves + self.n * self.length].reshape(self.n, self.length)
+
     def state_dict(self) -> dict[str, Any]:
-        leaves = self.tree[self.leaves : self.leaves + self.n * self.length]
-        return super().state_dict() | {"priority": leaves.copy(), "largest": self.largest}
+        used = min(int(self.head.max()), self.length)
+        return super().state_dict() | {"priority": self._priorities()[:, :used].copy(), "largest": self.largest}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        self.largest = state["largest"]
-        self.tree[:] = 0.0
-        self.tree[self.leaves : self.leaves + self.n * self.length] = state["priority"]
+        self.largest, self.tree[:] = state["largest"], 0.0
+        self._priorities()[:, : state["priority"].shape[1]] = state["priority"]
         add_up(self.tree)
 
 

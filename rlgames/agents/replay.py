@@ -10,6 +10,7 @@ holds the last frame. n-step returns (Sutton 1988) are summed when sampling and 
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -17,10 +18,16 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba import njit
 
+from rlgames import checkpoint
 from rlgames.agents.player import Step
+from rlgames.agents.room import announced, room
+from rlgames.encoding import Joined
 
 GOING_ON, TERMINATED, OUT_OF_TIME, LAST = range(4)  # what became of a slot's step; LAST: a frame only, nothing was done
 CHECKED = 50  # first steps in which the frames are held against each other
+RINGS = ("frame", "action", "reward", "fate", "age")  # what a slot holds; `room` counts its bytes
+
+log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
@@ -37,32 +44,20 @@ class Batch(NamedTuple):
 class Replay:
     """Room for `capacity` transitions of `n` players, `stack` frames an observation (1: observations as they are).
 
-    Raises MemoryError, before anything is taken, when the room is not to be had, and ValueError for a capacity that
-    leaves a player less than two stacks.
+    `bytes` is what it takes; a line of logging says so before anything is taken. Raises MemoryError, before that, when
+    the room is not to be had, and ValueError for a capacity that leaves a player less than two stacks.
     """
 
     def __init__(self, capacity: int, n: int, space: Box, *, stack: int = 1, n_step: int = 1, gamma: float = 0.99):
-        shape = space.shape if stack == 1 else space.shape[1:]
-        if stack > 1 and space.shape[0] != stack:
-            raise ValueError(f"expected observations of {stack} stacked frames, got shape {space.shape}")
-        self.length = capacity // n + stack + n_step  # slots of each player; the newest and oldest cannot be drawn
-        if capacity // n < 2 * (stack + n_step):
-            least = 2 * n * (stack + n_step)
-            raise ValueError(f"a replay of {capacity} transitions is too small for {n} players: give at least {least}")
+        self.length, self.bytes = room(capacity, n, space, stack=stack, n_step=n_step)
         self.n, self.stack, self.n_step, self.gamma, self.shape = n, stack, n_step, gamma, space.shape
-        self.bytes = n * self.length * (math.prod(shape) * space.dtype.itemsize + 14)
-        if self.bytes > (free := available()):
-            raise MemoryError(
-                f"a replay of {capacity:,} transitions takes {self.bytes / 1e9:.1f} GB, {free / 1e9:.1f} GB are free: "
-                f"try capacity={int(capacity * 0.8 * free / self.bytes):,}"
-            )
+        log.info(announced(capacity, self.bytes))
+        size = math.prod(space.shape) // stack
         slots = (n, self.length)
-        self.frame = np.zeros((*slots, math.prod(shape)), space.dtype)
+        self.frame = np.zeros((*slots, size), space.dtype)
         self.action, self.reward = np.zeros(slots, np.int64), np.zeros(slots, np.float32)
-        self.fate, self.age = (
-            np.zeros(slots, np.uint8),
-            np.zeros(slots, np.uint8),
-        )  # age: frames before it, at most stack-1
+        self.fate = np.zeros(slots, np.uint8)
+        self.age = np.zeros(slots, np.uint8)  # frames of its episode before it, at most stack - 1
         self.head = np.zeros(n, np.int64)  # slots written by each player since the beginning
         self.fresh = np.ones(n, np.bool_)  # the next slot begins an episode
         self.added = 0  # steps
@@ -110,24 +105,38 @@ class Replay:
         return Batch(obs.reshape(shape), action, reward, after.reshape(shape), discount, slot)
 
     def state_dict(self) -> dict[str, Any]:
-        used = min(int(self.head.max()), self.length)
-        rings = {name: getattr(self, name)[:, :used].copy() for name in ("frame", "action", "reward", "fate", "age")}
-        return rings | {"head": self.head.copy(), "fresh": self.fresh.copy(), "added": self.added}
+        """Its slots are views: they change with the replay, as tensors of torch's state_dict() do with their module."""
+        counts = {"head": self.head.copy(), "fresh": self.fresh.copy(), "added": self.added}
+        return counts | {"pieces": [self.since(np.zeros(self.n, np.int64))]}
+
+    def since(self, first: np.ndarray) -> dict[str, Any]:
+        """A piece of the state: what is still held of the slots of each player from `first` (n,) on.
+
+        {"first": (n,), "head": (n,), "rows": {name: (slots, ...)}}: player by player, the slots first[i]..head[i]-1.
+        """
+        first = np.maximum(first, self.head - self.length)
+        spans = []
+        for i, (a, b) in enumerate(zip(first, self.head, strict=True)):
+            seam = min((a // self.length + 1) * self.length, b)  # where the ring begins anew
+            spans += [(i, a % self.length, a % self.length + seam - a), (i, 0, b - seam)]
+        rows = {name: Joined([getattr(self, name)[i, a:b] for i, a, b in spans]) for name in RINGS}
+        return {"first": first, "head": self.head.copy(), "rows": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name in ("frame", "action", "reward", "fate", "age"):
-            ring = getattr(self, name)
-            ring[:, : state[name].shape[1]] = state[name]
+        """Pieces that are parts of a checkpoint are read one by one, so that only one is in memory at a time.
+
+        Raises ValueError for the state of another number of players.
+        """
+        if len(state["head"]) != self.n:
+            raise ValueError(f"saved with {len(state['head'])} players, got {self.n}: give as many")
+        for piece in state["pieces"]:
+            rows = checkpoint.whole(piece["rows"])
+            for name in RINGS:
+                ring, new, done = getattr(self, name), np.asarray(rows[name]), 0
+                for i, (a, b) in enumerate(zip(piece["first"], piece["head"], strict=True)):
+                    ring[i, np.arange(a, b) % self.length] = new[done : done + b - a]
+                    done += b - a
         self.head[:], self.fresh[:], self.added = state["head"], state["fresh"], state["added"]
-
-
-def available() -> int:
-    """Bytes of memory that can be had now."""
-    try:
-        with open("/proc/meminfo") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        return 1 << 62
 
 
 @njit(cache=True, nogil=True)

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgames.agents import replay as replay_module
+from rlgames.agents import room
 from rlgames.agents.player import Step
 from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Replay
@@ -170,7 +170,7 @@ def test_room_for_84_x_84_frames_and_no_more(monkeypatch):
     held = sum(getattr(replay, name).nbytes for name in ("frame", "action", "reward", "fate", "age"))
     assert held <= 10_000 * 1.03 * 84 * 84
     assert replay.bytes == held
-    monkeypatch.setattr(replay_module, "available", lambda: 1_000_000_000)
+    monkeypatch.setattr(room, "available", lambda: 1_000_000_000)
     with pytest.raises(MemoryError, match=r"1,000,000 transitions takes 7\.\d GB, 1\.0 GB are free"):
         Replay(1_000_000, 8, space, stack=4)
 

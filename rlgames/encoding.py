@@ -1,0 +1,183 @@
+"""States as a checkpoint holds them: JSON for their shape, torch tensors and numpy arrays beside it, and back.
+
+In the JSON a list is a list; what JSON lacks is an object with one key: {"dict": [[key, value], ...]},
+{"tuple": [...]}, {"int": "0x..."} from 2**53 on, {"float": "nan"}, {"tensor": name}, {"array": member},
+{"scalar": member} and {"part": [file, sha256]}. Arrays are .npy files (numpy.lib.format) without pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+import torch
+
+NPY_VERSION = (3, 0)  # the .npy header that takes any field name and any length
+NPY_HEADER_LIMIT = 2**20  # bytes; numpy's own limit of 10,000 refuses records of some hundred fields
+TENSOR_DTYPES = {  # those that safetensors both writes and reads
+    *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+    *(torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex64),
+    *(torch.float8_e4m3fn, torch.float8_e4m3fnuz, torch.float8_e5m2, torch.float8_e5m2fnuz),
+}
+
+
+class Joined:
+    """Arrays of numbers that are saved as one, joined along their first axis, but never joined in memory.
+
+    `arrays`: at least one, each C-contiguous, all of one dtype and of one shape behind the first axis. What was saved
+    as Joined comes back as one array.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray]):
+        self.arrays, self.dtype = arrays, arrays[0].dtype
+        self.shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.concatenate(self.arrays, dtype=dtype)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A subtree that lies in a checkpoint of its own, in the folder of the one that names it."""
+
+    path: Path
+    sha256: str  # of its manifest
+
+
+Leaf: TypeAlias = torch.Tensor | np.ndarray | np.generic | Joined | Part | int | float | bool | str | None
+Tree: TypeAlias = Mapping[Any, "Tree"] | Sequence["Tree"] | Leaf  # dicts (with str or int keys), lists and tuples
+Member: TypeAlias = Callable[[str, Callable[[IO[bytes]], Any]], Any]  # (name, parser) -> what the parser made of it
+
+
+# ---- encoding
+
+
+@dataclass
+class Encoder:
+    """Makes JSON of trees, and gathers their tensors by place and their arrays by member."""
+
+    folder: Path  # that the parts must lie in
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray | Joined] = field(default_factory=dict)
+
+    def encode(self, node: Any, where: str) -> Any:
+        """JSON for `node`, which stands at `where`. Raises TypeError for what could not come back as it is."""
+        if isinstance(node, dict):
+            for key in node:
+                if type(key) not in (str, int):
+                    raise TypeError(
+                        f"{where}: cannot save the key {key!r} of type {type(key).__name__}: use str or int"
+                    )
+            return {"dict": [[self.encode(key, ""), self.encode(node[key], f"{where}[{key!r}]")] for key in node]}
+        if type(node) in (list, tuple):
+            items = [self.encode(item, f"{where}[{i}]") for i, item in enumerate(node)]
+            return items if type(node) is list else {"tuple": items}
+        if isinstance(node, torch.Tensor):
+            if node.layout != torch.strided or node.device.type == "meta" or node.dtype not in TENSOR_DTYPES:
+                kind = f"{node.dtype}, {node.layout}, on {node.device}"
+                raise TypeError(f"{where}: cannot save a tensor of {kind}: use a dense one of a common dtype")
+            self.tensors[where] = dense(node)
+            return {"tensor": where}
+        if type(node) is np.ndarray or isinstance(node, np.generic):
+            if not npy_keeps(node):
+                raise TypeError(f"{where}: cannot save {node.dtype!r} exactly and without pickle: use numbers or str")
+            return {"array" if isinstance(node, np.ndarray) else "scalar": self.add(without_gaps(np.asarray(node)))}
+        if isinstance(node, Joined):
+            return {"array": self.add(node)}
+        if isinstance(node, Part):
+            if node.path.parent.absolute() != self.folder.absolute():
+                raise TypeError(f"{where}: cannot save what lies in {node.path}: give checkpoint.whole(state)")
+            return {"part": [node.path.name, node.sha256]}
+        return scalar(node, where)
+
+    def add(self, array: np.ndarray | Joined) -> str:
+        member = f"arrays/{len(self.arrays)}.npy"
+        self.arrays[member] = array
+        return member
+
+
+def scalar(node: Any, where: str) -> Any:
+    if type(node) is int:  # JSON's numbers are exact up to 2**53 in every reader
+        return node if abs(node) < 2**53 else {"int": hex(node)}
+    if type(node) is float:
+        return node if math.isfinite(node) else {"float": str(node)}
+    if node is None or type(node) in (bool, str):
+        return node
+    leaves = "tensors, numpy arrays, numbers, strings and None"
+    raise TypeError(f"{where}: cannot save a value of type {type(node).__name__}: use dicts, lists, tuples of {leaves}")
+
+
+def dense(tensor: torch.Tensor) -> torch.Tensor:
+    """A contiguous copy on the CPU in memory of its own: safetensors refuses views and shared memory."""
+    return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+
+
+def npy_keeps(values: np.ndarray | np.generic) -> bool:
+    if values.dtype.hasobject or (isinstance(values, np.character) and np.asarray(values)[()] != values):
+        return False  # the second: arrays drop the NULs that end a string
+    try:
+        return np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(values.dtype)) == values.dtype
+    except ValueError:  # fields overlap
+        return False
+
+
+def without_gaps(array: np.ndarray) -> np.ndarray:
+    """`array` with zeros between the fields of its records, where numpy leaves whatever the memory held."""
+    if array.dtype.names is None:
+        return array
+    clean = np.zeros(array.shape, array.dtype, order="F" if array.flags.fnc else "C")
+    clean[...] = array
+    return clean
+
+
+def to_json(value: Any) -> bytes:
+    return json.dumps(value, allow_nan=False).encode("ascii")
+
+
+def write_npy(stream: Any, array: np.ndarray | Joined) -> None:
+    """In pieces: a replay memory may be larger than the memory that is free."""
+    if isinstance(array, np.ndarray):
+        np.lib.format.write_array(stream, array, NPY_VERSION, allow_pickle=False)
+        return
+    about, header = {"descr": np.lib.format.dtype_to_descr(array.dtype)}, BytesIO()
+    np.lib.format.write_array_header_2_0(header, about | {"fortran_order": False, "shape": array.shape})
+    magic = np.lib.format.magic(*NPY_VERSION)  # without field names 2.0 and 3.0 differ in nothing else
+    stream.write(magic + header.getvalue()[len(magic) :])
+    for each in array.arrays:
+        if each.size:
+            stream.write(each.reshape(-1).view(np.uint8).data)
+
+
+# ---- decoding
+
+
+def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part: Callable[[str, str], Part]) -> Any:
+    """The inverse of `encode`; `part` makes something of a file's name and digest."""
+    if isinstance(node, list):
+        return [decode(item, tensors, member, part) for item in node]
+    if not isinstance(node, dict):
+        return node
+    [(kind, content)] = node.items()
+    if kind == "dict":
+        return {decode(key, tensors, member, part): decode(value, tensors, member, part) for key, value in content}
+    if kind == "tuple":
+        return tuple(decode(content, tensors, member, part))
+    if kind == "tensor":
+        return tensors[content]
+    if kind in ("array", "scalar"):
+        array = member(content, read_npy)
+        return array if kind == "array" else array[()]
+    if kind == "part":
+        return part(*content)
+    return {"int": lambda digits: int(digits, 16), "float": float}[kind](content)
+
+
+def read_npy(stream: IO[bytes]) -> np.ndarray:
+    return without_gaps(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=NPY_HEADER_LIMIT))

@@ -1,29 +1,27 @@
-"""A3C: asynchronous advantage actor-critic (Mnih et al. 2016).
+"""A3C: asynchronous advantage actor-critic (Mnih et al. 2016, algorithm S3).
 
-Each worker copies the shared weights, plays a few steps, and applies its gradients to the shared weights without a
-lock:
+Each actor-learner copies the shared weights, plays `horizon` steps, and applies its gradients to the shared weights
+without a lock:
 
-    L = E[ -log pi(a|s) (R - V(s)) + c_v (R - V(s))^2 - c_H H(pi) ],   R = r_t + gamma r_{t+1} + ... + gamma^k
-    V(s_{t+k})
+    L = E[ -log pi(a|s) (R - V(s)) + c_v (R - V(s))^2 - c_H H(pi) ]
+    R = r_t + gamma r_{t+1} + ... + gamma^k V(s_{t+k})
 
-Workers are processes (Python's threads would take turns), started by spawn, each with one torch thread and players of
-its own. With one worker everything happens in this process and is exactly reproducible and resumable. With several it
-is not: which update comes first depends on the machine, and a resumed run goes on with the saved weights and optimiser
-statistics, but with fresh episodes.
+Actor-learners are processes (Python's threads would take turns), each with one torch thread and players of its own.
+With one, everything happens in this process, and is exactly reproducible and resumable. With several it is not: which
+update comes first depends on the machine, so the same seed gives other weights each time, and a resumed run goes on
+from the saved weights and optimiser statistics, but with fresh episodes.
 """
 
 from __future__ import annotations
 
 import copy
-import queue
-import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from time import perf_counter
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,17 +30,17 @@ from rlgames.agents.networks import ActorCritic
 from rlgames.agents.player import Player
 from rlgames.agents.rollout import Rollout, gae
 from rlgames.agents.schedules import linear
-from rlgames.agents.shared import Shared, flattened
+from rlgames.agents.shared import Record, Shared, flattened
 from rlgames.agents.spaces import spaces_of
+from rlgames.agents.workers import Workers
 
-SCALARS = ("policy_loss", "value_loss", "entropy", "norm")
-REPORT_EVERY = 16  # updates of a worker between two of its reports
-PATIENCE = 0.5  # seconds to wait for a report before looking whether all workers are alive
+SCALARS = ("policy_loss", "value_loss", "entropy", "policy_norm", "value_norm")
+REPORT_EVERY = 0.1  # seconds between two reports of a process
 
 
 @dataclass(frozen=True)
 class A3CConfig:
-    workers: int = 2  # processes; more than there are cores slows all of them down
+    workers: int = 2  # processes that share the players, rounded up; more than there are cores slows all of them down
     horizon: int = 20  # steps of each player between two updates, t_max in the paper
     optimiser: str = "adam"  # adam or rmsprop, with shared statistics
     learning_rate: float = 1e-3
@@ -51,7 +49,7 @@ class A3CConfig:
     gae_lambda: float = 1.0  # 1: the paper's n-step returns
     value: float = 0.5  # coefficient of the squared value error
     entropy: float = 0.01  # coefficient of the entropy bonus
-    max_norm: float = 40.0  # of the gradient
+    max_norm: float = 40.0  # of the gradient, policy and value apart where they share nothing
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
 
@@ -63,124 +61,131 @@ class A3CConfig:
             raise ValueError(f"unknown optimiser {self.optimiser!r}: A3C shares the statistics of adam or rmsprop")
 
 
-class Worker:
-    """A private copy of the network that plays with `player` and teaches `shared`."""
+class ActorLearner:
+    """A private copy of the network, which plays with `player` and teaches `shared`; one of many, the `index`-th."""
 
-    def __init__(self, net: ActorCritic, shared: Shared, player: Player, config: A3CConfig, rng: np.random.Generator):
-        self.net, self.shared, self.player, self.config, self.rng = net, shared, player, config, rng
+    def __init__(
+        self, net: ActorCritic, shared: Shared, index: int, player: Player, config: A3CConfig, rng: np.random.Generator
+    ):
+        self.net, self.shared, self.index = net, shared, index
+        self.player, self.config, self.rng = player, config, rng
         self.weights, self.gradients = flattened(net)
         self.rollout = Rollout(config.horizon, player.n, spaces_of(player.envs)[0])
+        self.step = shared.adam if config.optimiser == "adam" else shared.rmsprop
 
-    def update(self, progress: float) -> Tensor:
+    def update(self, progress: float) -> np.ndarray:
         """Copy, play, learn; returns SCALARS."""
         c = self.config
+        self.shared.begun[self.index] += 1
         self.shared.take(self.weights)
         for t in range(c.horizon):
             self.rollout.put(t, self.player.step(sample(self.net, self.player.obs, self.rng)))
         scalars = self.learn()
-        give = self.shared.adam if c.optimiser == "adam" else self.shared.rmsprop
-        give(self.gradients, linear(c.learning_rate, c.final_learning_rate, progress))
-        return scalars
+        self.step(self.gradients, linear(c.learning_rate, c.final_learning_rate, progress))
+        return scalars.numpy()
 
     def learn(self) -> Tensor:
-        """The gradients of the loss over the rollout, clipped, into `self.gradients`."""
+        """The clipped gradients of the loss over the rollout, into `self.gradients`."""
         c, rollout = self.config, self.rollout
-        obs = torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:]))
-        logits, value = self.net(obs)
+        logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
         now = value.detach().numpy().reshape(-1, self.player.n)
         now, after = now[:-1], now[1:].copy()
         for t, players, last in rollout.cut:
             with torch.no_grad():
                 after[t, players] = self.net(torch.from_numpy(last))[1].numpy()
         advantage = gae(rollout.reward, now, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
-        count = rollout.action.size
-        logits, value = logits[:count], value[:count]
         gain, action, real = (torch.from_numpy(x.reshape(-1)) for x in (advantage, rollout.action, rollout.real))
+        logits, value = logits[: len(real)], value[: len(real)]
         if not rollout.real.all():
             logits, value, gain, action = logits[real], value[real], gain[real], action[real]
+        count = max(1, len(action))
         log_pi = F.log_softmax(logits, 1)
-        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * gain).mean()
-        value_loss = (gain + value.detach() - value).square().mean()
-        entropy = -(log_pi.exp() * log_pi).sum(1).mean()
+        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * gain).sum() / count
+        value_loss = (gain + value.detach() - value).square().sum() / count
+        entropy = -(log_pi.exp() * log_pi).sum() / count
         self.gradients.zero_()
         (policy_loss + c.value * value_loss - c.entropy * entropy).backward()
-        norm = self.gradients.norm()
-        self.gradients.mul_((c.max_norm / (norm + 1e-6)).clamp(max=1.0))
-        return torch.stack((policy_loss, value_loss, entropy, norm)).detach()
+        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.net.parameter_groups()]
+        return torch.stack((policy_loss, value_loss, entropy, norms[0], norms[-1])).detach()
 
 
 class A3C(Agent[A3CConfig]):
-    """See the module's docstring; several workers need the name of a game, so that each can make its own."""
+    """See the module's docstring; several workers need the name of a game, so that each can make its own players.
+
+    One yielded `Update` is one update with one worker, and what one of several did in a tenth of a second; the last has
+    what remains of all, so that no more is played or learnt after it. Each worker may begin its last update while the
+    others begin theirs: at most `workers - 1` updates more than asked for. A worker that fails or dies raises
+    RuntimeError here, with its traceback or what ended it.
+    """
 
     name, Config = "a3c", A3CConfig
-    parts = ("net", "shared", "player", "rng", "best")
+    parts = ("net", "shared", "player", "rng", "record")
     net: ActorCritic
 
     def build(self) -> None:
         c = self.config
         self.device = torch.device("cpu")  # workers share the memory of the CPU
         self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden)
-        self.shared = Shared(self.net)
+        self.shared = Shared(self.net, c.workers)
         self.weights, _ = flattened(self.net)
-        self.best = Best()
+        self.record = Record(self.weights)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        reports = self.alone(total_timesteps) if self.config.workers == 1 else self.together(total_timesteps)
-        for steps, scalars, scores in reports:
-            self.step += steps
-            self.shared.take(self.weights)
-            self.best.see(scores, self.weights)
-            named = dict(zip(SCALARS, scalars, strict=True))
-            yield Update(self.step, named | {"average": torch.tensor(self.best.average)}, scores)
+        yield from self.alone(total_timesteps) if self.config.workers == 1 else self.together(total_timesteps)
 
-    def alone(self, total: int) -> Iterator[tuple[int, Tensor, list[float]]]:
+    def alone(self, total: int) -> Iterator[Update]:
+        """Play and learn in this process."""
         player = self.playing()
-        worker = Worker(copy.deepcopy(self.net), self.shared, player, self.config, self.rng)
+        learner = ActorLearner(copy.deepcopy(self.net), self.shared, 0, player, self.config, self.rng)
         while self.step < total:
-            scalars = worker.update(self.step / total)
-            yield player.n * self.config.horizon, scalars, player.scores()
+            scalars = learner.update(self.step / total)
+            yield self.told([Report(scalars[None], player.scores())], player.n)
 
-    def together(self, total: int) -> Iterator[tuple[int, Tensor, list[float]]]:
+    def together(self, total: int) -> Iterator[Update]:
+        """Play and learn in `workers` processes. Raises ValueError without a game that they could make."""
+        count = self.config.workers
         if self.task is None:
             raise ValueError(
-                f"{self.config.workers} workers make their own environments: give A3C the name of a game, or workers=1"
+                f"{count} workers make their own environments: give A3C the name of a game, or workers=1 in its config"
             )
-        context = mp.get_context("spawn")
-        reports, stop = context.Queue(), context.Event()
-        self.shared.counts[0] = self.step
-        n = max(1, self.envs.num_envs // self.config.workers) if self.envs else 1
-        common = (self.task, self.config, n, self.shared, total, reports, stop)
-        workers = [
-            context.Process(target=work, args=(self.seed, i, self.step, *common), daemon=True)
-            for i in range(self.config.workers)
-        ]
+        if self.step >= total:
+            return
+        n = -(-self.envs.num_envs // count) if self.envs else 1
+        job = Job(self.task, n, self.config, self.shared, self.shared.updates(), self.seed, self.step, total)
+        workers = Workers(work, [(job, i) for i in range(count)])
         try:
-            for worker in workers:
-                worker.start()
-            yield from self.listen(workers, reports, total)
+            for report in workers.reports():
+                yield self.told([report], n)
         finally:
-            stop.set()
-            for worker in workers:
-                worker.join(timeout=5)
-                if worker.is_alive():
-                    worker.kill()
-                    worker.join()
-            reports.close()
+            last = self.told(workers.close(), n)  # also when nobody is there to hear it: the steps were made
+        yield last
 
-    def listen(self, workers: list, reports: Any, total: int) -> Iterator[tuple[int, Tensor, list[float]]]:
-        while self.step < total:
-            try:
-                steps, scalars, scores = reports.get(timeout=PATIENCE)
-            except queue.Empty:
-                dead = [worker for worker in workers if worker.exitcode not in (None, 0)]
-                if dead:
-                    raise RuntimeError(f"a worker of A3C died with exit code {dead[0].exitcode}") from None
-                if all(worker.exitcode == 0 for worker in workers):
-                    return
-                continue
-            if isinstance(scalars, str):
-                raise RuntimeError(f"a worker of A3C failed:\n{scalars}")
-            yield steps, torch.tensor(scalars), scores
+    def told(self, reports: Sequence[Report], n: int) -> Update:
+        """Count the steps of `n` players, and take over what the workers have learnt."""
+        scalars = np.concatenate([np.empty((0, len(SCALARS)), np.float32), *(report.scalars for report in reports)])
+        scores = [score for report in reports for score in report.scores]
+        self.step += len(scalars) * n * self.config.horizon
+        self.shared.take(self.weights)
+        self.record.see(scores, self.step, self.weights)
+        named = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
+        return Update(self.step, named | self.record.scalars(), scores)
+
+    @property
+    def best(self) -> A3C:
+        """A copy with the weights whose scores had the greatest moving average: it plays and can be saved.
+
+        Until 100 episodes have ended, which is what the average takes to mean something, the newest weights.
+        """
+        agent = type(self).__new__(type(self))
+        agent._setup(self.observation_space, self.action_space, self.config, self.seed, "cpu", self.task)
+        agent.step = self.record.step
+        for weights in (agent.weights, agent.shared.weights, agent.record.weights):
+            weights.copy_(self.record.weights)
+        return agent
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.shared.weights.copy_(self.weights)
 
     @torch.no_grad()
     def act(
@@ -191,25 +196,6 @@ class A3C(Agent[A3CConfig]):
         return self.net.logits(torch.from_numpy(obs)).argmax(1).numpy(), None
 
 
-class Best:
-    """The moving average of the scores (0.99 of the old, 0.01 of the new), and the weights behind the best episode."""
-
-    def __init__(self) -> None:
-        self.average, self.score, self.weights = 0.0, float("-inf"), torch.zeros(0)
-
-    def see(self, scores: list[float], weights: Tensor) -> None:
-        for score in scores:
-            self.average = score if self.average == 0.0 else 0.99 * self.average + 0.01 * score
-        if scores and max(scores) > self.score:
-            self.score, self.weights = max(scores), weights.clone()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"average": self.average, "score": self.score, "weights": self.weights}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.average, self.score, self.weights = state["average"], state["score"], state["weights"]
-
-
 @torch.no_grad()
 def sample(net: ActorCritic, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Actions (n,) drawn from the policy, by the Gumbel-max trick."""
@@ -217,36 +203,50 @@ def sample(net: ActorCritic, obs: np.ndarray, rng: np.random.Generator) -> np.nd
     return (logits + rng.gumbel(size=logits.shape)).argmax(1)
 
 
-def work(
-    seed: int,
-    index: int,
-    start: int,
-    task: Any,
-    config: A3CConfig,
-    n: int,
-    shared: Shared,
-    total: int,
-    reports: Any,
-    stop: Any,
-) -> None:
-    """A worker's process: update until all together have played `total` steps, or `stop`, or the parent is gone."""
-    import signal
+# ---- in a worker's process ----
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+
+class Report(NamedTuple):
+    scalars: np.ndarray  # (updates, SCALARS)
+    scores: list[float]
+
+
+class Job(NamedTuple):
+    """What all workers are told: play `task`, n players each, until all together have come from `start` to `total`."""
+
+    task: Any
+    n: int
+    config: A3CConfig
+    shared: Shared
+    before: int  # updates when `start` steps had been made
+    seed: int
+    start: int
+    total: int
+
+    def step(self) -> int:
+        """The steps of all updates that have been begun."""
+        return self.start + (self.shared.updates() - self.before) * self.n * self.config.horizon
+
+
+def work(job: Job, index: int, report: Callable[[Report], None], going_on: Callable[[], bool]) -> Report:
+    """Update until all workers' steps are made; returns what is still to be reported.
+
+    An update is reported only when another is certain to follow, so that the last steps come with the last reports.
+    """
+    torch.set_num_threads(1)
+    envs = job.task.make_vec(job.n)
     try:
-        torch.set_num_threads(1)  # a process of its own: nobody else's threads
-        player = Player(task.make_vec(n), seed + 1_000_003 * (index + 1))
-        space, actions = spaces_of(player.envs)
-        net = ActorCritic(space, int(actions.n), config.encoder, config.hidden)
-        worker = Worker(net, shared, player, config, np.random.default_rng([seed, index, start]))
-        parent, rows = mp.parent_process(), []
-        while shared.counts[0] < total and not stop.is_set() and (parent is None or parent.is_alive()):
-            rows.append(worker.update(float(shared.counts[0]) / total))
-            shared.counts[0] += n * config.horizon
-            if len(rows) == REPORT_EVERY:
-                reports.put((len(rows) * n * config.horizon, torch.stack(rows).mean(0).tolist(), player.scores()))
-                rows = []
-        if rows:
-            reports.put((len(rows) * n * config.horizon, torch.stack(rows).mean(0).tolist(), player.scores()))
-    except Exception:  # noqa: BLE001  whatever it is, the parent raises it
-        reports.put((0, traceback.format_exc(), []))
+        dice = np.random.default_rng([job.seed, 3, job.start, index])  # other episodes in each worker and each resume
+        player = Player(envs, int(dice.integers(2**30)))
+        space, actions = spaces_of(envs)
+        net = ActorCritic(space, int(actions.n), job.config.encoder, job.config.hidden)
+        learner = ActorLearner(net, job.shared, index, player, job.config, dice)
+        rows, due = [np.empty((0, len(SCALARS)), np.float32)], perf_counter() + REPORT_EVERY
+        while going_on() and (step := job.step()) < job.total:
+            if perf_counter() >= due:
+                report(Report(np.concatenate(rows), player.scores()))
+                rows, due = rows[:1], perf_counter() + REPORT_EVERY
+            rows.append(learner.update(step / job.total)[None])
+        return Report(np.concatenate(rows), player.scores())
+    finally:
+        envs.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from gymnasium.spaces import Box
@@ -51,17 +51,29 @@ class Vector(nn.Module):
         return rows.mul_(1 / 255) if x.dtype == torch.uint8 else rows
 
 
-def encoder(space: Box, kind: str = "auto", hidden: Sequence[int] = (64, 64)) -> tuple[nn.Sequential, int]:
+def plain(module: nn.Linear | nn.Conv2d) -> nn.Module:
+    """As torch makes it, uniform within 1 / sqrt(inputs): larger weights let values that bootstrap run away."""
+    return module
+
+
+def encoder(
+    space: Box,
+    kind: str = "auto",
+    hidden: Sequence[int] = (64, 64),
+    bend: type[nn.Module] = nn.Tanh,
+    made: Callable[..., nn.Module] = layer,
+) -> tuple[nn.Sequential, int]:
     """The layers up to the features, and how many those are.
 
-    `kind` is "auto" (by the shape), "vector" (flattened, tanh layers of `hidden` units), "grid", "cave" or "nature"
-    (convolutions and one dense layer, ReLU). Raises ValueError for another kind or for planes too small for it.
+    `kind` is "auto" (by the shape), "vector" (flattened, layers of `hidden` units, each followed by a `bend`), "grid",
+    "cave" or "nature" (convolutions and one dense layer, ReLU). `made` sets a layer's first weights. Raises ValueError
+    for another kind or for planes too small for it.
     """
     kind = encoder_for(space) if kind == "auto" else kind
     if kind == "vector":
         body, width = nn.Sequential(Vector()), math.prod(space.shape)
         for units in hidden:
-            body.extend([layer(nn.Linear(width, units)), nn.Tanh()])
+            body.extend([made(nn.Linear(width, units)), bend()])
             width = units
         return body, width
     if kind not in ENCODERS:
@@ -76,9 +88,9 @@ def encoder(space: Box, kind: str = "auto", hidden: Sequence[int] = (64, 64)) ->
             raise ValueError(
                 f"observations of shape {space.shape} are too small for the encoder {kind!r}: try 'vector'"
             )
-        body.extend([layer(nn.Conv2d(channels, out, kernel, stride)), nn.ReLU()])
+        body.extend([made(nn.Conv2d(channels, out, kernel, stride)), nn.ReLU()])
         channels, side = out, [(length - kernel) // stride + 1 for length in side]
-    body.extend([nn.Flatten(), layer(nn.Linear(channels * math.prod(side), width)), nn.ReLU()])
+    body.extend([nn.Flatten(), made(nn.Linear(channels * math.prod(side), width)), nn.ReLU()])
     return body, width
 
 
@@ -116,9 +128,9 @@ class QNetwork(nn.Module):
 
     def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], dueling: bool):
         super().__init__()
-        self.body, width = encoder(space, kind, hidden)
-        self.advantage = layer(nn.Linear(width, actions), 0.01)
-        self.value = layer(nn.Linear(width, 1), 1.0) if dueling else None
+        self.body, width = encoder(space, kind, hidden, nn.ReLU, plain)
+        self.advantage = plain(nn.Linear(width, actions))
+        self.value = plain(nn.Linear(width, 1)) if dueling else None
 
     def forward(self, obs: Tensor) -> Tensor:
         features = self.body(obs)

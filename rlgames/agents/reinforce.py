@@ -42,7 +42,7 @@ class REINFORCEConfig:
     baseline: bool = False  # a learnt value of the state is subtracted
     value: float = 0.5  # coefficient of the baseline's squared error
     entropy: float = 0.0  # coefficient of the entropy bonus
-    max_norm: float = 10.0  # of the gradient
+    max_norm: float = 0.5  # of the gradient; policy and value apart where they have a network each
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
 
@@ -117,9 +117,9 @@ class REINFORCE(Agent[REINFORCEConfig]):
         self.optimiser.zero_grad()
         parts = zip(*(x.split(PART) for x in columns), strict=True)
         rows = [self.gradient(*part, count=len(obs)) for part in parts]
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), c.max_norm)
+        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.net.parameter_groups()]
         self.optimiser.step()
-        return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norm), strict=True))
+        return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norms[0]), strict=True))
 
     def gradient(self, obs: Tensor, action: Tensor, advantage: Tensor, returns: Tensor, *, count: int) -> Tensor:
         """Add a part's share of the mean loss over `count` transitions to the gradients."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from hypothesis import strategies as st
 from rlgames import checkpoint, runs
 from rlgames import train as training_module
 from rlgames.agents.base import load
+from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import weights_sha256
 from rlgames.runs import RunDirectory, rows
@@ -30,6 +32,13 @@ from rlgames.train import Result, Session, Training, train
 CONFIG = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
 TINY = Training("ppo", "CatchBall", CONFIG, 64, 2, 3, "cpu", 16, 32, 2, 30, 16)  # 4 updates
 SMALL = Training("ppo", "CatchBall", CONFIG, 320, 2, 3, "cpu", 32, 96, 2, 30, 48)  # 20 updates
+REMEMBERS = DQNConfig(capacity=40, warmup=8, batch=4, update_every=8, target_every=3, n_step=2, hidden=(16,))
+PRIORITIES = dataclasses.replace(REMEMBERS, prioritised=True)
+TINIES = {  # the replays go round
+    "ppo": TINY,
+    "dqn": Training("dqn", "CatchBall", REMEMBERS, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
+    "prioritised": Training("dqn", "CatchBall", PRIORITIES, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -109,6 +118,22 @@ def test_stopped_after_every_update(tmp_path: Path, unbroken: Any):
         assert found[name] == expected[name], name
 
 
+@pytest.mark.parametrize("config", [REMEMBERS, PRIORITIES])
+def test_a_replay_goes_on(config: DQNConfig, tmp_path: Path, unbroken: Any):
+    """Stopped where a checkpoint is due and where none is, twice before anything is learned; parts that no checkpoint
+    names are gone."""
+    training, out = Training("dqn", "Cave", config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
+    stops = (8, 16, 48, 88, 200)
+    for step in stops:
+        stopped(training, out, step, resume=step != stops[0])
+    train(training, out, resume=True, quiet=True)
+    expected, found = unbroken(training), left(out)
+    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
+        assert found[name] == expected[name], name
+    named = {part for path in out.rglob("step-*.ckpt") for part in checkpoint.read_header(path)["parts"]}
+    assert {path.name for path in out.rglob("*.part")} == named
+
+
 @pytest.mark.parametrize("game", ["CartPole", "Cave"])
 def test_other_games(game: str, tmp_path: Path, unbroken: Any):
     """With time limits, shaped rewards, stacks of frames."""
@@ -163,28 +188,29 @@ def half_a_line(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row)[:-9])
 
 
-def lives(out: Path, life: float) -> float:
+def lives(training: Training, out: Path, life: float) -> float:
     """Start the run, or go on with it, for so many operations on files; returns how many were not needed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_module, "draw_curve", lambda *_: None)
         mortal = Mortal(life, patch)
-        train(TINY, out, resume=(out / "config.json").exists(), quiet=True)
+        train(training, out, resume=(out / "config.json").exists(), quiet=True)
     return mortal.life
 
 
 @dataclass(repr=False)
 class Life:
+    training: Training
     count: int  # of the operations that the unbroken run takes
     left: dict[str, bytes]
 
 
-@pytest.fixture(scope="module")
-def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Life:
-    out = tmp_path_factory.mktemp("whole") / "run"
+@pytest.fixture(scope="module", params=TINIES)
+def whole_life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    training, out = TINIES[request.param], tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training_module, "tensorboard", lambda path, step: None)
-        count = 10_000 - int(lives(out, 10_000))
-    return Life(count, left(out))
+        count = 10_000 - int(lives(training, out, 10_000))
+    return Life(training, count, left(out))
 
 
 def test_dead_at_every_operation_on_files(tmp_path: Path, whole_life: Life):
@@ -192,8 +218,8 @@ def test_dead_at_every_operation_on_files(tmp_path: Path, whole_life: Life):
     for life in range(whole_life.count):
         out = tmp_path / f"{life}"
         with pytest.raises(Dead):
-            lives(out, life)
-        lives(out, 10_000)
+            lives(whole_life.training, out, life)
+        lives(whole_life.training, out, 10_000)
         assert_same(out, whole_life.left)
 
 
@@ -203,10 +229,10 @@ def test_dead_again_and_again(whole_life: Life, tmp_path_factory: pytest.TempPat
     out = tmp_path_factory.mktemp("again") / "run"
     for life in spans:
         try:
-            lives(out, life)
+            lives(whole_life.training, out, life)
         except Dead:
             continue
-    lives(out, 10_000)
+    lives(whole_life.training, out, 10_000)
     assert_same(out, whole_life.left)
 
 
@@ -218,14 +244,17 @@ import torch
 torch.set_num_threads(1)
 from pathlib import Path
 from rlgames import train as module
+from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import weights_sha256
 add = module.Journal.add
 module.Journal.add = lambda journal, update: (add(journal, update), time.sleep(0.002))  # for signals to find it at work
 module.tensorboard = lambda path, step: None
-config = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
-training = module.Training("ppo", "CatchBall", config, 16 * 200, 2, 3, "cpu", 16, 320, 2, 30, 16)
-out = Path(sys.argv[1])
+ppo = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
+dqn = DQNConfig(capacity=500, warmup=16, batch=4, update_every=16, hidden=(16,), encoder="vector", prioritised=True)
+out, agent = Path(sys.argv[1]), sys.argv[2]
+config, steps = dict(ppo=(ppo, 16 * 200), dqn=(dqn, 16 * 120))[agent]
+training = module.Training(agent, "CatchBall", config, steps, 2, 3, "cpu", 16, 320, 2, 30, 16)
 result = module.train(training, out, resume=(out / "config.json").exists(), quiet=True)
 print(result.stopped, weights_sha256(result.agent.net.state_dict()))
 """
@@ -234,8 +263,8 @@ print(result.stopped, weights_sha256(result.agent.net.state_dict()))
 class Run:
     """One process of a run, in a session of its own, with a folder of its own for temporary files."""
 
-    def __init__(self, out: Path, temporary: Path) -> None:
-        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out)]
+    def __init__(self, agent: str, out: Path, temporary: Path) -> None:
+        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out), agent]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -258,11 +287,12 @@ def lines_in(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def test_killed_and_stopped_until_it_is_done(tmp_path: Path):
+@pytest.mark.parametrize("agent", ["ppo", "dqn"])
+def test_killed_and_stopped_until_it_is_done(agent: str, tmp_path: Path):
     """The same run twice, in processes of their own: once unbroken, once hit by four signals at moments drawn."""
     temporary, out = tmp_path / "temporary", tmp_path / "run"
     temporary.mkdir()
-    unbroken = Run(tmp_path / "unbroken", temporary)
+    unbroken = Run(agent, tmp_path / "unbroken", temporary)
     code, (stopped_by, weights) = unbroken.ended()
     assert (code, stopped_by) == (0, "None")
 
@@ -270,7 +300,7 @@ def test_killed_and_stopped_until_it_is_done(tmp_path: Path):
     kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
     dice.shuffle(kinds)
     for kind in kinds:
-        run, goal = Run(out, temporary), lines_in(out / "metrics.jsonl") + dice.randint(3, 15)
+        run, goal = Run(agent, out, temporary), lines_in(out / "metrics.jsonl") + dice.randint(3, 15)
         while lines_in(out / "metrics.jsonl") < goal and run.process.poll() is None:
             time.sleep(0.001)
         time.sleep(dice.random() * 0.01)
@@ -281,7 +311,7 @@ def test_killed_and_stopped_until_it_is_done(tmp_path: Path):
             newest = max((out / "checkpoints").glob("step-*.ckpt"))
             assert weights_sha256(load(newest).net.state_dict()) == said[1]
 
-    assert Run(out, temporary).ended() == (0, ["None", weights])
+    assert Run(agent, out, temporary).ended() == (0, ["None", weights])
     assert_same(out, left(tmp_path / "unbroken"))
     assert list(temporary.iterdir()) == []
 

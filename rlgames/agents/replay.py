@@ -181,10 +181,11 @@ def whole(i, slot, head, fate, age, n_step) -> bool:
 def pick(chosen, found, dice, head, fate, age, n_step) -> int:
     """Fill `chosen` from `found` on; a slot is rejected unless whole, and players count by the slots they hold."""
     n, length = fate.shape
+    held = min(head.max(), length)  # by the player who holds most
     for k in range(len(dice)):
         if found == len(chosen):
             break
-        at = int(dice[k, 1] * length)
+        at = int(dice[k, 1] * held)
         i = int(dice[k, 0] * n)
         if at >= head[i]:
             continue

@@ -134,6 +134,14 @@ def test_uniform_draws_are_uniform():
     assert ((counts - expected) ** 2 / expected).sum() < 3 * len(counts)  # chi-square, mean len(counts)
 
 
+@pytest.mark.parametrize("kind", [Replay, PrioritisedReplay])
+def test_a_replay_with_room_for_a_million_can_be_drawn_from_at_once(kind):
+    replay = make(kind, 1, 1, 2, capacity=1_000_000)
+    for step in played(3, 2, 1, 12, False):
+        replay.add(step)
+    assert len(replay.draw(np.random.default_rng(0), 64)) == 64
+
+
 def test_prioritised_draws_follow_the_errors_and_weights_undo_them():
     replay = make(PrioritisedReplay, 1, 1, 1, capacity=40, exponent=1.0)
     for step in played(3, 1, 1, 20, False):

@@ -47,7 +47,8 @@ class RMSPropGraves(Optimizer):
                 square, mean, delta = (self.state[w][key] for key in ("square", "mean", "delta"))
                 square.lerp_(w.grad * w.grad, 1 - a)
                 mean.lerp_(w.grad, 1 - a)
-                delta.mul_(b).addcdiv_(w.grad, (square - mean * mean + eps).sqrt_(), value=-lr)
+                variance = (square - mean * mean).clamp_(min=0.0)  # rounding may take it below
+                delta.mul_(b).addcdiv_(w.grad, (variance + eps).sqrt_(), value=-lr)
                 w.add_(delta)
 
 

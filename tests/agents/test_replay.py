@@ -174,9 +174,9 @@ def test_goes_on_from_its_state(kind):
 
 def test_room_for_84_x_84_frames_and_no_more(monkeypatch):
     space = Box(0, 255, (4, 84, 84), np.uint8)
-    replay = Replay(10_000, 8, space, stack=4)
+    replay, prioritised = Replay(10_000, 8, space, stack=4), PrioritisedReplay(10_000, 8, space, stack=4)
     held = sum(getattr(replay, name).nbytes for name in ("frame", "action", "reward", "fate", "age"))
-    assert held <= 10_000 * 1.03 * 84 * 84
+    assert held + prioritised.tree.nbytes <= 10_000 * 1.03 * 84 * 84
     assert replay.bytes == held
     monkeypatch.setattr(room, "available", lambda: 1_000_000_000)
     with pytest.raises(MemoryError, match=r"1,000,000 transitions takes 7\.\d GB, 1\.0 GB are free"):

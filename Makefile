@@ -33,7 +33,9 @@ format: $(VENV)/.dev  ## let ruff mend what it can, and format
 
 bench: $(VENV)/.bench  ## measure games and learning beside their peers
 	$(BIN)/python benchmarks/games.py
+	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/cart_pole.py
+	$(BIN)/python benchmarks/a3c.py
 
 clean:  ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -15,7 +15,7 @@ from the saved weights and optimiser statistics, but with fresh episodes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -133,7 +133,7 @@ class A3C(Agent[A3CConfig]):
     def train(self, total_timesteps: int) -> Iterator[Update]:
         yield from self.alone(total_timesteps) if self.config.workers == 1 else self.together(total_timesteps)
 
-    def alone(self, total: int) -> Iterator[Update]:
+    def alone(self, total: int) -> Generator[Update, None, None]:
         """Play and learn in this process."""
         player = self.playing()
         learner = ActorLearner(copy.deepcopy(self.net), self.shared, 0, player, self.config, self.rng)
@@ -141,7 +141,7 @@ class A3C(Agent[A3CConfig]):
             scalars = learner.update(self.step / total)
             yield self.told([Report(scalars[None], player.scores())], player.n)
 
-    def together(self, total: int) -> Iterator[Update]:
+    def together(self, total: int) -> Generator[Update, None, None]:
         """Play and learn in `workers` processes. Raises ValueError without a game that they could make."""
         count = self.config.workers
         if self.task is None:

@@ -101,7 +101,6 @@ class Workers:
 
     def close(self) -> list[Any]:
         """Ask all to stop, wait, and kill who does not; returns what they returned, and reports that were not read."""
-        atexit.unregister(self.close)
         self.stop[0] = True
         end = monotonic() + GRACE
         while self.working and (left := end - monotonic()) > 0:  # read on: somebody may be waiting for room to report
@@ -120,6 +119,7 @@ class Workers:
                 process.join()
             pipe.close()
         self.processes.clear()
+        atexit.unregister(self.close)
         results, self.results = self.results, []
         return results
 

@@ -195,7 +195,7 @@ class Agent(ABC, Generic[ConfigT]):
             thing, saved = getattr(self, part), state[part]
             if isinstance(thing, np.random.Generator):
                 thing.bit_generator.state = saved
-            elif isinstance(thing, int):
+            elif isinstance(thing, int) or isinstance(saved, np.ndarray):
                 setattr(self, part, saved)
             elif thing is not None:
                 thing.load_state_dict(saved)
@@ -275,6 +275,6 @@ def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
 
 
 def _state(part: Any) -> Any:
-    if part is None or isinstance(part, int):
+    if part is None or isinstance(part, int | np.ndarray):
         return part
     return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()

@@ -44,6 +44,7 @@ class Player:
         self.envs, self.mode, self.seed, self.n = envs, mode, seed, envs.num_envs
         self.first_action = int(spaces_of(envs)[1].start)
         self.obs: np.ndarray = envs.reset(seed=seed)[0]
+        self.start = np.ones(self.n, np.bool_)  # obs is the first of an episode
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
         self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
         self._scores: list[float] = []
@@ -72,8 +73,8 @@ class Player:
             elif self.mode is AutoresetMode.DISABLED:
                 obs = obs.copy()
                 obs[done] = self.envs.reset(options={"reset_mask": done})[0][done]
-        seen, self.obs = self.obs, obs
-        return Step(seen, action, reward.astype(np.float32), after, terminated | ~real, done | ~real, real)
+        seen, self.obs, self.start = self.obs, obs, done | ~real
+        return Step(seen, action, reward.astype(np.float32), after, terminated | ~real, self.start, real)
 
     def _final_scores(self, info: dict[str, Any], done: np.ndarray) -> np.ndarray:
         """(n,) valid where done: the game's own scores if it reports them, else the sums of rewards."""
@@ -89,6 +90,7 @@ class Player:
     def restart(self) -> None:
         """Begin new episodes everywhere; those in flight count for nothing."""
         self.obs = self.envs.reset()[0]
+        self.start = np.ones(self.n, np.bool_)
         self._sum[:], self._waiting, self._info = 0.0, np.zeros(self.n, np.bool_), {}
 
     def scores(self) -> list[float]:
@@ -114,6 +116,7 @@ class Player:
         """The place in the game; `envs` is None where the environments offer no snapshot."""
         return {
             "obs": self.obs.copy(),
+            "start": self.start.copy(),
             "sum": self._sum.copy(),
             "waiting": self._waiting.copy(),
             "scores": list(self._scores),
@@ -137,5 +140,6 @@ class Player:
             raise ValueError(
                 f"saved with environments of other rewards or pixels: their state has no {error}"
             ) from error
-        self.obs, self._sum, self._waiting = state["obs"].copy(), state["sum"].copy(), state["waiting"].copy()
+        self.obs, self.start = state["obs"].copy(), state["start"].copy()
+        self._sum, self._waiting = state["sum"].copy(), state["waiting"].copy()
         self._scores, self.exact = list(state["scores"]), state["exact"]

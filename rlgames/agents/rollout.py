@@ -20,6 +20,7 @@ class Rollout:
         self.obs = np.empty((horizon + 1, n, *space.shape), space.dtype)  # the last row: what the last step led to
         self.action, self.reward = np.empty(shape, np.int64), np.empty(shape, np.float32)
         self.terminated, self.done, self.real = (np.empty(shape, np.bool_) for _ in range(3))
+        self.start = np.zeros((horizon + 1, n), np.bool_)  # obs is the first of an episode; never of the last row
         self.cut: list[tuple[int, np.ndarray, np.ndarray]] = []  # (time, players, their last observations)
 
     def put(self, t: int, step: Step) -> None:
@@ -27,6 +28,8 @@ class Rollout:
             self.cut = []
         self.obs[t], self.action[t], self.reward[t] = step.obs, step.action, step.reward
         self.terminated[t], self.done[t], self.real[t] = step.terminated, step.done, step.real
+        if t + 1 < len(self.action):
+            self.start[t + 1] = step.done
         late = step.done & ~step.terminated
         if late.any():
             self.cut.append((t, np.flatnonzero(late), step.after[late]))

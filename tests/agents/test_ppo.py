@@ -17,7 +17,7 @@ from toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.networks import ActorCritic, encoder, encoder_for
-from rlgames.agents.ppo import PPO, SCALARS, PPOConfig
+from rlgames.agents.ppo import PPO, SCALARS, PPOConfig, drawn
 from rlgames.agents.shares import Shares
 
 ROWS = 24
@@ -33,7 +33,7 @@ def minibatch(agent: PPO, seed: int) -> dict[str, Tensor]:
     rng = np.random.default_rng(seed)
     obs, action = rng.normal(size=(ROWS, 3)), rng.integers(3, size=ROWS)
     with torch.no_grad():
-        logits, value = agent.forward(torch.from_numpy(obs))
+        logits, value, _ = agent.forward(torch.from_numpy(obs))
     logp = torch.log_softmax(logits, 1)[torch.arange(ROWS), torch.from_numpy(action)]
 
     def noise(scale: float) -> Tensor:
@@ -47,7 +47,7 @@ def by_numpy(agent: PPO, rows: dict[str, Tensor], clip: float) -> dict[str, floa
     """The terms of the loss, one row at a time."""
     c = agent.config
     with torch.no_grad():
-        logits, values = (x.double().numpy() for x in agent.forward(rows["obs"]))
+        logits, values = (x.double().numpy() for x in agent.forward(rows["obs"])[:2])
     advantage = rows["advantage"].double().numpy()
     if c.normalise_advantage:
         advantage = (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8)
@@ -253,8 +253,8 @@ def test_actions_are_drawn_from_the_policy():
     with torch.no_grad():
         agent.net.policy.bias.copy_(torch.tensor([0.0, 1.2]))
     obs = np.repeat(np.array([[1.0, 0.5]], np.float32), 20_000, 0)
-    expected = float(torch.softmax(torch.from_numpy(agent.logits(obs[:1])), 1)[0, 1])
-    found = agent.sample(obs, np.random.default_rng(0)).mean()
+    expected = float(torch.softmax(torch.from_numpy(agent.logits(obs[:1])[0]), 1)[0, 1])
+    found = drawn(agent.logits(obs)[0], np.random.default_rng(0)).mean()
     assert found == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(len(obs)))
 
 
@@ -296,8 +296,8 @@ def test_bfloat16_learns_in_float32_parameters():
     agent = PPO("CatchBall", quick("ppo", precision="bfloat16"), num_envs=2)
     exact = PPO("CatchBall", quick("ppo"), num_envs=2)
     obs = agent.playing().obs
-    assert not np.array_equal(agent.logits(obs), exact.logits(obs))
-    np.testing.assert_allclose(agent.logits(obs), exact.logits(obs), atol=1e-3)
+    assert not np.array_equal(agent.logits(obs)[0], exact.logits(obs)[0])
+    np.testing.assert_allclose(agent.logits(obs)[0], exact.logits(obs)[0], atol=1e-3)
     scalars = next(agent.train(16)).scalars
     assert all(value.isfinite() for value in scalars.values())
     assert {p.dtype for p in agent.net.parameters()} == {torch.float32}

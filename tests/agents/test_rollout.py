@@ -16,7 +16,7 @@ from toys import MODES, Bits, Dice, quick, several
 import rlgames
 from rlgames.agents import ppo
 from rlgames.agents.player import Player, Step
-from rlgames.agents.ppo import PPO
+from rlgames.agents.ppo import PPO, drawn
 from rlgames.agents.rollout import Rollout, gae
 
 
@@ -70,7 +70,7 @@ def check(envs: VectorEnv, horizon: int, rollouts: int) -> tuple[int, int]:
     for _ in range(rollouts):
         steps: list[Step] = []
         for t in range(horizon):
-            steps.append(player.step(agent.sample(player.obs, agent.rng)))
+            steps.append(player.step(drawn(agent.logits(player.obs)[0], agent.rng)))
             rollout.put(t, steps[-1])
         expected: list[list[tuple]] = [[] for _ in range(horizon)]  # of each time, the players that made a transition
         for i in range(player.n):

@@ -1,0 +1,132 @@
+"""Agents that remember: the recurrent layer beside torch's, sequences beside single steps, and a game of memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode
+from toys import MODES, Dice, mind, quick, several
+from torch import nn
+
+import rlgames
+from rlgames.agents import find
+from rlgames.agents.memory import Memory
+from rlgames.agents.networks import plain
+from rlgames.agents.ppo import drawn
+from rlgames.agents.rollout import Rollout
+from rlgames.evaluation import evaluate
+
+RECURRENT = ["ppo"]
+
+
+class Recall(gym.Env):
+    """Shows a bit once, then nothing for two steps, then asks for it: 1 for the right answer, 0 for the wrong one."""
+
+    observation_space = Box(-1, 1, (2,), np.float32)
+    action_space = Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.bit, self.time = int(self.np_random.integers(2)), 0
+        return np.array([2 * self.bit - 1, 0], np.float32), {}
+
+    def step(self, action: int):
+        self.time += 1
+        asked = self.time == 3
+        over = self.time == 4
+        return np.array([0, asked], np.float32), float(over and action == self.bit), over, False, {}
+
+
+def test_the_memory_is_a_long_short_term_memory():
+    torch.manual_seed(0)
+    own, theirs = Memory(5, 7, plain), nn.LSTM(5, 7, batch_first=True)
+    with torch.no_grad():
+        for mine, name in ((own.into, "ih"), (own.back, "hh")):
+            for kind in ("weight", "bias"):
+                i, f, g, o = getattr(theirs, f"{kind}_{name}_l0").chunk(4)
+                getattr(mine, kind).copy_(torch.cat((i, f, o, g)))
+    features, state = torch.randn(3, 6, 5), torch.randn(3, 14)
+    states = own(features, state, torch.zeros(3, 6, dtype=torch.bool))
+    h, (last_h, last_c) = theirs(features, (state[None, :, :7].contiguous(), state[None, :, 7:].contiguous()))
+    torch.testing.assert_close(states[..., :7], h)
+    torch.testing.assert_close(states[:, -1], torch.cat((last_h[0], last_c[0]), 1))
+
+
+def test_nothing_is_remembered_across_the_start_of_an_episode():
+    torch.manual_seed(0)
+    own, features, state = Memory(5, 7, plain), torch.randn(2, 6, 5), torch.randn(2, 14)
+    start = torch.zeros(2, 6, dtype=torch.bool)
+    start[1, 4] = True
+    states = own(features, state, start)
+    afresh = own(features[1:, 4:], torch.zeros(1, 14), torch.zeros(1, 2, dtype=torch.bool))
+    torch.testing.assert_close(states[1:, 4:], afresh)
+    whole = own(features, state, torch.zeros_like(start))
+    torch.testing.assert_close(states[0], whole[0])
+    torch.testing.assert_close(states[1, :4], whole[1, :4])
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
+    """The values, and those of what each step led to, one observation after the other."""
+    agent = find("ppo")(several(Dice, 3, mode), quick("ppo", recurrent=True, memory=8), seed=1)
+    player, rollout = agent.playing(), Rollout(9, 3, agent.observation_space)
+    with torch.no_grad():
+        agent.net.value.weight.mul_(5.0)
+    for _ in range(3):
+        memory, rollout.start[0] = agent.memory, player.start
+        value, after, logp = [], [], []
+        for t in range(9):
+            obs, start = torch.from_numpy(player.obs)[:, None], torch.from_numpy(player.start)[:, None]
+            with torch.no_grad():
+                before = agent.remembered(agent.memory, 3)
+                value.append(agent.forward(obs, before, start)[1][:, 0])
+                logits, agent.memory = agent.logits(player.obs, agent.memory, player.start)
+                step = player.step(drawn(logits, agent.rng))
+                rollout.put(t, step)
+                logp.append(
+                    torch.log_softmax(torch.from_numpy(logits), 1)[torch.arange(3), torch.from_numpy(step.action)]
+                )
+                led = torch.from_numpy(step.after)[:, None]
+                after.append(agent.forward(led, torch.from_numpy(agent.memory), torch.zeros_like(start))[1][:, 0])
+        real = torch.from_numpy(rollout.real)
+        _, found, led = agent.recalled(rollout, memory)
+        torch.testing.assert_close(torch.from_numpy(found[:-1])[real], torch.stack(value)[real])
+        going = torch.from_numpy(~rollout.terminated)
+        torch.testing.assert_close(torch.from_numpy(led)[going], torch.stack(after)[going])
+        rows = agent.judge(rollout, memory)
+        torch.testing.assert_close(rows[2].T[real], torch.stack(logp)[real])
+        assert (rows[6].T == real).all()
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP], ids=lambda mode: mode.name)
+@pytest.mark.parametrize("name", RECURRENT)
+def test_what_was_seen_once_is_remembered(name: str, mode: AutoresetMode):
+    settings = {
+        "ppo": {"horizon": 16, "epochs": 4, "learning_rate": 1e-2, "entropy": 0.01, "hidden": (16,), "memory": 16},
+    }[name]
+    agent = find(name)(several(Recall, 16, mode), quick(name, recurrent=True, **settings), seed=0).learn(16_000)
+    assert evaluate(agent, several(Recall, 8), episodes=80).mean == 1.0
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_training_goes_on_with_what_was_remembered(name: str, tmp_path: Path):
+    def made() -> Any:
+        return find(name)("CatchBall", quick(name, recurrent=True, memory=8), num_envs=3, seed=4)
+
+    whole, broken = made(), made()
+    for _ in whole.train(480):
+        pass
+    updates = broken.train(480)
+    for _ in range(5):
+        next(updates)
+    broken.save(tmp_path / "half")
+    resumed = rlgames.load(tmp_path / "half")
+    for _ in resumed.train(480):
+        pass
+    assert mind(resumed, tmp_path) == mind(whole, tmp_path)

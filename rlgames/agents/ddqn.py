@@ -12,6 +12,6 @@ class DDQN(DQN):
 
     name, Config = "ddqn", DQNConfig
 
-    def best(self, obs: Tensor) -> Tensor:
+    def best(self, *seen: Tensor) -> Tensor:
         """The target network's value of the action that the online network prefers."""
-        return self.target(obs).gather(1, self.net(obs).argmax(1, keepdim=True))[:, 0]
+        return self.target(*seen).gather(-1, self.net(*seen).argmax(-1, keepdim=True))[..., 0]

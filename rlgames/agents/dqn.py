@@ -3,7 +3,7 @@
     L = E[ huber( R + gamma^m max_a Q_target(s', a) - Q(s, a) ) ]
 
 Options: n-step returns (Sutton 1988), dueling heads (Wang et al. 2016), proportional prioritised replay (Schaul et al.
-2016). `DDQN` changes one method.
+2016), a memory (DRQN: Hausknecht & Stone 2015). `DDQN` changes one method.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.memory import RecurrentQNetwork
 from rlgames.agents.networks import QNetwork
 from rlgames.agents.optimisers import optimiser
+from rlgames.agents.player import Player
 from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Batch, Replay
 from rlgames.agents.room import LITTLE, announced, room
 from rlgames.agents.schedules import linear
+from rlgames.agents.sequences import Sequences, sequences
 
 SCALARS = ("loss", "q", "norm")
 
@@ -54,9 +57,13 @@ class DQNConfig:
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
+    recurrent: bool = False  # DRQN: a memory between encoder and heads; `batch` then counts sequences
+    memory: int = 128  # units of it
+    sequence: int = 16  # steps of each sequence
+    burn_in: int = 4  # the first of them only fill the memory
 
     def __post_init__(self) -> None:
-        for name in ("update_every", "updates", "batch", "target_every", "n_step"):
+        for name in ("update_every", "updates", "batch", "target_every", "n_step", "memory", "sequence"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
         for name in ("gamma", "epsilon", "final_epsilon", "explore"):
@@ -64,6 +71,10 @@ class DQNConfig:
                 raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
         if self.loss not in ("huber", "squared"):
             raise ValueError(f"expected loss huber or squared, got {self.loss!r}")
+        if not 0 <= self.burn_in < self.sequence:
+            raise ValueError(f"expected burn_in in 0..{self.sequence - 1}, below sequence, got {self.burn_in}")
+        if self.recurrent and self.prioritised:
+            raise ValueError("recurrent=True draws sequences, prioritised=True single steps: choose one of them")
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"expected precision float32 or bfloat16, got {self.precision!r}")
 
@@ -72,13 +83,14 @@ class DQN(Agent[DQNConfig]):
     """See the module's docstring; one yielded `Update` is one round of gradient steps."""
 
     name, Config = "dqn", DQNConfig
-    parts = ("net", "target", "optimiser", "updates", "player", "replay", "rng")
-    net: QNetwork
+    parts = ("net", "target", "optimiser", "updates", "player", "memory", "replay", "rng")
 
     def build(self) -> None:
         c = self.config
-        net = QNetwork(self.observation_space, int(self.action_space.n), c.encoder, c.hidden, c.dueling)
+        shape = self.observation_space, int(self.action_space.n), c.encoder, c.hidden, c.dueling
+        net = RecurrentQNetwork(*shape, c.memory) if c.recurrent else QNetwork(*shape)
         self.net = net.to(self.device)
+        self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
         self.updates = 0
@@ -90,35 +102,45 @@ class DQN(Agent[DQNConfig]):
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
             epsilon = linear(c.epsilon, c.final_epsilon, progress / c.explore if c.explore else 1.0)
-            replay.add(player.step(self.explore(player.obs, epsilon)))
+            action, self.memory = self.explore(player, epsilon)
+            replay.add(player.step(action))
             before, self.step = self.step, self.step + player.n
             rounds = self.step // c.update_every - before // c.update_every
             scalars = {"epsilon": torch.tensor(epsilon)}
-            if replay.added * player.n >= c.warmup and rounds:  # not self.step: the replay may be newer than the agent
+            if self.ready(replay) and rounds:
                 rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
                 scalars |= dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
             elif self.step < total_timesteps:
                 continue
             yield Update(self.step, scalars, player.scores())
 
-    def explore(self, obs: np.ndarray, epsilon: float) -> np.ndarray:
-        """Epsilon-greedy actions (n,)."""
-        random = self.rng.random(len(obs)) < epsilon
-        action = self.rng.integers(self.action_space.n, size=len(obs))
-        return action if random.all() else np.where(random, action, self.greedy(obs))
+    def ready(self, replay: Replay) -> bool:
+        """Whether it holds `warmup` steps, whatever the agent's own count, and something that can be drawn."""
+        c = self.config
+        least = c.sequence if c.recurrent else c.n_step
+        return replay.added * replay.n >= c.warmup and int(replay.head.min()) > least
+
+    def explore(self, player: Player, epsilon: float) -> tuple[np.ndarray, np.ndarray | None]:
+        """Epsilon-greedy actions (n,), and what is remembered after them."""
+        random = self.rng.random(player.n) < epsilon
+        action = self.rng.integers(self.action_space.n, size=player.n)
+        if random.all() and not self.config.recurrent:
+            return action, None
+        greedy, memory = self.greedy(player.obs, self.memory, player.start)
+        return np.where(random, action, greedy), memory
 
     def improve(self, replay: Replay, progress: float) -> Tensor:
         """One gradient step; returns SCALARS."""
         c = self.config
         if c.final_learning_rate is not None:
             self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        batch = replay.sample(self.rng, c.batch)
-        q, error = self.errors(batch)
+        batch = self.draw(replay)
+        q, error = self.sequence_errors(batch) if isinstance(batch, Sequences) else self.errors(batch)
         if c.loss == "huber":
             loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
         else:
             loss = 0.5 * error.square()  # what huber is for errors up to 1
-        if isinstance(replay, PrioritisedReplay):
+        if isinstance(replay, PrioritisedReplay) and isinstance(batch, Batch):
             loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
             replay.update(batch, error.detach().abs().cpu().numpy())
         loss = loss.mean()
@@ -131,6 +153,12 @@ class DQN(Agent[DQNConfig]):
             self.target.load_state_dict(self.net.state_dict())
         return torch.stack((loss.detach(), q.detach().mean(), norm))
 
+    def draw(self, replay: Replay) -> Batch | Sequences:
+        c = self.config
+        if c.recurrent:
+            return sequences(replay, self.rng, c.batch, c.sequence, c.burn_in)
+        return replay.sample(self.rng, c.batch)
+
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Q(s, a) and its temporal-difference error, (rows,) each."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
@@ -139,24 +167,46 @@ class DQN(Agent[DQNConfig]):
                 after = self.best(self.tensor(batch.after))
         return q, q - (self.tensor(batch.reward) + self.tensor(batch.discount) * after)
 
-    def best(self, obs: Tensor) -> Tensor:
+    def sequence_errors(self, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """As `errors`, of all steps that count."""
+        start = self.tensor(batch.start)
+        seen = self.tensor(batch.obs), self.remembered(None, len(start)), start
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            q = self.net(*seen)[:, :-1].gather(2, self.tensor(batch.action)[..., None])[..., 0]
+            with torch.no_grad():
+                after = self.best(*seen).gather(1, self.tensor(batch.after))
+        error = q - (self.tensor(batch.reward) + self.tensor(batch.discount) * after)
+        real = self.tensor(batch.real)
+        return q[real], error[real]
+
+    def best(self, *seen: Tensor) -> Tensor:
         """The value of the best action: the target network chooses it and values it."""
-        return self.target(obs).amax(1)
+        return self.target(*seen).amax(-1)
 
     @torch.no_grad()
-    def greedy(self, obs: np.ndarray) -> np.ndarray:
+    def greedy(
+        self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Actions (n,), and what is remembered after `obs` (n, 2 * units), None where nothing is."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.net(self.tensor(obs)).argmax(1).cpu().numpy()
+            if not self.config.recurrent:
+                return self.net(self.tensor(obs)).argmax(1).cpu().numpy(), None
+            before = self.remembered(memory, len(obs))
+            q, states = self.net.recall(self.tensor(obs)[:, None], before, self.tensor(start)[:, None])
+            return q[:, 0].argmax(1).cpu().numpy(), states[:, 0].cpu().numpy()
+
+    def remembered(self, memory: np.ndarray | None, n: int) -> Tensor:
+        return torch.zeros(n, 2 * self.config.memory, device=self.device) if memory is None else self.tensor(memory)
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
         """Greedy, or with `deterministic=False` as at the end of exploration."""
-        action = self.greedy(obs)
+        action, state = self.greedy(obs, state, episode_start)
         if not deterministic:
             random = self.dice.random(len(obs)) < self.config.final_epsilon
             action = np.where(random, self.dice.integers(self.action_space.n, size=len(obs)), action)
-        return action, None
+        return action, state
 
     def remembering(self) -> Replay:
         """The replay, which takes its memory when first asked for."""
@@ -167,6 +217,12 @@ class DQN(Agent[DQNConfig]):
                 self.replay = PrioritisedReplay(c.capacity, n, space, exponent=c.priority_exponent, **more)
             else:
                 self.replay = Replay(c.capacity, n, space, **more)
+            if c.recurrent and self.replay.length < c.sequence + self.replay.stack:
+                least = n * (c.sequence + self.replay.stack)
+                raise ValueError(
+                    f"a replay of {c.capacity} transitions of {n} players holds no sequence of {c.sequence} steps: "
+                    f"give capacity={least} or more"
+                )
             self.recall("replay")
         return self.replay
 

@@ -2,16 +2,15 @@
 
     (i, f, o, g) = W x + U h + b,   c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c)
 
-A long short-term memory (Hochreiter & Schmidhuber 1997) stands between the encoder and the heads, as in DRQN (Hausknecht
-& Stone 2015), and forgets everything where an episode starts. Its state is one array (n, 2 * units): h, then c.
+A long short-term memory (Hochreiter & Schmidhuber 1997) stands between the encoder and the heads, as in DRQN
+(Hausknecht & Stone 2015), and forgets everything where an episode starts. Its state is one array (n, 2 * units): h,
+then c.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
@@ -63,7 +62,7 @@ class RecurrentActorCritic(nn.Module):
 
 
 class RecurrentQNetwork(nn.Module):
-    """Observations (n, time, *shape) to action values (n, time, actions) and states."""
+    """Observations (n, time, *shape) to action values (n, time, actions); `recall` gives the states too."""
 
     def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], dueling: bool, units: int):
         super().__init__()
@@ -72,7 +71,10 @@ class RecurrentQNetwork(nn.Module):
         self.advantage = nn.Linear(units, actions)
         self.value = nn.Linear(units, 1) if dueling else None
 
-    def forward(self, obs: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, obs: Tensor, state: Tensor, start: Tensor) -> Tensor:
+        return self.recall(obs, state, start)[0]
+
+    def recall(self, obs: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
         states = self.memory(features(self.body, obs), state, start)
         h = states[..., : self.memory.units]
         q = self.advantage(h).float()
@@ -82,16 +84,3 @@ class RecurrentQNetwork(nn.Module):
 def features(body: nn.Module, obs: Tensor) -> Tensor:
     """The features (n, time, width) of observations (n, time, *shape)."""
     return body(obs.flatten(0, 1)).unflatten(0, obs.shape[:2])
-
-
-class Recollection:
-    """What n players remember between two steps: `state` (n, 2 * units), and `start` (n,): nothing yet, it begins."""
-
-    def __init__(self, n: int, units: int):
-        self.state, self.start = np.zeros((n, 2 * units), np.float32), np.ones(n, np.bool_)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"state": self.state.copy(), "start": self.start.copy()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.state, self.start = state["state"].copy(), state["start"].copy()

@@ -105,7 +105,7 @@ class PPO(Agent[PPOConfig]):
         for _ in range(c.epochs):
             order = self.tensor(self.rng.permutation(len(rows[0])))
             for at in order.split(size):
-                results.append(self.improve(*(x[at] for x in rows), clip=clip))
+                results += [self.improve(*(x[at] for x in rows), clip=clip)]
             if c.target_kl is not None and results[-1][SCALARS.index("kl")] > c.target_kl:
                 break
         return dict(zip(SCALARS, torch.stack(results).mean(0), strict=True))
@@ -130,7 +130,7 @@ class PPO(Agent[PPOConfig]):
         return rows if rollout.real.all() else tuple(x[real.flatten()] for x in rows)
 
     @torch.no_grad()
-    def judged(self, rollout: Rollout, memory: None) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    def judged(self, rollout: Rollout, memory: np.ndarray | None) -> tuple[Tensor, np.ndarray, np.ndarray]:
         """Logits [time + 1, player, action], values [time + 1, player], and those of what each step led to."""
         every = rollout.obs.reshape(-1, *rollout.obs.shape[2:])
         passes = (self.tensor(every[at : at + PASS]) for at in range(0, len(every), PASS))

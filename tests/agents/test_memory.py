@@ -11,8 +11,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
-from toys import MODES, Dice, mind, quick, several
 from torch import nn
+from toys import MODES, Dice, mind, quick, several
 
 import rlgames
 from rlgames.agents import find
@@ -22,7 +22,19 @@ from rlgames.agents.ppo import drawn
 from rlgames.agents.rollout import Rollout
 from rlgames.evaluation import evaluate
 
-RECURRENT = ["ppo"]
+Q_LEARNING: dict[str, Any] = {
+    "capacity": 4_000,
+    "batch": 32,
+    "sequence": 8,
+    "burn_in": 0,
+    "target_every": 20,
+    "learning_rate": 5e-3,
+    "gamma": 0.9,
+    "explore": 0.5,
+    "hidden": (16,),
+    "memory": 16,
+}
+RECURRENT = ["ppo", "dqn", "ddqn"]
 
 
 class Recall(gym.Env):
@@ -74,7 +86,7 @@ def test_nothing_is_remembered_across_the_start_of_an_episode():
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
 def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
     """The values, and those of what each step led to, one observation after the other."""
-    agent = find("ppo")(several(Dice, 3, mode), quick("ppo", recurrent=True, memory=8), seed=1)
+    agent: Any = find("ppo")(several(Dice, 3, mode), quick("ppo", recurrent=True, memory=8), seed=1)
     player, rollout = agent.playing(), Rollout(9, 3, agent.observation_space)
     with torch.no_grad():
         agent.net.value.weight.mul_(5.0)
@@ -101,7 +113,7 @@ def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
         torch.testing.assert_close(torch.from_numpy(led)[going], torch.stack(after)[going])
         rows = agent.judge(rollout, memory)
         torch.testing.assert_close(rows[2].T[real], torch.stack(logp)[real])
-        assert (rows[6].T == real).all()
+        torch.testing.assert_close(rows[6].T, real)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP], ids=lambda mode: mode.name)
@@ -109,6 +121,8 @@ def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
 def test_what_was_seen_once_is_remembered(name: str, mode: AutoresetMode):
     settings = {
         "ppo": {"horizon": 16, "epochs": 4, "learning_rate": 1e-2, "entropy": 0.01, "hidden": (16,), "memory": 16},
+        "dqn": Q_LEARNING,
+        "ddqn": Q_LEARNING,
     }[name]
     agent = find(name)(several(Recall, 16, mode), quick(name, recurrent=True, **settings), seed=0).learn(16_000)
     assert evaluate(agent, several(Recall, 8), episodes=80).mean == 1.0

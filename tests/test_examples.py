@@ -1,16 +1,126 @@
-"""The examples run as they stand, shortened."""
+"""The examples run as they stand, shortened, and leave what they say."""
 
 from __future__ import annotations
 
-import runpy
+import dataclasses
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import gymnasium as gym
+import pytest
+from PIL import Image
+
+import rlgames
+from rlgames.agents import OTHERS
+from rlgames.agents.dqn import DQNConfig
+from rlgames.envs import GAMES
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def test_quickstart(tmp_path, capsys):
-    mean = runpy.run_path(str(EXAMPLES / "quickstart.py"))["main"](tmp_path, steps=4096)
-    assert -1 <= mean <= 99
+@pytest.fixture(autouse=True)
+def afterwards_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each example is imported anew, and what it registers is nobody else's."""
+    monkeypatch.syspath_prepend(EXAMPLES)
+    with patch.dict(GAMES), patch.dict(OTHERS), patch.dict(gym.registry):
+        yield
+    for path in EXAMPLES.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def run(example: str, *args: Any, **kwargs: Any) -> Any:
+    return __import__(example).main(*args, **kwargs)
+
+
+def pictures(folder: Path) -> dict[str, int]:
+    """The frames of each picture."""
+    counts = {}
+    for path in folder.glob("*.[pg][ni][gf]"):
+        with Image.open(path) as image:
+            counts[path.name] = getattr(image, "n_frames", 1)
+            assert min(image.size) >= 200
+    return counts
+
+
+def test_every_example_is_tested() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    assert [path.stem for path in EXAMPLES.glob("*.py") if f'run("{path.stem}"' not in here] == []
+
+
+def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert -1 <= run("quickstart", tmp_path, steps=4096) <= 99
     assert "a perfect player catches 99" in capsys.readouterr().out
     assert (tmp_path / "catch.ckpt").exists()
     assert (tmp_path / "catch.gif").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("example", ["own_game", "own_agent"])
+def test_ones_own_is_short(example: str) -> None:
+    lines = (EXAMPLES / f"{example}.py").read_text(encoding="utf-8").split('"""', 2)[2].splitlines()
+    assert sum(bool(line) for line in lines) < 50
+
+
+def test_own_game(capsys: pytest.CaptureFixture) -> None:
+    assert run("own_game", steps=30_000) > 3  # gates; chance passes less than one
+    assert "of 30 gates" in capsys.readouterr().out
+
+
+def test_own_agent(capsys: pytest.CaptureFixture) -> None:
+    assert run("own_agent", steps=150_000) > 195
+    assert "over 20 episodes" in capsys.readouterr().out
+
+
+def test_own_training_script_goes_on_where_it_was_stopped(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    whole = run("own_training_script", tmp_path / "whole", quick=True)
+    run("own_training_script", tmp_path / "parts", quick=True, stop_after=1)
+    parts = run("own_training_script", tmp_path / "parts", quick=True)
+    assert "going on from step 8,192" in capsys.readouterr().out
+    assert whole.step == parts.step == 16_384
+    logs = [(tmp_path / name / "log.csv").read_text(encoding="utf-8") for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    assert len(logs[0].splitlines()) == 2
+    assert all((a == b).all() for a, b in zip(whole.net.parameters(), parts.net.parameters(), strict=True))
+
+
+def test_catch_dqn_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert -1 <= run("catch_dqn_tutorial", tmp_path, quick=True) <= 99
+    out = capsys.readouterr().out
+    for name in ("experience replay", "+ target network", "+ Huber loss", "+ Double DQN", "RMSPropGraves", "Adam"):
+        assert name in out
+    counts = pictures(tmp_path)
+    assert counts.pop("catch.gif") > 5
+    assert counts == {"steps.png": 1, "optimisers.png": 1}
+    assert isinstance(rlgames.load(tmp_path / "catch.ckpt"), rlgames.DDQN)
+
+
+def test_cave_drqn_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    memory = "recurrent" in {field.name for field in dataclasses.fields(DQNConfig)}
+    assert run("cave_drqn_tutorial", tmp_path, quick=True, memory=memory) > 10
+    assert "random: " in capsys.readouterr().out
+    counts = pictures(tmp_path)
+    assert counts.pop("scores.png") == 1
+    assert set(counts) == {"dqn.gif", "drqn.gif"}.difference(() if memory else {"drqn.gif"})
+    assert min(counts.values()) > 3
+
+
+def test_cartpole_a3c_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("cartpole_a3c_tutorial", tmp_path, quick=True) > 8
+    out = capsys.readouterr().out
+    assert "random: mean 2" in out  # and something: about 20
+    assert "moving average" in out
+    counts = pictures(tmp_path)
+    assert counts.pop("best.gif") > 3
+    assert counts == {"scores.png": 1}
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
+    assert run("cartpole_a3c_tutorial", tmp_path, quick=True, play=True) > 8
+    assert "score" in capsys.readouterr().out
+
+
+def test_moving_average() -> None:
+    averages = __import__("cartpole_a3c_tutorial").averages
+    assert averages([10.0, 20.0, 0.0]).tolist() == pytest.approx([10.0, 10.1, 9.999])
+    assert averages([]).tolist() == []

@@ -18,12 +18,16 @@ from rlgames.agents.random import Random
 from rlgames.envs import GAMES
 from rlgames.evaluation import evaluate
 
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
 
 @pytest.fixture(autouse=True)
 def afterwards_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "examples")
-    with patch.dict(GAMES), patch.dict(OTHERS), patch.dict(gym.registry), patch.dict(sys.modules):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    with patch.dict(GAMES), patch.dict(OTHERS), patch.dict(gym.registry):
         yield
+    for path in EXAMPLES.glob("*.py"):
+        sys.modules.pop(path.stem, None)
 
 
 def test_a_game_of_ones_own_goes_wherever_ours_go(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

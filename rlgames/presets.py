@@ -43,8 +43,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=64,
     ),
     ("ppo", "Cave"): Preset(
-        PPOConfig(horizon=64, epochs=3, learning_rate=7e-4, entropy=0.003, precision="bfloat16", threads=2),
-        steps=6_000_000,
+        PPOConfig(horizon=64, epochs=3, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
+        steps=20_000_000,
         envs=64,
         rewards=Rewards(survival=0.01),
     ),

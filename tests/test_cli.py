@@ -154,7 +154,7 @@ REFUSED = [
     ("evaluate {run} --episodes 0", "expected --episodes >= 1, got 0"),
     ("evaluate {run} --max-steps 0", "expected --max-steps >= 1, got 0"),
     ("evaluate {run} --seed -1", "expected --seed >= 0, got -1"),
-    ("evaluate {run} --game Cave", "was saved with shape [8, 8], the environment has [4, 48, 48]"),
+    ("evaluate {run} --game Cave", "was saved with shape [8, 8], the environment has [48, 48]"),
     ("evaluate {run} --game Nope", "no game is called 'Nope'"),
     ("evaluate {run} --device nonsense", "no device 'nonsense' here"),
     ("evaluate {run} again", "Unrecognized options: again"),

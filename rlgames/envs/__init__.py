@@ -6,7 +6,7 @@ import difflib
 import inspect
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class Entry:
 GAMES: dict[str, Entry] = {
     "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
     "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
-    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks", Pixels(skip=2, stack=4)),
+    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks", Pixels(skip=2)),
 }
 
 
@@ -95,18 +95,28 @@ def parse(game: str) -> tuple[str, dict[str, Any]]:
     return name_of(name), options
 
 
+def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
+    """What an agent sees: the game's default declaration, or `pixels`; `options` may change its skip and stack.
+
+    Those two are taken out of `options`: the engine and the wrappers below must not skip a second time.
+    """
+    pixels = GAMES[name].pixels if pixels is None else pixels
+    return replace(pixels, skip=options.pop("frame_skip", pixels.skip), stack=options.pop("stack", pixels.stack))
+
+
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
     """One player of a game as an agent sees it: the game's default pixel declaration applied.
 
     `game` is "Cave" or "rlgames/Cave-v0", with options of its own as in "CatchBall:size=16"; `pixels` replaces the
-    default declaration (`Pixels()`: the game as it is), `rewards` shapes the reward; the rest goes to `gymnasium.make`
-    (render_mode, the game's own options such as size).
+    default declaration (`Pixels()`: the game as it is), `frame_skip` and `stack` change it, `rewards` shapes the
+    reward; the rest goes to `gymnasium.make` (render_mode, the game's own options such as size).
 
     Raises ValueError for an unknown game or a bad option's value, TypeError for an unknown option.
     """
     name, options = parse(game)
-    pixels = GAMES[name].pixels if pixels is None else pixels
-    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **options, **kwargs))
+    options |= kwargs
+    pixels = seen(name, pixels, options)
+    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **options))
     return env if rewards is None else rewards.wrap(env)
 
 
@@ -125,9 +135,10 @@ def make_vec(
     own default, NEXT_STEP.
     """
     name, options = parse(game)
-    pixels = GAMES[name].pixels if pixels is None else pixels
-    kwargs = {"autoreset_mode": autoreset_mode, **pixels.engine_arguments(), **options, **kwargs}
-    envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **kwargs))
+    options |= kwargs
+    pixels = seen(name, pixels, options)
+    options = {"autoreset_mode": autoreset_mode, **pixels.engine_arguments(), **options}
+    envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
     return envs if rewards is None else rewards.wrap_vec(envs)
 
 

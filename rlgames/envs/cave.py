@@ -2,8 +2,8 @@
 
 The player stays at column 15 and chooses to fall or to rise (acceleration only: there is no drag and no top speed)
 while one column a step scrolls in from the right. Heights are real numbers of rows and grow downwards. The score is the
-number of steps survived. `frame_skip` of 4 is the tutorial's; at 2, the default of `rlgames.make`, nearly every cave
-can be survived.
+number of steps survived. A `frame_skip` of 4 is the tutorial's ("Cave:frame_skip=4"); at 2, the default of
+`rlgames.make`, nearly every cave can be survived. One picture tells nearly all: the tail shows the speed.
 
 Picture: 48 x 48 uint8, the camera follows the player, who is always at row 24: free 0, wall 102, block 127, tail 204,
 player 255. Row r shows the height y + r - 24, so the player's row lies in a wall or a block exactly when the player

@@ -54,15 +54,15 @@ class Workers:
         process = context.Process(
             target=serve, name=f"worker {i}", args=(job, arguments, writer, self.stop, os.getpid())
         )
+        self.processes[reader] = process  # before it starts: an interrupt may come at any moment
         resource_tracker.ensure_running()  # which unblocks signals when it is first started
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, see `serve`
         try:
             process.start()
+            self.working.add(reader)
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             writer.close()  # the worker holds the only one, so that its death ends the pipe
-        self.processes[reader] = process
-        self.working.add(reader)
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
     def reports(self) -> Iterator[Any]:
         """What the jobs report, as it comes, until all have returned.
@@ -102,6 +102,9 @@ class Workers:
     def close(self) -> list[Any]:
         """Ask all to stop, wait, and kill who does not; returns what they returned, and reports that were not read."""
         self.stop[0] = True
+        for pipe in self.working - self.begun:
+            if not pipe.poll():
+                self.processes[pipe].kill()  # still importing: it has nothing to tell, and nothing to put in order
         end = monotonic() + GRACE
         while self.working and (left := end - monotonic()) > 0:  # read on: somebody may be waiting for room to report
             wait(list(self.working), left)
@@ -113,10 +116,11 @@ class Workers:
                     self.working.remove(pipe)
         self.working.clear()
         for pipe, process in self.processes.items():
-            process.join(max(0.1, end - monotonic()))
-            if process.exitcode is None:
-                process.kill()
-                process.join()
+            if process.pid is not None:  # None: interrupted before it came to life
+                process.join(max(0.1, end - monotonic()))
+                if process.exitcode is None:
+                    process.kill()
+                    process.join()
             pipe.close()
         self.processes.clear()
         atexit.unregister(self.close)

@@ -17,6 +17,7 @@ from rlgames.agents.replay import Replay
 from rlgames.checkpoint import CheckpointError
 from rlgames.encoding import Part
 
+CHANGING = 2  # the newest slots of a player, which `Replay.restart` may change after they were written down
 PARTS = "parts"  # in a checkpoint's header: the names of the files that it needs
 
 
@@ -33,8 +34,9 @@ class Segments:
 
     def add(self, step: int, replay: Replay) -> list[dict[str, Any]]:
         """Write down what is new at `step`; returns the pieces that make up the replay now."""
-        piece = replay.since(self.held[-1]["head"] if self.held else np.zeros(replay.n, np.int64))
-        if (piece["head"] > piece["first"]).any():
+        known = self.held[-1]["head"] if self.held else np.zeros(replay.n, np.int64)
+        if (replay.head > known).any():
+            piece = replay.since(np.maximum(known - CHANGING, 0))
             path = self.folder / f"replay-{step:012d}.part"
             sha256 = checkpoint.save(path, {"part_of": "replay", "step": step}, piece["rows"])
             self.held.append({**piece, "rows": Part(path, sha256)})

@@ -223,7 +223,10 @@ class DQN(Agent[DQNConfig]):
                     f"a replay of {c.capacity} transitions of {n} players holds no sequence of {c.sequence} steps: "
                     f"give capacity={least} or more"
                 )
-            self.recall("replay")
+            if "replay" in self.pending:
+                self.recall("replay")
+                if not self.playing().exact:
+                    self.replay.restart()
         return self.replay
 
     def demand(self) -> str | None:

@@ -34,6 +34,12 @@ class PrioritisedReplay(Replay):
         super().add(step)
         enter(self.tree, before, self.head, self.fate, self.largest)
 
+    def restart(self) -> None:
+        i = np.flatnonzero(~self.fresh)
+        super().restart()
+        slot = np.stack([i, self.head[i] - 1], axis=1)
+        settle(self.tree, self._leaf(slot), np.zeros(len(i)))
+
     def draw(self, rng: np.random.Generator, rows: int) -> np.ndarray:
         chosen = np.empty((rows, 2), np.int64)
         found = 0

@@ -79,6 +79,18 @@ class Replay:
             *(obs, step.action, step.reward, after, step.terminated, step.done, step.real),
         )
 
+    def restart(self) -> None:
+        """New episodes begin everywhere, those in flight are lost, as when a run goes on without a snapshot.
+
+        Nobody knows where their last steps led: the slots keep the frames only, as if time had run out before.
+        """
+        for i in np.flatnonzero(~self.fresh):
+            last, before = (self.head[i] - 1) % self.length, (self.head[i] - 2) % self.length
+            self.fate[i, last] = LAST
+            if self.head[i] > 1 and self.fate[i, before] == GOING_ON:
+                self.fate[i, before] = OUT_OF_TIME
+        self.fresh[:] = True
+
     def sample(self, rng: np.random.Generator, rows: int) -> Batch:
         """`rows` transitions, drawn uniformly with replacement. Raises ValueError while there is none to draw."""
         return self.gather(self.draw(rng, rows))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rlgames.agents import room
 from rlgames.agents.player import Step
 from rlgames.agents.prioritised import PrioritisedReplay
-from rlgames.agents.replay import Replay
+from rlgames.agents.replay import LAST, Replay
 
 GAMMA = 0.9
 
@@ -109,6 +109,44 @@ def test_samples_are_the_transitions_that_were_played(seed, stack, n_step, n, st
         assert batch.discount[k] == pytest.approx(discount)
         if discount:
             assert (batch.after[k] == after).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    stack=st.integers(1, 4),
+    n_step=st.integers(1, 3),
+    spans=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    kind=st.sampled_from([Replay, PrioritisedReplay]),
+)
+def test_episodes_that_were_lost_end_before_their_last_step(seed, stack, n_step, spans, kind):
+    """As if time had run out there; stacks and returns do not reach into what was played after."""
+    replay, plain = make(kind, stack, n_step, 2, capacity=200), Plain(2)
+    for k, span in enumerate([*spans, 20]):
+        for step in played(seed + k, 2, stack, span, False):
+            step = step._replace(obs=step.obs + 1000 * k, after=step.after + 1000 * k)  # frames differ between spans
+            replay.add(step)
+            plain.add(step)
+        if k < len(spans):
+            replay.restart()
+            for rows in plain.rows:
+                if rows and not rows[-1][5]:
+                    rows.pop()
+                    if rows and not rows[-1][5]:
+                        rows[-1] = (*rows[-1][:5], True)
+    batch = replay.sample(np.random.default_rng(seed), 200)
+    by_obs = {(i, row[0].tobytes()): t for i, rows in enumerate(plain.rows) for t, row in enumerate(rows)}
+    for k in range(200):
+        i = int(batch.slot[k, 0])
+        _, action, total, after, discount = plain.transition(i, by_obs[i, batch.obs[k].tobytes()], n_step)
+        assert batch.action[k] == action
+        assert batch.reward[k] == pytest.approx(total, rel=1e-6)
+        assert batch.discount[k] == pytest.approx(discount)
+        if discount:
+            assert (batch.after[k] == after).all()
+    if isinstance(replay, PrioritisedReplay):
+        leaves = replay.tree[replay.leaves :][: 2 * replay.length].reshape(2, -1)
+        assert ((leaves == 0) == ((replay.fate == LAST) | (np.arange(replay.length) >= replay.head[:, None]))).all()
 
 
 @pytest.mark.parametrize("kind", [Replay, PrioritisedReplay])

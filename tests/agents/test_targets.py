@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from torch import nn
 from toys import Bits, Dice, quick, several
 
+from rlgames.agents.base import load
 from rlgames.agents.ddqn import DDQN
 from rlgames.agents.dqn import DQN
-from rlgames.agents.replay import Batch
+from rlgames.agents.replay import LAST, Batch
 
 ROWS = 4
 
@@ -68,6 +70,25 @@ def test_the_target_is_held_fixed(kind: type):
     agent.errors(batch())[1].sum().backward()
     assert agent.target.rows.grad is None
     assert agent.net.rows.grad.tolist() == [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_no_step_leads_into_the_episodes_that_a_loaded_agent_begins(prioritised: bool, tmp_path: Path):
+    """Environments without a snapshot: the steps that were in flight when the agent was saved lead nowhere."""
+    agent: Any = DQN(several(Dice, 2), quick("dqn", prioritised=prioritised), device="cpu").learn(64)
+    flying = ~agent.replay.fresh
+    assert flying.any()
+    agent.save(tmp_path / "agent")
+    opened: Any = load(tmp_path / "agent", several(Dice, 2))
+    replay = opened.remembering()
+    assert replay.fresh.all()
+    last = (np.arange(2), replay.head - 1)
+    assert (replay.fate[last][flying] == LAST).all()
+    rest = np.ones_like(replay.fate, np.bool_)
+    for back in (1, 2):
+        rest[np.arange(2), replay.head - back] = False
+    assert np.array_equal(replay.fate[rest], agent.replay.fate[rest])
+    assert opened.learn(8).step > agent.step
 
 
 @pytest.mark.parametrize("n_step", [1, 3])

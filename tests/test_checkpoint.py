@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
+from rlgames import checkpoint
 from rlgames.checkpoint import CheckpointError, load, read_header, save, weights_sha256
-from rlgames.encoding import TENSOR_DTYPES
+from rlgames.encoding import TENSOR_DTYPES, Joined, Part
 
 HEADER = {"agent": "dqn", "env": "rlgames/CatchBall-v0", "step": 1200, "config": {"hidden": [64, 64], "gamma": 0.99}}
 RECORD = np.dtype([("paddle", "<i4"), ("ball", "<f8", (2,)), ("größe", "u1")], align=True)
@@ -188,6 +189,36 @@ def test_what_lies_between_the_fields_of_a_record_is_no_content(tmp_path: Path) 
     save(tmp_path / "clean", {}, [clean, clean.T, clean[0, 0]])
     assert (tmp_path / "dirty").read_bytes() == (tmp_path / "clean").read_bytes()
     assert same(load(tmp_path / "dirty")[1], [clean, clean.T, clean[0, 0]])
+
+
+@pytest.mark.parametrize("lengths", [(0,), (3,), (2, 0, 5), (0, 0)])
+@pytest.mark.parametrize("shape", [(), (2, 3), (0,)])
+def test_joined_arrays_are_one(tmp_path: Path, lengths: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    arrays = [np.full((length, *shape), k, np.float32) for k, length in enumerate(lengths)]
+    joined = Joined(arrays)
+    assert same(np.asarray(joined), np.concatenate(arrays))
+    save(tmp_path / "joined", {}, [joined])
+    save(tmp_path / "one", {}, [np.concatenate(arrays)])
+    assert (tmp_path / "joined").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_a_part_lies_in_a_file_beside(tmp_path: Path) -> None:
+    """It is checked when the checkpoint is loaded, read when asked for, and never looked for in other folders."""
+    inner = {"weights": torch.ones(3), "list": [1, (2, np.arange(4))]}
+    part = Part(tmp_path / "inner", save(tmp_path / "inner", {}, inner))
+    save(tmp_path / "a", HEADER, {"part": part, "twice": (part, 1.5)})
+    header, state = load(tmp_path / "a")
+    assert header == HEADER
+    assert state == {"part": part, "twice": (part, 1.5)}
+    assert same(checkpoint.whole(state), {"part": inner, "twice": (inner, 1.5)})
+    (tmp_path / "folder").mkdir()
+    os.rename(tmp_path / "a", tmp_path / "folder" / "a")
+    with pytest.raises(CheckpointError, match="its part .*inner: there is no such file"):
+        load(tmp_path / "folder" / "a")
+    members = {"header.json": b"{}", "tensors.safetensors": safetensors.torch.save({})}
+    forge(tmp_path / "folder" / "b", members | {"state.json": json.dumps({"part": ["../inner", part.sha256]}).encode()})
+    with pytest.raises(CheckpointError, match="folder/inner: there is no such file"):
+        load(tmp_path / "folder" / "b")
 
 
 class Pair(NamedTuple):

@@ -1,6 +1,6 @@
 """DQN step by step on CatchBall 8x8: what each idea adds, and which optimiser suits it.
 
-    python examples/catch_dqn_tutorial.py            four minutes on one core
+    python examples/catch_dqn_tutorial.py            two minutes on one core
     python examples/catch_dqn_tutorial.py --quick    seconds: shows that everything works, learns next to nothing
 
 Writes into --folder: steps.png (scores while learning), optimisers.png (losses), catch.gif (the trained agent plays),
@@ -15,6 +15,9 @@ consecutive frames resemble each other, and the goal moves with every gradient s
 3. Huber's loss (same paper: "the error clipped to -1..1"): a surprise of 10 pulls no harder than a surprise of 1.
 4. Double DQN (van Hasselt et al. 2016): the maximum of noisy values is too high, so the network chooses a' and the copy
    values it.
+
+On a board this small the first suffices, and the others cost it a few thousand frames: their goals lag behind. They are
+insurance, which larger games need. All four end perfect.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ BASE = DQNConfig(
     optimiser="adam",
     learning_rate=1e-3,
     gamma=0.95,
-    explore=0.3,
+    explore=0.5,
     final_epsilon=0.02,
     encoder="vector",  # the board, flattened
     hidden=(64,),
@@ -63,20 +66,20 @@ class Learnt(NamedTuple):
 
 
 def learn(kind: type[Agent], config: DQNConfig, seed: int, steps: int) -> Learnt:
-    """Train, and stop twenty times on the way to see how well the agent plays without random actions."""
+    """Train, and stop forty times on the way to see how well the agent plays without random actions."""
     agent = kind("CatchBall", config, seed=seed, device="cpu", num_envs=PLAYERS)
     at, scores, losses = [], [], []
     for update in agent.train(steps):
         if "loss" in update.scalars:
             losses.append((update.step, update.scalars["loss"]))
-        if update.step >= steps * (len(at) + 1) // 20:
+        if update.step >= steps * (len(at) + 1) // 40:
             at.append(update.step)
             scores.append(rlgames.evaluate(agent, episodes=20, seed=1_000).mean)
     x, y = zip(*losses, strict=True)
     return Learnt(agent, (np.array(at), np.array(scores)), (np.array(x), torch.stack(y).numpy()))
 
 
-def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 60_000, seeds: int = 3) -> float:
+def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 24_000, seeds: int = 3) -> float:
     """Learn CatchBall with DQN, step by step.
 
     Args:
@@ -90,10 +93,10 @@ def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 60_
     chance = rlgames.evaluate(rlgames.Random("CatchBall"), episodes=200).mean
     levels = {"perfect: 99": 99.0, f"random: {chance:.1f}": chance}
 
-    print(f"Four steps from Q-learning to Double DQN, {steps:,} frames and {seeds} seeds each")
+    print(f"Four steps from Q-learning to Double DQN, {steps:,} frames each, {seeds} time{'s'[: seeds > 1]}")
     runs = {name: [learn(*step, seed, steps) for seed in range(seeds)] for name, step in STEPS.items()}
     for name, learnt in runs.items():
-        print(f"  {name:<18}{np.mean([run.score[1][-1] for run in learnt]):6.1f} balls caught at the end")
+        print(f"  {name:<18}{np.mean([run.score[1][-1] for run in learnt]):6.1f} at the end, of 99")
     title = "CatchBall 8x8: DQN step by step"
     scores = {name: [run.score for run in learnt] for name, learnt in runs.items()}
     draw_curves(scores, folder / "steps.png", title, "score, mean of 20 greedy episodes", levels=levels)
@@ -104,9 +107,9 @@ def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 60_
         learnt = [learn(rlgames.DDQN, replace(BASE, optimiser=optimiser), seed, steps) for seed in range(seeds)]
         losses[name] = [binned(*run.loss, bins=60) for run in learnt]
         final = np.mean([run.score[1][-1] for run in learnt])
-        print(f"  {name:<18}{final:6.1f} balls caught at the end, loss {np.mean([y[-1] for _, y in losses[name]]):.4f}")
+        print(f"  {name:<18}{final:6.1f} at the end, loss {np.mean([y[-1] for _, y in losses[name]]):.4f}")
     title = "CatchBall 8x8: Double DQN with three optimisers"
-    draw_curves(losses, folder / "optimisers.png", title, "Huber loss, mean of a sixtieth", log=True)
+    draw_curves(losses, folder / "optimisers.png", title, f"Huber loss, mean over {steps // 60:,} steps", log=True)
 
     agent = runs["+ Double DQN"][0].agent
     agent.save(folder / "catch.ckpt")

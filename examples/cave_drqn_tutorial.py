@@ -75,7 +75,7 @@ def film(agent: Agent, pixels: rlgames.Pixels, path: Path) -> None:
 def main(
     folder: Path = Path("cave_drqn"),
     quick: bool = False,
-    steps: int = 300_000,
+    steps: int = 200_000,
     skip: int = 4,
     seed: int = 0,
     memory: bool = True,
@@ -93,9 +93,14 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     stacked, single = rlgames.Pixels(skip=skip, stack=4), rlgames.Pixels(skip=skip)
     config, steps = (replace(CONFIG, warmup=200, batch=16), 1_200) if quick else (CONFIG, steps)
+    # a batch of DRQN counts sequences of steps
     contestants = {"dqn": ("DQN, four frames", stacked, config)}
     if memory:
-        contestants["drqn"] = ("DRQN, one frame and a memory", single, replace(config, recurrent=True))
+        contestants["drqn"] = (
+            "DRQN, one frame and a memory",
+            single,
+            replace(config, recurrent=True, batch=config.batch // 4),
+        )
 
     chance = test(rlgames.Random(rlgames.make_vec("Cave", pixels=single), seed=seed), single)
     print(f"random: {chance:.1f} frames survived")

@@ -93,14 +93,10 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     stacked, single = rlgames.Pixels(skip=skip, stack=4), rlgames.Pixels(skip=skip)
     config, steps = (replace(CONFIG, warmup=200, batch=16), 1_200) if quick else (CONFIG, steps)
-    # a batch of DRQN counts sequences of steps
     contestants = {"dqn": ("DQN, four frames", stacked, config)}
     if memory:
-        contestants["drqn"] = (
-            "DRQN, one frame and a memory",
-            single,
-            replace(config, recurrent=True, batch=config.batch // 4),
-        )
+        remembering = replace(config, recurrent=True, batch=config.batch // 4)  # sequences, not steps
+        contestants["drqn"] = ("DRQN, one frame and a memory", single, remembering)
 
     chance = test(rlgames.Random(rlgames.make_vec("Cave", pixels=single), seed=seed), single)
     print(f"random: {chance:.1f} frames survived")

@@ -29,7 +29,7 @@ class Preset:
 
 PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "CartPole"): Preset(
-        PPOConfig(horizon=32, epochs=10, minibatches=2, learning_rate=3e-3, gamma=0.98, gae_lambda=0.8, entropy=0.0),
+        PPOConfig(horizon=32, epochs=10, minibatches=2, learning_rate=3e-3, gae_lambda=0.9, entropy=0.0),
         steps=100_000,
     ),
     ("ppo", "CatchBall"): Preset(
@@ -44,7 +44,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "Cave"): Preset(
         PPOConfig(horizon=64, epochs=3, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
-        steps=20_000_000,
+        steps=7_500_000,
         envs=64,
         rewards=Rewards(survival=0.01),
     ),

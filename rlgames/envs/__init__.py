@@ -101,7 +101,13 @@ def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
     Those two are taken out of `options`: the engine and the wrappers below must not skip a second time.
     """
     pixels = GAMES[name].pixels if pixels is None else pixels
-    return replace(pixels, skip=options.pop("frame_skip", pixels.skip), stack=options.pop("stack", pixels.stack))
+    for option, field in (("frame_skip", "skip"), ("stack", "stack")):
+        if option in options:
+            value = options.pop(option)
+            if type(value) is not int or value < 1:
+                raise ValueError(f"expected {option} >= 1, got {value!r}")
+            pixels = replace(pixels, **{field: value})
+    return pixels
 
 
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:

@@ -100,6 +100,20 @@ def test_as_an_agent_sees_it(game: str) -> None:
     assert len(frames) > 3
 
 
+def test_skip_and_stack_by_name() -> None:
+    """As if they had been declared: one action in four frames, not one in four of the default's two."""
+    by_name, declared = rlgames.make("Cave:frame_skip=4,stack=3"), rlgames.make("Cave", pixels=Pixels(skip=4, stack=3))
+    many = rlgames.make_vec("Cave", 2, frame_skip=4, stack=3)
+    frames = [by_name.reset(seed=3)[0], declared.reset(seed=3)[0], many.reset(seed=3)[0][0]]
+    for action in (0, 1, 1, 0, 0, 1):
+        assert np.array_equal(frames[0], frames[1])
+        assert np.array_equal(frames[0], frames[2])
+        frames = [by_name.step(action)[0], declared.step(action)[0], many.step(np.array([action, 0]))[0][0]]
+    for option, value in (("frame_skip", 0), ("stack", 1.5)):
+        with pytest.raises(ValueError, match=f"expected {option} >= 1, got {value}"):
+            rlgames.make_vec("Cave", 2, **{option: value})
+
+
 def test_the_time_limit_counts_frames(game: str) -> None:
     """Gymnasium's TimeLimit inside `make`'s skip, our own limit inside the batch's."""
     picture = solo(game).observation_space.dtype == np.uint8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gymnasium.vector import VectorEnv
@@ -27,7 +27,98 @@ class Preset:
     rewards: Rewards | None = None
 
 
+CART_POLE_VALUES = Preset(
+    DQNConfig(
+        update_every=32,
+        updates=4,
+        batch=128,
+        target_every=32,
+        learning_rate=3e-3,
+        final_learning_rate=0.0,
+        n_step=5,
+        explore=0.16,
+        final_epsilon=0.04,
+        hidden=(128, 128),
+    ),
+    steps=60_000,
+    envs=16,
+)
+CATCH_BALL_VALUES = Preset(
+    DQNConfig(
+        update_every=32,
+        updates=4,
+        batch=64,
+        target_every=100,
+        learning_rate=1e-3,
+        final_learning_rate=0.0,
+        gamma=0.95,
+        n_step=5,
+        explore=0.2,
+        final_epsilon=0.02,
+        encoder="vector",
+        hidden=(256,),
+    ),
+    steps=40_000,
+    envs=16,
+)
+LARGE_CATCH_BALL_VALUES = Preset(
+    replace(
+        CATCH_BALL_VALUES.config,
+        batch=128,
+        target_every=200,
+        n_step=10,
+        explore=0.15,
+        final_epsilon=0.01,
+    ),
+    steps=300_000,
+    envs=16,
+)
 PRESETS: dict[tuple[str, str], Preset] = {
+    ("dqn", "CartPole"): CART_POLE_VALUES,
+    ("dqn", "CatchBall"): CATCH_BALL_VALUES,
+    ("dqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
+    ("ddqn", "CartPole"): CART_POLE_VALUES,
+    ("ddqn", "CatchBall"): CATCH_BALL_VALUES,
+    ("ddqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
+    ("reinforce", "CartPole"): Preset(
+        REINFORCEConfig(episodes=8, learning_rate=1e-2, final_learning_rate=0.0, gamma=0.98, baseline=True),
+        steps=150_000,
+        envs=8,
+    ),
+    ("reinforce", "CatchBall"): Preset(
+        REINFORCEConfig(
+            episodes=32,
+            learning_rate=1e-2,
+            final_learning_rate=0.0,
+            gamma=0.85,
+            baseline=True,
+            entropy=0.01,
+            encoder="vector",
+            hidden=(128,),
+        ),
+        steps=300_000,
+        envs=32,
+    ),
+    ("a3c", "CartPole"): Preset(
+        A3CConfig(workers=1, horizon=8, gae_lambda=0.9, value=0.25, entropy=0.0, max_norm=0.5),
+        steps=200_000,
+        envs=8,
+    ),
+    ("a3c", "CatchBall"): Preset(
+        A3CConfig(
+            workers=1,
+            horizon=16,
+            learning_rate=2e-3,
+            gamma=0.97,
+            gae_lambda=0.95,
+            entropy=0.005,
+            max_norm=0.5,
+            encoder="vector",
+            hidden=(128,),
+        ),
+        steps=150_000,
+        envs=16,
+    ),
     ("ppo", "CartPole"): Preset(
         PPOConfig(horizon=32, epochs=10, minibatches=2, learning_rate=3e-3, gae_lambda=0.9, entropy=0.0),
         steps=100_000,

@@ -1,0 +1,29 @@
+"""What each agent's preset reaches: greedy, the mean of 20 episodes that no training has seen.
+
+The quick ones run with all other tests; `pytest -m learning` runs the rest, every seed of every pair.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from rlgames.agents import find
+from rlgames.evaluation import evaluate
+from rlgames.presets import PRESETS
+from rlgames.train import EVALUATION_SEEDS
+
+BARS = {"CartPole": 475.0, "CatchBall": 0.95 * 99, "CatchBall:size=16": 0.95 * 98, "Cave": 2_000.0}
+QUICK = [(agent, "CatchBall", 0) for agent, game in PRESETS if game == "CatchBall"]
+SLOW = [
+    pytest.param(*pair, seed, marks=[pytest.mark.learning, pytest.mark.timeout(7_200)])
+    for pair in PRESETS
+    for seed in range(5)
+    if (*pair, seed) not in QUICK
+]
+
+
+@pytest.mark.parametrize(("agent", "game", "seed"), [*QUICK, *SLOW])
+def test_what_a_preset_reaches(agent: str, game: str, seed: int):
+    made = find(agent)(game, seed=seed, device="cpu")
+    made.learn(PRESETS[agent, game].steps)
+    assert evaluate(made, game, seed=EVALUATION_SEEDS + seed).mean >= BARS[game]

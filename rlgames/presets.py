@@ -99,6 +99,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
         steps=300_000,
         envs=32,
     ),
+    ("reinforce", "CatchBall:size=16"): Preset(
+        REINFORCEConfig(learning_rate=3e-3, final_learning_rate=0.0, gamma=0.9, baseline=True),
+        steps=2_000_000,
+        envs=16,
+    ),
     ("a3c", "CartPole"): Preset(
         A3CConfig(workers=1, horizon=8, gae_lambda=0.9, value=0.25, entropy=0.0, max_norm=0.5),
         steps=200_000,
@@ -117,6 +122,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
             hidden=(128,),
         ),
         steps=150_000,
+        envs=16,
+    ),
+    ("a3c", "CatchBall:size=16"): Preset(
+        A3CConfig(workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, max_norm=0.5),
+        steps=2_000_000,
         envs=16,
     ),
     ("ppo", "CartPole"): Preset(

@@ -105,7 +105,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=16,
     ),
     ("a3c", "CartPole"): Preset(
-        A3CConfig(workers=1, horizon=8, gae_lambda=0.9, value=0.25, entropy=0.0, max_norm=0.5),
+        A3CConfig(workers=1, horizon=5, learning_rate=1.5e-3, value=0.25, max_norm=0.5),
         steps=200_000,
         envs=8,
     ),

@@ -109,9 +109,10 @@ def test_skip_and_stack_by_name() -> None:
         assert np.array_equal(frames[0], frames[1])
         assert np.array_equal(frames[0], frames[2])
         frames = [by_name.step(action)[0], declared.step(action)[0], many.step(np.array([action, 0]))[0][0]]
-    for option, value in (("frame_skip", 0), ("stack", 1.5)):
-        with pytest.raises(ValueError, match=f"expected {option} >= 1, got {value}"):
-            rlgames.make_vec("Cave", 2, **{option: value})
+    with pytest.raises(ValueError, match="expected frame_skip >= 1, got 0"):
+        rlgames.make_vec("Cave", 2, frame_skip=0)
+    with pytest.raises(ValueError, match=r"expected stack >= 1, got 1\.5"):
+        rlgames.make("Cave:stack=1.5")
 
 
 def test_the_time_limit_counts_frames(game: str) -> None:

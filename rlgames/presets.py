@@ -145,7 +145,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "Cave"): Preset(
         PPOConfig(horizon=64, epochs=3, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
-        steps=7_500_000,
+        steps=6_000_000,
         envs=64,
         rewards=Rewards(survival=0.01),
     ),

@@ -28,7 +28,13 @@ from rlgames.train import EVALUATION_SEEDS, Training, stop_signals, train
 
 agents = pytest.mark.parametrize("name", AGENTS)
 QUICK = {
-    **{"horizon": 8, "epochs": 1, "minibatches": 1, "hidden": (16,), "episodes": 2, "capacity": 300, "warmup": 32},
+    "horizon": 8,
+    "epochs": 1,
+    "minibatches": 1,
+    "hidden": (16,),
+    "episodes": 2,
+    "capacity": 300,
+    "warmup": 32,
     "workers": 1,  # several are not reproducible, see test_a3c.py
 }
 

@@ -81,8 +81,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ddqn", "CatchBall"): CATCH_BALL_VALUES,
     ("ddqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
     ("reinforce", "CartPole"): Preset(
-        REINFORCEConfig(episodes=8, learning_rate=1e-2, final_learning_rate=0.0, gamma=0.98, baseline=True),
-        steps=150_000,
+        REINFORCEConfig(episodes=8, learning_rate=1e-2, final_learning_rate=0.0, baseline=True),
+        steps=250_000,
         envs=8,
     ),
     ("reinforce", "CatchBall"): Preset(

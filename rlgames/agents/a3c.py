@@ -90,7 +90,7 @@ class ActorLearner:
         logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
         now = value.detach().numpy().reshape(-1, self.player.n)
         now, after = now[:-1], now[1:].copy()
-        for t, players, last in rollout.cut:
+        for t, players, last, _ in rollout.cut:
             with torch.no_grad():
                 after[t, players] = self.net(torch.from_numpy(last))[1].numpy()
         advantage = gae(rollout.reward, now, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)

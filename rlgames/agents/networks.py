@@ -115,6 +115,9 @@ class ActorCritic(nn.Module):
     def logits(self, obs: Tensor) -> Tensor:
         return self.policy(self.actor(obs)).float()
 
+    def values(self, obs: Tensor) -> Tensor:
+        return self.value((self.critic or self.actor)(obs)).float().squeeze(-1)
+
     def parameter_groups(self) -> list[list[nn.Parameter]]:
         """Whose gradients are clipped together: all, or policy and value apart where nothing is shared."""
         if self.critic is None:

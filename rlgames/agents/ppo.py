@@ -2,8 +2,8 @@
 
     L = E[ min(r A, clip(r, 1 - e, 1 + e) A) ] - c_v E[(V - R)^2] + c_H E[H(pi)],   r = pi(a|s) / pi_old(a|s)
 
-Old probabilities and values come from one pass over the rollout after it was played, so a step of play costs one
-forward pass of the policy alone.
+A step of play costs one forward pass. Where policy and value share a network it gives both; where they do not, the
+value's is asked once, about the whole rollout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from torch import Tensor
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.memory import RecurrentActorCritic
 from rlgames.agents.networks import ActorCritic
-from rlgames.agents.rollout import Rollout, gae
+from rlgames.agents.rollout import Rollout, Seen, gae
+from rlgames.agents.rows import Rows
 from rlgames.agents.schedules import linear
 from rlgames.agents.shares import Shares
 
@@ -33,6 +34,7 @@ class PPOConfig:
     horizon: int = 128  # steps of each player between two updates
     epochs: int = 4  # passes over the rollout
     minibatches: int = 4  # gradient steps a pass
+    sample: float = 1.0  # share of the rollout that a pass takes; below 1 by importance, what surprised most most often
     learning_rate: float = 2.5e-4  # Adam, epsilon 1e-5
     final_learning_rate: float = 0.0  # reached in a straight line at the end of training
     clip: float = 0.2  # of the probability ratio
@@ -44,7 +46,7 @@ class PPOConfig:
     value_clip: float | None = None  # largest change of a value in one update; None: no limit
     target_kl: float | None = None  # stop the passes once the mean KL from the old policy exceeds this
     max_norm: float = 0.5  # of the gradient; policy and value apart where they have a network each
-    normalise_advantage: bool = True  # to mean 0 and deviation 1 in each minibatch
+    normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
@@ -56,6 +58,8 @@ class PPOConfig:
         for name in ("horizon", "epochs", "minibatches", "memory", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        if not 0 < self.sample <= 1:
+            raise ValueError(f"expected sample above 0 and up to 1, got {self.sample}")
         for name in ("gamma", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
@@ -81,108 +85,69 @@ class PPO(Agent[PPOConfig]):
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
         c, player = self.config, self.playing()
-        rollout = Rollout(c.horizon, player.n, self.observation_space)
+        rollout = Rollout(c.horizon, player.n, self.observation_space, int(self.action_space.n))
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
             with self.shares.torch_threads():
                 before, rollout.start[0] = self.memory, player.start
                 for t in range(c.horizon):
-                    logits, self.memory = self.logits(player.obs, self.memory, player.start)
-                    rollout.put(t, player.step(drawn(logits, self.rng)))
+                    seen = self.see(player.obs, self.memory, player.start)
+                    rollout.put(t, player.step(drawn(seen.logits, self.rng)), seen)
+                    self.memory = seen.memory
                 scalars = self.learn_from(rollout, progress, before)
             self.step += c.horizon * player.n
             yield Update(self.step, scalars, player.scores())
 
     def learn_from(self, rollout: Rollout, progress: float, memory: np.ndarray | None = None) -> dict[str, Tensor]:
-        """The passes over one rollout; returns the means over their minibatches."""
+        """The passes over one rollout, which began with `memory`; returns the means over their minibatches."""
         c = self.config
         self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
         clip = linear(c.clip, c.clip if c.final_clip is None else c.final_clip, progress)
         if not rollout.real.any():  # every step was spent on restarting
             return {}
         rows, results = self.judge(rollout, memory), []
-        size = -(-len(rows[0]) // c.minibatches)
         for _ in range(c.epochs):
-            order = self.tensor(self.rng.permutation(len(rows[0])))
-            for at in order.split(size):
-                results += [self.improve(*(x[at] for x in rows), clip=clip)]
+            results += [self.improve(few, clip) for few in rows.minibatches(c.minibatches, c.sample, self.rng)]
             if c.target_kl is not None and results[-1][SCALARS.index("kl")] > c.target_kl:
                 break
         return dict(zip(SCALARS, torch.stack(results).mean(0), strict=True))
 
-    @torch.no_grad()
-    def judge(self, rollout: Rollout, memory: np.ndarray | None = None) -> tuple[Tensor, ...]:
-        """What `improve` takes, of all that was played from `memory` on.
-
-        A row is a transition or, for a recurrent policy, all that one player did, in order.
-        """
-        c = self.config
-        logits, value, after = (self.recalled if c.recurrent else self.judged)(rollout, memory)
-        advantage = gae(rollout.reward, value[:-1], after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
+    def judge(self, rollout: Rollout, memory: np.ndarray | None = None) -> Rows:
+        """What `improve` takes, of all that was played from `memory` on."""
+        c, real = self.config, rollout.real
+        value, after = self.values(rollout)
+        advantage = gae(rollout.reward, value, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
+        goal, counted = advantage + value, advantage[real]
+        if c.normalise_advantage and len(counted) > 1:
+            advantage = (advantage - counted.mean()) / (counted.std(ddof=1) + 1e-8)
         action = self.tensor(rollout.action)
-        logp = F.log_softmax(logits[:-1], -1).gather(-1, action[..., None])[..., 0]
-        value, advantage, real = (self.tensor(x) for x in (value[:-1], advantage, rollout.real))
-        columns = self.tensor(rollout.obs[:-1]), action, logp, value, advantage, advantage + value
+        logp = F.log_softmax(self.tensor(rollout.logits), -1).gather(-1, action[..., None])[..., 0]
+        value, advantage, goal, weight = (self.tensor(x) for x in (value, advantage, goal, real.astype(np.float32)))
+        rows = Rows(self.tensor(rollout.obs[:-1]), action, logp, value, advantage, goal, weight)
         if c.recurrent:
             start = self.tensor(rollout.start[:-1]).T
-            return *(x.transpose(0, 1) for x in (*columns, real)), self.remembered(memory, len(start)), start
-        rows = tuple(x.flatten(0, 1) for x in columns)
-        return rows if rollout.real.all() else tuple(x[real.flatten()] for x in rows)
+            return rows.map(lambda x: x.transpose(0, 1))._replace(memory=(self.remembered(memory, len(start)), start))
+        rows, kept = rows.map(lambda x: x.flatten(0, 1)), self.tensor(real).flatten()
+        return rows if real.all() else rows.map(lambda x: x[kept])
 
-    @torch.no_grad()
-    def judged(self, rollout: Rollout, memory: np.ndarray | None) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """Logits [time + 1, player, action], values [time + 1, player], and those of what each step led to."""
-        every = rollout.obs.reshape(-1, *rollout.obs.shape[2:])
-        passes = (self.tensor(every[at : at + PASS]) for at in range(0, len(every), PASS))
-        logits, values, _ = zip(*self.shares.map(torch.no_grad()(self.forward), passes), strict=True)
-        shape = rollout.obs.shape[:2]
-        value = torch.cat(values).cpu().numpy().reshape(shape)
-        after = value[1:].copy()
-        if rollout.cut:
-            last = self.forward(self.tensor(np.concatenate([obs for _, _, obs in rollout.cut])))[1].cpu().numpy()
-            for t, players, obs in rollout.cut:
-                after[t, players], last = last[: len(obs)], last[len(obs) :]
-        return torch.cat(logits).unflatten(0, shape), value, after
+    def values(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+        """Of what was seen and of what each step led to, both (time, player)."""
+        if self.net.critic is not None:  # not seen while playing
+            rollout.value[:] = self.valued(np.concatenate(rollout.obs[:-1])).reshape(rollout.value.shape)
+        after = np.concatenate((rollout.value[1:], rollout.value[-1:]))
+        ends = [(-1, np.arange(after.shape[1]), rollout.obs[-1], self.memory), *rollout.cut]
+        last = self.valued(
+            np.concatenate([obs for _, _, obs, _ in ends]),
+            np.concatenate([state for *_, state in ends]) if self.config.recurrent else None,
+        )
+        for t, players, obs, _ in ends:
+            after[t, players], last = last[: len(obs)], last[len(obs) :]
+        return rollout.value, after
 
-    @torch.no_grad()
-    def recalled(self, rollout: Rollout, memory: np.ndarray | None) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """As `judged`, by a policy that remembers what each player saw before."""
-        obs, start = self.tensor(rollout.obs).transpose(0, 1), self.tensor(rollout.start).T
-        columns = obs, self.remembered(memory, len(obs)), start
-        shares = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
-        results = self.shares.map(torch.no_grad()(lambda share: self.forward(*share)), shares)
-        logits, values, states = (torch.cat(x).transpose(0, 1) for x in zip(*results, strict=True))
-        value = values.cpu().numpy()
-        after = value[1:].copy()
-        for t, players, last in rollout.cut:
-            seen, state = self.tensor(last)[:, None], states[t, self.tensor(players)]
-            after[t, players] = self.forward(
-                seen, state, torch.zeros(len(last), 1, dtype=torch.bool, device=self.device)
-            )[1].cpu()[:, 0]
-        return logits, value, after
-
-    def improve(
-        self,
-        obs: Tensor,
-        action: Tensor,
-        old_logp: Tensor,
-        old_value: Tensor,
-        advantage: Tensor,
-        goal: Tensor,
-        real: Tensor | None = None,
-        *memory: Tensor,
-        clip: float,
-    ) -> Tensor:
-        """One gradient step on one minibatch, its shares computed side by side; returns SCALARS.
-
-        What is not `real` counts for nothing; `memory` is the state before the rows, and where episodes start.
-        """
-        counted = advantage if real is None else advantage[real]
-        if self.config.normalise_advantage and counted.numel() > 1:
-            advantage = (advantage - counted.mean()) / (counted.std() + 1e-8)
-        columns = (obs, action, old_logp, old_value, advantage, goal, *(() if real is None else (real, *memory)))
-        shares = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
-        results = self.shares.map(lambda share: self.gradients(*share, clip=clip, size=counted.numel()), shares)
+    def improve(self, rows: Rows, clip: float) -> Tensor:
+        """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
+        total, shares = float(rows.weight.sum()), rows.shares(self.shares.count)
+        results = self.shares.map(lambda share: self.gradients(share, clip, total), shares)
         for parameter, *gradients in zip(self.net.parameters(), *(each for each, _ in results), strict=True):
             parameter.grad = sum(gradients[1:], gradients[0])
         norms = [torch.nn.utils.clip_grad_norm_(group, self.config.max_norm) for group in self.groups]
@@ -190,58 +155,62 @@ class PPO(Agent[PPOConfig]):
         means = [scalars for _, scalars in results]
         return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
 
-    def gradients(
-        self,
-        obs: Tensor,
-        action: Tensor,
-        old_logp: Tensor,
-        old_value: Tensor,
-        advantage: Tensor,
-        goal: Tensor,
-        real: Tensor | None = None,
-        *memory: Tensor,
-        clip: float,
-        size: int,
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What some rows add to the gradients of the loss over a minibatch of `size`, and to the first of SCALARS."""
+    def gradients(self, rows: Rows, clip: float, total: float) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What rows add to the gradients of the loss over a minibatch of `total` weight, and to the first SCALARS."""
 
         def mean(x: Tensor) -> Tensor:
-            return (x if real is None else x[real]).sum() / size
+            return (x * rows.weight).sum() / total
 
         c = self.config
-        logits, value, _ = self.forward(obs, *memory)
+        logits, value = self.forward(rows.obs, *rows.memory)[:2]
         log_pi = F.log_softmax(logits, -1)
-        log_ratio = log_pi.gather(-1, action[..., None])[..., 0] - old_logp
+        log_ratio = log_pi.gather(-1, rows.action[..., None])[..., 0] - rows.logp
         ratio = log_ratio.exp()
-        policy_loss = -mean(torch.min(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage))
-        error = (value - goal).square()
+        policy_loss = -mean(torch.min(ratio * rows.advantage, ratio.clamp(1 - clip, 1 + clip) * rows.advantage))
+        error = (value - rows.goal).square()
         if c.value_clip is not None:
-            held = old_value + (value - old_value).clamp(-c.value_clip, c.value_clip)
-            error = torch.max(error, (held - goal).square())
-        value_loss, entropy = mean(error), -mean(log_pi.exp() * log_pi)
+            held = rows.value + (value - rows.value).clamp(-c.value_clip, c.value_clip)
+            error = torch.max(error, (held - rows.goal).square())
+        value_loss, entropy = mean(error), -mean((log_pi.exp() * log_pi).sum(-1))
         loss = policy_loss + c.value * value_loss - c.entropy * entropy
         gradients = torch.autograd.grad(loss, list(self.net.parameters()))
         with torch.no_grad():
             kl, clipped = mean(ratio - 1 - log_ratio), mean(((ratio - 1).abs() > clip).float())
             return gradients, torch.stack((policy_loss, value_loss, entropy, kl, clipped))
 
-    def forward(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def forward(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """Logits, values and, from a network that remembers, its states."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.net(obs, *memory) if memory else (*self.net(obs), None)
+            return self.net(obs, *memory)
 
     @torch.no_grad()
-    def logits(
-        self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """(n, actions), and what is remembered afterwards (n, 2 * units), None where nothing is."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            if not self.config.recurrent:
-                return self.net.logits(self.tensor(obs)).cpu().numpy(), None
-            begins = np.ones(len(obs), np.bool_) if start is None else start
-            before = self.remembered(memory, len(obs))
-            logits, _, states = self.net(self.tensor(obs)[:, None], before, self.tensor(begins)[:, None])
-            return logits[:, 0].cpu().numpy(), states[:, 0].cpu().numpy()
+    def see(self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None) -> Seen:
+        """What the policy makes of one observation a player (n, *shape), given what they remember."""
+        columns = self.inputs(obs, memory, np.ones(len(obs), np.bool_) if start is None else start)
+        parts = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
+        results = self.shares.map(torch.no_grad()(lambda part: self.look(*part)), parts)
+        return Seen(*(torch.cat(x).cpu().numpy() for x in zip(*results, strict=True)))
+
+    def look(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        """As much of a `Seen` as one forward pass gives."""
+        if memory:
+            return tuple(x[:, 0] for x in self.forward(obs[:, None], memory[0], memory[1][:, None]))
+        return self.forward(obs) if self.net.critic is None else (self.net.logits(obs),)
+
+    @torch.no_grad()
+    def valued(self, obs: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
+        """The values (n,) of observations (n, *shape) that follow what is remembered."""
+        passes = zip(*(x.split(PASS) for x in self.inputs(obs, memory, np.zeros(len(obs), np.bool_))), strict=True)
+        return torch.cat(self.shares.map(torch.no_grad()(lambda part: self.value(*part)), passes)).cpu().numpy()
+
+    def value(self, obs: Tensor, *memory: Tensor) -> Tensor:
+        return self.look(obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
+
+    def inputs(self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray) -> tuple[Tensor, ...]:
+        """What the network takes, a row a player."""
+        if not self.config.recurrent:
+            return (self.tensor(obs),)
+        return self.tensor(obs), self.remembered(memory, len(obs)), self.tensor(start)
 
     def remembered(self, memory: np.ndarray | None, n: int) -> Tensor:
         return torch.zeros(n, 2 * self.config.memory, device=self.device) if memory is None else self.tensor(memory)
@@ -249,8 +218,8 @@ class PPO(Agent[PPOConfig]):
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        logits, state = self.logits(obs, state, episode_start)
-        return (logits.argmax(1) if deterministic else drawn(logits, self.dice)), state
+        seen = self.see(obs, state, episode_start)
+        return (seen.logits.argmax(1) if deterministic else drawn(seen.logits, self.dice)), seen.memory
 
 
 def drawn(logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -87,7 +87,7 @@ def test_nothing_is_remembered_across_the_start_of_an_episode():
 def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
     """The values, and those of what each step led to, one observation after the other."""
     agent: Any = find("ppo")(several(Dice, 3, mode), quick("ppo", recurrent=True, memory=8), seed=1)
-    player, rollout = agent.playing(), Rollout(9, 3, agent.observation_space)
+    player, rollout = agent.playing(), Rollout(9, 3, agent.observation_space, 3)
     with torch.no_grad():
         agent.net.value.weight.mul_(5.0)
     for _ in range(3):
@@ -98,22 +98,27 @@ def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
             with torch.no_grad():
                 before = agent.remembered(agent.memory, 3)
                 value.append(agent.forward(obs, before, start)[1][:, 0])
-                logits, agent.memory = agent.logits(player.obs, agent.memory, player.start)
-                step = player.step(drawn(logits, agent.rng))
-                rollout.put(t, step)
+                seen = agent.see(player.obs, agent.memory, player.start)
+                step, agent.memory = player.step(drawn(seen.logits, agent.rng)), seen.memory
+                rollout.put(t, step, seen)
                 logp.append(
-                    torch.log_softmax(torch.from_numpy(logits), 1)[torch.arange(3), torch.from_numpy(step.action)]
+                    torch.log_softmax(torch.from_numpy(seen.logits), 1)[torch.arange(3), torch.from_numpy(step.action)]
                 )
                 led = torch.from_numpy(step.after)[:, None]
                 after.append(agent.forward(led, torch.from_numpy(agent.memory), torch.zeros_like(start))[1][:, 0])
         real = torch.from_numpy(rollout.real)
-        _, found, led = agent.recalled(rollout, memory)
-        torch.testing.assert_close(torch.from_numpy(found[:-1])[real], torch.stack(value)[real])
+        rows = agent.judge(rollout, memory)
+        found, led = agent.values(rollout)
+        torch.testing.assert_close(torch.from_numpy(found)[real], torch.stack(value)[real])
         going = torch.from_numpy(~rollout.terminated)
         torch.testing.assert_close(torch.from_numpy(led)[going], torch.stack(after)[going])
-        rows = agent.judge(rollout, memory)
-        torch.testing.assert_close(rows[2].T[real], torch.stack(logp)[real])
-        torch.testing.assert_close(rows[6].T, real)
+        with torch.no_grad():
+            logits, again, _ = agent.forward(rows.obs, *rows.memory)
+        torch.testing.assert_close(again.T[real], torch.stack(value)[real])
+        said = torch.log_softmax(logits, -1).gather(-1, rows.action[..., None])[..., 0]
+        torch.testing.assert_close(said.T[real], torch.stack(logp)[real])
+        torch.testing.assert_close(rows.logp.T[real], torch.stack(logp)[real])
+        torch.testing.assert_close(rows.weight.T, real.float())
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP], ids=lambda mode: mode.name)

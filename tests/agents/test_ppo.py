@@ -18,6 +18,7 @@ from toys import Bits, Dice, quick, several
 import rlgames
 from rlgames.agents.networks import ActorCritic, encoder, encoder_for
 from rlgames.agents.ppo import PPO, SCALARS, PPOConfig, drawn
+from rlgames.agents.rows import Rows
 from rlgames.agents.shares import Shares
 
 ROWS = 24
@@ -28,35 +29,34 @@ def agent_of(seed: int = 0, **changes: Any) -> PPO:
     return PPO(several(Dice, 4), quick("ppo", **changes), seed=seed)
 
 
-def minibatch(agent: PPO, seed: int) -> dict[str, Tensor]:
+def minibatch(agent: PPO, seed: int) -> Rows:
     """Rows as `judge` gives them, from an older policy and older values, so that every clip has work to do."""
     rng = np.random.default_rng(seed)
     obs, action = rng.normal(size=(ROWS, 3)), rng.integers(3, size=ROWS)
     with torch.no_grad():
-        logits, value, _ = agent.forward(torch.from_numpy(obs))
+        logits, value = agent.forward(torch.from_numpy(obs))
     logp = torch.log_softmax(logits, 1)[torch.arange(ROWS), torch.from_numpy(action)]
 
     def noise(scale: float) -> Tensor:
         return torch.from_numpy(rng.normal(size=ROWS, scale=scale).astype(np.float32))
 
-    rows = {"obs": torch.from_numpy(obs), "action": torch.from_numpy(action), "old_logp": logp + noise(0.3)}
-    return rows | {"old_value": value + noise(0.3), "advantage": noise(1.0), "goal": value + noise(1.0)}
+    weight = torch.from_numpy(rng.integers(4, size=ROWS).astype(np.float32))
+    numbers = (logp + noise(0.3), value + noise(0.3), noise(1.0), value + noise(1.0), weight)
+    return Rows(torch.from_numpy(obs), torch.from_numpy(action), *numbers)
 
 
-def by_numpy(agent: PPO, rows: dict[str, Tensor], clip: float) -> dict[str, float]:
+def by_numpy(agent: PPO, rows: Rows, clip: float) -> dict[str, float]:
     """The terms of the loss, one row at a time."""
     c = agent.config
     with torch.no_grad():
-        logits, values = (x.double().numpy() for x in agent.forward(rows["obs"])[:2])
-    advantage = rows["advantage"].double().numpy()
-    if c.normalise_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std(ddof=1) + 1e-8)
+        logits, values = (x.double().numpy() for x in agent.forward(rows.obs)[:2])
+    advantage = rows.advantage.double().numpy()
     terms = {name: [] for name in ("policy_loss", "value_loss", "entropy", "kl", "clipped")}
     for i in range(ROWS):
         pi = np.exp(logits[i]) / np.exp(logits[i]).sum()
-        ratio = pi[rows["action"][i]] / math.exp(rows["old_logp"][i])
+        ratio = pi[rows.action[i]] / math.exp(rows.logp[i])
         terms["policy_loss"].append(-min(ratio * advantage[i], min(max(ratio, 1 - clip), 1 + clip) * advantage[i]))
-        old, goal = float(rows["old_value"][i]), float(rows["goal"][i])
+        old, goal = float(rows.value[i]), float(rows.goal[i])
         error = (values[i] - goal) ** 2
         if c.value_clip is not None:
             held = min(max(values[i], old - c.value_clip), old + c.value_clip)
@@ -65,26 +65,28 @@ def by_numpy(agent: PPO, rows: dict[str, Tensor], clip: float) -> dict[str, floa
         terms["entropy"].append(-sum(p * math.log(p) for p in pi))
         terms["kl"].append(ratio - 1 - math.log(ratio))  # Schulman's estimator, joschu.net/blog/kl-approx.html
         terms["clipped"].append(abs(ratio - 1) > clip)
-    return {name: float(np.mean(values)) for name, values in terms.items()}
+    return {name: float(np.average(values, weights=rows.weight)) for name, values in terms.items()}
 
 
-def by_autograd(agent: PPO, rows: dict[str, Tensor], clip: float) -> list[Tensor]:
+def by_autograd(agent: PPO, rows: Rows, clip: float) -> list[Tensor]:
     """The gradient of the same loss, written with torch's distributions and cases instead of min and max."""
     c = agent.config
-    logits, value = agent.net(rows["obs"])
-    pi, advantage = torch.distributions.Categorical(logits=logits), rows["advantage"]
-    if c.normalise_advantage:
-        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
-    ratio = (pi.log_prob(rows["action"]) - rows["old_logp"]).exp()
+    logits, value = agent.net(rows.obs)
+    pi, advantage, share = (
+        torch.distributions.Categorical(logits=logits),
+        rows.advantage,
+        rows.weight / sum(rows.weight),
+    )
+    ratio = (pi.log_prob(rows.action) - rows.logp).exp()
     stopped = ((advantage > 0) & (ratio > 1 + clip)) | ((advantage < 0) & (ratio < 1 - clip))
     gain = torch.where(stopped, torch.zeros_like(ratio), ratio * advantage)  # a constant has no gradient
-    goal, old = rows["goal"], rows["old_value"]
+    goal, old = rows.goal, rows.value
     error = (value - goal) ** 2
     if c.value_clip is not None:
         far = (value - old).abs() > c.value_clip
         held = old + c.value_clip * (value - old).sign()
         error = torch.where(far & ((held - goal) ** 2 >= error), torch.zeros_like(error), error)
-    loss = -gain.mean() + c.value * error.mean() - c.entropy * pi.entropy().mean()
+    loss = -gain @ share + c.value * error @ share - c.entropy * pi.entropy() @ share
     return list(torch.autograd.grad(loss, list(agent.net.parameters())))
 
 
@@ -95,18 +97,17 @@ def by_autograd(agent: PPO, rows: dict[str, Tensor], clip: float) -> list[Tensor
     value_clip=st.sampled_from([None, 0.1, 0.4]),
     entropy=st.sampled_from([0.0, 0.05]),
     value=st.sampled_from([0.1, 1.0]),
-    normalise=st.booleans(),
     threads=st.sampled_from([1, 2, 5]),
 )
 def test_one_step_is_the_papers(
-    seed: int, clip: float, value_clip: float | None, entropy: float, value: float, normalise: bool, threads: int
+    seed: int, clip: float, value_clip: float | None, entropy: float, value: float, threads: int
 ):
     weights = {"value_clip": value_clip, "entropy": entropy, "value": value}
-    agent = agent_of(seed, max_norm=ENDLESS, normalise_advantage=normalise, threads=threads, **weights)
+    agent = agent_of(seed, max_norm=ENDLESS, threads=threads, **weights)
     rows = minibatch(agent, seed)
     expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
     before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
-    found: dict[str, float] = dict(zip(SCALARS, agent.improve(**rows, clip=clip).tolist(), strict=True))
+    found: dict[str, float] = dict(zip(SCALARS, agent.improve(rows, clip).tolist(), strict=True))
 
     for name, wanted in expected.items():
         assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5), name
@@ -141,14 +142,14 @@ def test_the_gradient_is_the_slope_of_the_loss():
     step = 2e-4
     slope = (loss(step) - loss(-step)) / (2 * step)
     loss(0.0)
-    agent.improve(**rows, clip=0.2)
+    agent.improve(rows, 0.2)
     found = sum(
         float((p.grad * direction).sum()) for p, direction in zip(parameters, way, strict=True) if p.grad is not None
     )
     assert found == pytest.approx(slope, rel=0.01)
 
 
-def raw_norms(agent: PPO, rows: dict[str, Tensor]) -> list[Tensor]:
+def raw_norms(agent: PPO, rows: Rows) -> list[Tensor]:
     """The gradient of the unclipped loss, by group."""
     gradient = dict(zip(agent.net.parameters(), by_autograd(agent, rows, 0.2), strict=True))
     return [torch.cat([gradient[p].flatten() for p in group]) for group in agent.groups]
@@ -158,9 +159,9 @@ def test_value_errors_do_not_starve_the_policy():
     """Two networks, two norms: a huge value error shrinks the value's gradient alone."""
     agent = agent_of(1, max_norm=0.01)
     rows = minibatch(agent, 1)
-    rows["goal"] = rows["goal"] + 1000.0
+    rows = rows._replace(goal=rows.goal + 1000.0)
     raw = raw_norms(agent, rows)
-    found = dict(zip(SCALARS, agent.improve(**rows, clip=0.2).tolist(), strict=True))
+    found = dict(zip(SCALARS, agent.improve(rows, 0.2).tolist(), strict=True))
     assert found["value_norm"] == pytest.approx(float(raw[1].norm()), rel=1e-4)
     assert found["policy_norm"] == pytest.approx(float(raw[0].norm()), rel=1e-4)
     assert found["value_norm"] > 100 > 1 > found["policy_norm"] > 0.01
@@ -174,7 +175,7 @@ def test_gradients_within_the_limit_stay_as_they_are():
     agent = agent_of(1, max_norm=1e6)
     rows = minibatch(agent, 1)
     raw = raw_norms(agent, rows)
-    agent.improve(**rows, clip=0.2)
+    agent.improve(rows, 0.2)
     for group, gradient in zip(agent.groups, raw, strict=True):
         torch.testing.assert_close(torch.cat([p.grad.flatten() for p in group if p.grad is not None]), gradient)
 
@@ -191,11 +192,14 @@ class Spy:
     """Stands in for `improve`: keeps what it was called with, learns nothing, and tells the KL that it was given."""
 
     def __init__(self, agent: PPO, kl: list[float]) -> None:
-        self.agent, self.kl, self.calls, self.rates = agent, kl, [], []
+        self.agent, self.kl = agent, kl
+        self.calls: list[Rows] = []
+        self.clips, self.rates = [], []
         agent.improve = self  # type: ignore[method-assign]  # that is its purpose
 
-    def __call__(self, obs: Tensor, *rest: Any, clip: float) -> Tensor:
-        self.calls.append((obs, *rest, clip))
+    def __call__(self, rows: Rows, clip: float) -> Tensor:
+        self.calls.append(rows)
+        self.clips.append(clip)
         self.rates.append(self.agent.optimiser.param_groups[0]["lr"])
         row = torch.zeros(len(SCALARS))
         row[SCALARS.index("kl")] = self.kl[(len(self.calls) - 1) % len(self.kl)]
@@ -218,7 +222,7 @@ def test_each_pass_takes_every_transition_once():
         next(agent.train(10_000))
         count = -(-32 // -(-32 // minibatches))
         assert len(spy.calls) == 3 * count
-        passes = [torch.cat([call[0] for call in spy.calls[k * count : (k + 1) * count]]) for k in range(3)]
+        passes = [torch.cat([call.obs for call in spy.calls[k * count : (k + 1) * count]]) for k in range(3)]
         every = [sorted(map(tuple, rows.tolist())) for rows in passes]
         assert every[0] == every[1] == every[2]
         assert len(set(every[0])) == 32
@@ -231,11 +235,11 @@ def test_learning_rate_and_clip_follow_their_lines():
     for _ in agent.train(4 * 32):
         pass
     assert spy.rates == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
-    assert [call[-1] for call in spy.calls] == pytest.approx([0.4, 0.35, 0.3, 0.25])
+    assert spy.clips == pytest.approx([0.4, 0.35, 0.3, 0.25])
     agent = agent_of(clip=0.3, epochs=1, minibatches=1)
     spy = Spy(agent, [0.0])
     list(agent.train(4 * 32))
-    assert [call[-1] for call in spy.calls] == [0.3] * 4
+    assert spy.clips == [0.3] * 4
     assert spy.rates == pytest.approx([2.5e-4 * (1 - k / 4) for k in range(4)])
 
 
@@ -248,13 +252,25 @@ def test_the_first_pass_starts_at_the_policy_that_played():
         assert float(scalars["clipped"]) == 0.0
 
 
+def test_advantages_are_normalised_over_the_rollout():
+    for mode in AutoresetMode:
+        agent = PPO(several(Dice, 4, mode), quick("ppo", epochs=1, minibatches=1, horizon=16), seed=2)
+        spy = Spy(agent, [0.0])
+        next(agent.train(10_000))
+        [rows] = spy.calls
+        assert float(rows.advantage.mean()) == pytest.approx(0.0, abs=1e-5)
+        assert float(rows.advantage.std()) == pytest.approx(1.0, rel=1e-4)
+        plain = rows.goal - rows.value
+        torch.testing.assert_close(rows.advantage, (plain - plain.mean()) / plain.std())
+
+
 def test_actions_are_drawn_from_the_policy():
     agent = PPO(several(Bits, 1), quick("ppo"), seed=5)
     with torch.no_grad():
         agent.net.policy.bias.copy_(torch.tensor([0.0, 1.2]))
     obs = np.repeat(np.array([[1.0, 0.5]], np.float32), 20_000, 0)
-    expected = float(torch.softmax(torch.from_numpy(agent.logits(obs[:1])[0]), 1)[0, 1])
-    found = drawn(agent.logits(obs)[0], np.random.default_rng(0)).mean()
+    expected = float(torch.softmax(torch.from_numpy(agent.see(obs[:1]).logits), 1)[0, 1])
+    found = drawn(agent.see(obs).logits, np.random.default_rng(0)).mean()
     assert found == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(len(obs)))
 
 
@@ -296,8 +312,8 @@ def test_bfloat16_learns_in_float32_parameters():
     agent = PPO("CatchBall", quick("ppo", precision="bfloat16"), num_envs=2)
     exact = PPO("CatchBall", quick("ppo"), num_envs=2)
     obs = agent.playing().obs
-    assert not np.array_equal(agent.logits(obs)[0], exact.logits(obs)[0])
-    np.testing.assert_allclose(agent.logits(obs)[0], exact.logits(obs)[0], atol=1e-3)
+    assert not np.array_equal(agent.see(obs).logits, exact.see(obs).logits)
+    np.testing.assert_allclose(agent.see(obs).logits, exact.see(obs).logits, atol=1e-3)
     scalars = next(agent.train(16)).scalars
     assert all(value.isfinite() for value in scalars.values())
     assert {p.dtype for p in agent.net.parameters()} == {torch.float32}

@@ -61,17 +61,21 @@ def one_value(agent: PPO, obs: np.ndarray) -> tuple[np.ndarray, float]:
 
 def check(envs: VectorEnv, horizon: int, rollouts: int) -> tuple[int, int]:
     """Hold `judge` against one transition at a time; returns how many were cut off by time, and how many were none."""
-    agent = PPO(envs, quick("ppo", horizon=horizon, gamma=0.9, gae_lambda=0.8), seed=1)
+    agent = PPO(envs, quick("ppo", horizon=horizon, gamma=0.9, gae_lambda=0.8, normalise_advantage=False), seed=1)
     with torch.no_grad():
         agent.net.value.weight.mul_(5.0)  # so that values matter
         agent.net.policy.weight.mul_(50.0)  # and actions differ in probability
-    player, rollout = agent.playing(), Rollout(horizon, envs.num_envs, agent.observation_space)
+    player, rollout = (
+        agent.playing(),
+        Rollout(horizon, envs.num_envs, agent.observation_space, int(agent.action_space.n)),
+    )
     cut = fillers = 0
     for _ in range(rollouts):
         steps: list[Step] = []
         for t in range(horizon):
-            steps.append(player.step(drawn(agent.logits(player.obs)[0], agent.rng)))
-            rollout.put(t, steps[-1])
+            seen = agent.see(player.obs)
+            steps.append(player.step(drawn(seen.logits, agent.rng)))
+            rollout.put(t, steps[-1], seen)
         expected: list[list[tuple]] = [[] for _ in range(horizon)]  # of each time, the players that made a transition
         for i in range(player.n):
             own = [(t, step) for t, step in enumerate(steps) if step.real[i]]
@@ -91,7 +95,7 @@ def check(envs: VectorEnv, horizon: int, rollouts: int) -> tuple[int, int]:
                 rest = {name: column[k:] for name, column in columns.items()}
                 row = (step.obs[i], int(step.action[i]), logp, value, advantage(**rest, gamma=0.9, lam=0.8))
                 expected[t].append(row)
-        found = [x.numpy() for x in agent.judge(rollout)]
+        found = [x.numpy() for x in agent.judge(rollout)[:-1]]
         every = [row for rows in expected for row in rows]
         assert all(len(x) == len(every) for x in found)
         for k, name in enumerate(("obs", "action", "logp", "value", "advantage")):
@@ -111,9 +115,10 @@ def test_time_limits_are_bootstrapped_and_restarts_left_out(mode: AutoresetMode,
 
 
 def test_games_too():
-    for mode in MODES:
-        cut, _ = check(rlgames.make_vec("CartPole", 3, autoreset_mode=mode, max_episode_steps=7), 16, 2)
-        assert cut == 12
+    for game, limit, episodes in (("CartPole", 7, 4), ("CatchBall", 5, 5)):  # two networks, and one for both heads
+        for mode in MODES:
+            cut, _ = check(rlgames.make_vec(game, 3, autoreset_mode=mode, max_episode_steps=limit), 16, 2)
+            assert cut >= 3 * episodes
 
 
 @settings(max_examples=30, deadline=None)
@@ -128,7 +133,7 @@ def test_a_rollout_is_what_was_played(seed: int, mode: AutoresetMode):
             kept = getattr(rollout, name)
             np.testing.assert_array_equal(kept[:9], np.stack([getattr(step, name) for step in steps]))
         after = rollout.obs[1:].copy()
-        for t, players, last in rollout.cut:
+        for t, players, last, _ in rollout.cut:
             after[t, players] = last
         known = ~rollout.terminated
         np.testing.assert_array_equal(after[known], np.stack([step.after for step in steps])[known])

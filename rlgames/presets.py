@@ -73,13 +73,32 @@ LARGE_CATCH_BALL_VALUES = Preset(
     steps=300_000,
     envs=16,
 )
+CAVE_VALUES = Preset(
+    DQNConfig(
+        capacity=200_000,
+        update_every=16,
+        updates=2,
+        batch=128,
+        target_every=500,
+        learning_rate=5e-4,
+        final_learning_rate=0.0,
+        gamma=0.95,
+        n_step=5,
+        explore=0.1,
+        final_epsilon=0.01,
+    ),
+    steps=300_000,
+    envs=16,
+)
 PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole"): CART_POLE_VALUES,
     ("dqn", "CatchBall"): CATCH_BALL_VALUES,
     ("dqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
+    ("dqn", "Cave"): CAVE_VALUES,
     ("ddqn", "CartPole"): CART_POLE_VALUES,
     ("ddqn", "CatchBall"): CATCH_BALL_VALUES,
     ("ddqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
+    ("ddqn", "Cave"): CAVE_VALUES,
     ("reinforce", "CartPole"): Preset(
         REINFORCEConfig(episodes=8, learning_rate=1e-2, final_learning_rate=0.0, baseline=True),
         steps=250_000,
@@ -103,6 +122,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
         REINFORCEConfig(learning_rate=3e-3, final_learning_rate=0.0, gamma=0.9, baseline=True),
         steps=2_000_000,
         envs=16,
+    ),
+    ("reinforce", "Cave"): Preset(
+        REINFORCEConfig(learning_rate=1e-3, final_learning_rate=0.0, gamma=0.95, baseline=True, entropy=0.003),
+        steps=1_500_000,
+        envs=16,
+        rewards=Rewards(survival=0.01),
     ),
     ("a3c", "CartPole"): Preset(
         A3CConfig(workers=1, horizon=5, learning_rate=1.5e-3, value=0.25, max_norm=0.5),
@@ -129,6 +154,20 @@ PRESETS: dict[tuple[str, str], Preset] = {
         steps=2_000_000,
         envs=16,
     ),
+    ("a3c", "Cave"): Preset(
+        A3CConfig(
+            workers=1,
+            horizon=16,
+            learning_rate=1e-3,
+            gamma=0.95,
+            gae_lambda=0.95,
+            entropy=0.003,
+            max_norm=0.5,
+        ),
+        steps=1_500_000,
+        envs=16,
+        rewards=Rewards(survival=0.01),
+    ),
     ("ppo", "CartPole"): Preset(
         PPOConfig(horizon=32, epochs=10, minibatches=2, learning_rate=3e-3, gae_lambda=0.9, entropy=0.0),
         steps=100_000,
@@ -144,9 +183,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=64,
     ),
     ("ppo", "Cave"): Preset(
-        PPOConfig(horizon=64, epochs=3, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
-        steps=6_000_000,
-        envs=64,
+        PPOConfig(horizon=64, epochs=3, sample=1 / 16, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
+        steps=42_000_000,
+        envs=512,
         rewards=Rewards(survival=0.01),
     ),
 }

@@ -18,7 +18,7 @@ SLOW = [
     pytest.param(*pair, seed, marks=[pytest.mark.learning, pytest.mark.timeout(7_200)])
     for pair in PRESETS
     for seed in range(5)
-    if (*pair, seed) not in QUICK
+    if (*pair, seed) not in QUICK and (pair[1] != "Cave" or pair[0] == "ppo")  # only PPO has a bar there
 ]
 
 

@@ -4,6 +4,9 @@
 
 A step of play costs one forward pass. Where policy and value share a network it gives both; where they do not, the
 value's is asked once, about the whole rollout.
+
+A pass may take part of the rollout by importance (`sample`): what happened as expected teaches next to nothing, and in
+a game of rare accidents that is nearly everything.
 """
 
 from __future__ import annotations
@@ -146,7 +149,7 @@ class PPO(Agent[PPOConfig]):
 
     def improve(self, rows: Rows, clip: float) -> Tensor:
         """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
-        total, shares = float(rows.weight.sum()), rows.shares(self.shares.count)
+        total, shares = max(float(rows.weight.sum()), 1e-8), rows.shares(self.shares.count)
         results = self.shares.map(lambda share: self.gradients(share, clip, total), shares)
         for parameter, *gradients in zip(self.net.parameters(), *(each for each, _ in results), strict=True):
             parameter.grad = sum(gradients[1:], gradients[0])
@@ -180,8 +183,11 @@ class PPO(Agent[PPOConfig]):
 
     def forward(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """Logits, values and, from a network that remembers, its states."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self.arithmetic():
             return self.net(obs, *memory)
+
+    def arithmetic(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     @torch.no_grad()
     def see(self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None) -> Seen:
@@ -195,7 +201,8 @@ class PPO(Agent[PPOConfig]):
         """As much of a `Seen` as one forward pass gives."""
         if memory:
             return tuple(x[:, 0] for x in self.forward(obs[:, None], memory[0], memory[1][:, None]))
-        return self.forward(obs) if self.net.critic is None else (self.net.logits(obs),)
+        with self.arithmetic():
+            return self.net(obs) if self.net.critic is None else (self.net.logits(obs),)
 
     @torch.no_grad()
     def valued(self, obs: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
@@ -204,7 +211,8 @@ class PPO(Agent[PPOConfig]):
         return torch.cat(self.shares.map(torch.no_grad()(lambda part: self.value(*part)), passes)).cpu().numpy()
 
     def value(self, obs: Tensor, *memory: Tensor) -> Tensor:
-        return self.look(obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
+        with self.arithmetic():
+            return self.look(obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
 
     def inputs(self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray) -> tuple[Tensor, ...]:
         """What the network takes, a row a player."""

@@ -308,9 +308,10 @@ def test_what_fails_in_a_share_is_raised():
         assert torch.get_num_threads() == before
 
 
-def test_bfloat16_learns_in_float32_parameters():
-    agent = PPO("CatchBall", quick("ppo", precision="bfloat16"), num_envs=2)
-    exact = PPO("CatchBall", quick("ppo"), num_envs=2)
+@pytest.mark.parametrize("encoder", ["grid", "vector"])
+def test_bfloat16_learns_in_float32_parameters(encoder: str):
+    agent = PPO("CatchBall", quick("ppo", precision="bfloat16", encoder=encoder), num_envs=2)
+    exact = PPO("CatchBall", quick("ppo", encoder=encoder), num_envs=2)
     obs = agent.playing().obs
     assert not np.array_equal(agent.see(obs).logits, exact.see(obs).logits)
     np.testing.assert_allclose(agent.see(obs).logits, exact.see(obs).logits, atol=1e-3)

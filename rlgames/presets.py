@@ -115,7 +115,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
             encoder="vector",
             hidden=(128,),
         ),
-        steps=300_000,
+        steps=600_000,
         envs=32,
     ),
     ("reinforce", "CatchBall:size=16"): Preset(

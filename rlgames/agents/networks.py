@@ -12,7 +12,7 @@ from torch import Tensor, nn
 # (channels, kernel, stride) of each convolution, and the width of the dense layer that follows
 ENCODERS: dict[str, tuple[list[tuple[int, int, int]], int]] = {
     "grid": ([(16, 3, 1), (16, 3, 1)], 128),  # boards up to 16 x 16
-    "cave": ([(16, 4, 4), (16, 3, 1), (16, 3, 1), (32, 3, 2)], 256),  # 48 x 48: 4 x 4 at a time, then neighbours
+    "cave": ([(16, 4, 4), (16, 3, 1), (16, 3, 1)], 256),  # 48 x 48: 4 x 4 at a time, then neighbours
     "nature": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),  # 84 x 84, Mnih et al. 2015
 }
 

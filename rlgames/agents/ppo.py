@@ -37,7 +37,7 @@ class PPOConfig:
     horizon: int = 128  # steps of each player between two updates
     epochs: int = 4  # passes over the rollout
     minibatches: int = 4  # gradient steps a pass
-    sample: float = 1.0  # share of the rollout that a pass takes; below 1 by importance, what surprised most most often
+    sample: float = 1.0  # share of the rollout that a pass takes; below 1 by importance, large advantages oftener
     learning_rate: float = 2.5e-4  # Adam, epsilon 1e-5
     final_learning_rate: float = 0.0  # reached in a straight line at the end of training
     clip: float = 0.2  # of the probability ratio

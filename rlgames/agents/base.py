@@ -37,15 +37,12 @@ class Agent(ABC, Generic[ConfigT]):
 
     `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
     Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the
-    preset
-    tuned for that game, and `num_envs` (default: the preset's) says how many play at once. `device` is "auto" (a GPU if
-    there is one), "cpu", "cuda", ...
+    preset tuned for that game, and `num_envs` (default: the preset's) says how many play at once. `device` is "auto"
+    (a GPU if there is one), "cpu", "cuda", ...
 
     All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What
-    is
-    alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit, provided
-    that
-    its environments offer `snapshot` and `restore`, as those of rlgames do.
+    is alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit,
+    provided that its environments offer `snapshot` and `restore`, as those of rlgames do.
     """
 
     name: ClassVar[str]
@@ -86,13 +83,9 @@ class Agent(ABC, Generic[ConfigT]):
         self.player: Player | None = None
         self.pending: dict[str, Any] = {}  # loaded states of the parts that are made when first needed
         self.rng = np.random.default_rng([seed, 1])  # training's dice
-        self.dice = np.random.default_rng(
-            [seed, 2]
-        )  # predict's, so that looking at an agent does not change its training
+        self.dice = np.random.default_rng([seed, 2])  # predict's: looking at an agent does not change its training
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(
-                seed
-            )  # the CPU's, where networks are made; torch.manual_seed: all GPUs' too
+            torch.default_generator.manual_seed(seed)  # the CPU's: networks are made there; manual_seed: all GPUs' too
             self.build()
 
     # ---- what an algorithm fills in ----
@@ -141,13 +134,10 @@ class Agent(ABC, Generic[ConfigT]):
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
-        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory to hand in next
-        time."""
+        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory for next time."""
         space = self.observation_space
-        obs, shape = (
-            np.require(observation, space.dtype, ["C", "W"]),
-            space.shape,
-        )  # copied only if torch could not take it
+        obs = np.require(observation, space.dtype, ["C", "W"])  # copied only if torch could not take it
+        shape = space.shape
         if obs.shape != shape and obs.shape[1:] != shape:
             raise ValueError(f"expected an observation of shape {shape}, or a batch of them, got {obs.shape}")
         one = obs.shape == shape

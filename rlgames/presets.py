@@ -30,7 +30,7 @@ class Preset:
 CART_POLE_VALUES = Preset(
     DQNConfig(
         update_every=32,
-        updates=4,
+        updates=8,
         batch=128,
         target_every=32,
         learning_rate=3e-3,
@@ -64,11 +64,12 @@ CATCH_BALL_VALUES = Preset(
 LARGE_CATCH_BALL_VALUES = Preset(
     replace(
         CATCH_BALL_VALUES.config,
+        updates=6,
         batch=128,
         target_every=200,
         n_step=10,
         explore=0.15,
-        final_epsilon=0.01,
+        final_epsilon=0.005,
     ),
     steps=300_000,
     envs=16,

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -17,15 +17,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
-if TYPE_CHECKING:
-    from rlgames.envs.game import Game
-
 
 @dataclass(frozen=True)
 class Entry:
     """One row of the table of games."""
 
-    module: str  # that holds `game(**options) -> Game`
+    module: str  # that holds `game(**options) -> Game`, and `share(pixels, many)` if its engines see to pixels
     summary: str
     pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise
 
@@ -34,6 +31,11 @@ GAMES: dict[str, Entry] = {
     "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
     "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
     "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks", Pixels(skip=2)),
+    "Pong": Entry(
+        "rlgames.envs.pong",
+        "Atari's Pong, to 21 points (extra pong)",
+        Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4),  # Mnih et al. 2015
+    ),
 }
 
 
@@ -48,33 +50,36 @@ def name_of(game: str) -> str:
 
 
 @lru_cache(maxsize=None, typed=True)  # 8.0 is no 8
-def rules(name: str, **options: Any) -> Game:
-    """The rules of a game; `options` are the arguments of its module's `game`. Raises TypeError for an unknown one."""
-    build = import_module(GAMES[name].module).game
-    known = inspect.signature(build).parameters
+def rules(name: str, **options: Any) -> Any:
+    """A game as its module makes it: a `Game` or an `AtariGame`, both of which make their environments.
+
+    `options` are the arguments of the module's `game`. Raises TypeError for an unknown one.
+    """
+    build, known = import_module(GAMES[name].module).game, own_options(name)
     if unknown := [option for option in options if option not in known]:
         raise TypeError(f"{name} has no option {unknown[0]!r}: its own options are {', '.join(known) or 'none'}")
     return build(**options)
 
 
-ENGINE = ("render_mode", "frame_skip", "max_pool", "max_episode_steps")
-BATCH_ENGINE = ("autoreset_mode", "threads")
+def own_options(name: str) -> tuple[str, ...]:
+    return tuple(inspect.signature(import_module(GAMES[name].module).game).parameters)
+
+
+ENGINE = ("render_mode", "frame_skip", "max_pool", "max_episode_steps", "grey")
+BATCH_ENGINE = ("autoreset_mode", "threads", "size", "stack")
 
 
 def solo_env(game: str, **kwargs: Any) -> gym.Env:
     """Gymnasium's entry point: one player. `kwargs` are `SoloEnv`'s arguments and the game's options."""
-    from rlgames.envs.batch import SoloEnv
-
     engine = {key: kwargs.pop(key) for key in ENGINE if key in kwargs}
-    return SoloEnv(rules(game, **kwargs), **engine)
+    return rules(game, **kwargs).solo(**engine)
 
 
 def batch_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     """Gymnasium's vector entry point. `kwargs` are `BatchEnv`'s arguments and the game's options."""
-    from rlgames.envs.batch import BatchEnv
-
-    engine = {key: kwargs.pop(key) for key in (*ENGINE, *BATCH_ENGINE) if key in kwargs}
-    return BatchEnv(rules(game, **kwargs), num_envs, **engine)
+    own = own_options(game)  # CatchBall's size is its own
+    engine = {key: kwargs.pop(key) for key in (*ENGINE, *BATCH_ENGINE) if key in kwargs and key not in own}
+    return rules(game, **kwargs).batch(num_envs, **engine)
 
 
 def parse(game: str) -> tuple[str, dict[str, Any]]:
@@ -110,6 +115,14 @@ def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
     return pixels
 
 
+def shared(name: str, pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
+    """What the game's engine does of a declaration by itself, as arguments, and what is left for wrappers."""
+    share = getattr(import_module(GAMES[name].module), "share", None)
+    if share:
+        return share(pixels, many)
+    return pixels.engine_arguments() if many else {}, pixels
+
+
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
     """One player of a game as an agent sees it: the game's default pixel declaration applied.
 
@@ -121,8 +134,8 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
     """
     name, options = parse(game)
     options |= kwargs
-    pixels = seen(name, pixels, options)
-    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **options))
+    arguments, pixels = shared(name, seen(name, pixels, options), many=False)
+    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **{**arguments, **options}))
     return env if rewards is None else rewards.wrap(env)
 
 
@@ -142,8 +155,8 @@ def make_vec(
     """
     name, options = parse(game)
     options |= kwargs
-    pixels = seen(name, pixels, options)
-    options = {"autoreset_mode": autoreset_mode, **pixels.engine_arguments(), **options}
+    arguments, pixels = shared(name, seen(name, pixels, options), many=True)
+    options = {"autoreset_mode": autoreset_mode, **arguments, **options}
     envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
     return envs if rewards is None else rewards.wrap_vec(envs)
 

@@ -32,6 +32,13 @@ MODES = {
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def autoreset(mode: AutoresetMode | str) -> AutoresetMode:
+    """The mode itself, also from its value. Raises ValueError for anything else."""
+    if mode not in (*AutoresetMode, *(known.value for known in AutoresetMode)):
+        raise ValueError(f"expected an autoreset_mode of {', '.join(map(str, AutoresetMode))}, got {mode!r}")
+    return AutoresetMode(mode)
+
+
 class BatchEnv(VectorEnv):
     """`num_envs` players of one game in step with each other, as a Gymnasium VectorEnv.
 
@@ -67,12 +74,9 @@ class BatchEnv(VectorEnv):
     ):
         check_count("num_envs", num_envs)
         check_count("threads", threads, or_none=True)
-        if autoreset_mode not in (*AutoresetMode, *(mode.value for mode in AutoresetMode)):
-            possible = ", ".join(map(str, AutoresetMode))
-            raise ValueError(f"expected an autoreset_mode of {possible}, got {autoreset_mode!r}")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
-        self.mode = AutoresetMode(autoreset_mode)
+        self.mode = autoreset(autoreset_mode)
         self._mode = MODES[self.mode]
         self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": game.fps}
         self.num_envs, self.render_mode, self.game = int(num_envs), render_mode, game

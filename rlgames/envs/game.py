@@ -24,12 +24,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Box
 from numba import njit
 from numba.extending import register_jitable
+
+if TYPE_CHECKING:
+    from rlgames.envs.batch import BatchEnv, SoloEnv
 
 CLOCK = [
     ("rng", "u8"),  # the player's random stream
@@ -86,6 +89,18 @@ class Game:
     score: Callable = running_sum
     keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
     grain: int = 4096  # players that are worth a thread of their own: about 100 microseconds of work
+
+    def solo(self, **kwargs: Any) -> SoloEnv:
+        """One player; the arguments are `SoloEnv`'s."""
+        from rlgames.envs.batch import SoloEnv
+
+        return SoloEnv(self, **kwargs)
+
+    def batch(self, num_envs: int, **kwargs: Any) -> BatchEnv:
+        """Any number of players; the arguments are `BatchEnv`'s."""
+        from rlgames.envs.batch import BatchEnv
+
+        return BatchEnv(self, num_envs, **kwargs)
 
     @cached_property
     def loops(self) -> tuple[Callable, Callable, Callable]:

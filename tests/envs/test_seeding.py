@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import Dice, batch, random_actions, solo
+from suite import Dice, batch, random_actions, rules_of, solo
 
-from rlgames.envs import rules
 from rlgames.envs.game import stream
 
 
@@ -106,7 +105,7 @@ def test_the_dice_are_splitmix64() -> None:
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
     assert [dice.next() for _ in range(4)] == published
 
-    game = rules("CartPole")
+    game = rules_of("CartPole")
     records = np.zeros(1, game.record)
     records["rng"] = 1234567
     game.loops[0](records, np.ones(1, np.bool_), np.empty((1, 4), np.float32))

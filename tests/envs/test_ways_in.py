@@ -137,7 +137,7 @@ def test_from_a_bare_interpreter() -> None:
         "env = gym.make('rlgames:rlgames/CatchBall-v0', size=16)\n"
         "envs = gym.make_vec('rlgames:rlgames/CatchBall-v0', 2)\n"
         "print(env.reset(seed=1)[0].shape, envs.reset(seed=1)[0].shape)\n"
-        "print([name for name in ('torch', 'pygame', 'matplotlib', 'cv2') if name in sys.modules])\n"
+        "print([name for name in ('torch', 'pygame', 'matplotlib', 'cv2', 'ale_py') if name in sys.modules])\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script],
@@ -152,5 +152,5 @@ def test_from_a_bare_interpreter() -> None:
 def test_the_table_is_registered() -> None:
     registered = {id_ for id_ in gym.registry if id_.startswith("rlgames/")}
     assert registered == {f"rlgames/{name}-v0" for name in GAMES}
-    assert {parse(game)[0] for game in NAMES} == set(GAMES)
+    assert {parse(game)[0] for game in NAMES} == set(GAMES) - {"Pong"}
     assert all(entry.summary for entry in GAMES.values())

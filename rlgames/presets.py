@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.random import RandomConfig
 from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.envs.task import Task
+from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
 
@@ -25,6 +27,7 @@ class Preset:
     steps: int  # environment steps, all players counted
     envs: int = 32  # players at once
     rewards: Rewards | None = None
+    pixels: Pixels | None = None  # what the agent sees, where that is not the game's default
 
 
 CART_POLE_VALUES = Preset(
@@ -91,6 +94,9 @@ CAVE_VALUES = Preset(
     steps=300_000,
     envs=16,
 )
+BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and what has moved since the frame before
+    crop=(35, 195, 0, 160), every=2, channel=0, erase=(144, 109), skip=4, difference=True, scale=True
+)
 PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole"): CART_POLE_VALUES,
     ("dqn", "CatchBall"): CATCH_BALL_VALUES,
@@ -129,6 +135,22 @@ PRESETS: dict[tuple[str, str], Preset] = {
         steps=1_500_000,
         envs=16,
         rewards=Rewards(survival=0.01),
+    ),
+    ("reinforce", "Pong"): Preset(  # the network, the picture and the returns of Karpathy 2016, "Pong from Pixels"
+        REINFORCEConfig(
+            episodes=8,
+            optimiser="rmsprop",
+            learning_rate=1e-3,
+            reset_on_reward=True,
+            standardise="episode",
+            max_norm=math.inf,
+            encoder="vector",
+            hidden=(200,),
+            activation="relu",
+        ),
+        steps=20_000_000,
+        envs=8,
+        pixels=BALL_AND_BATS,
     ),
     ("a3c", "CartPole"): Preset(
         A3CConfig(workers=1, horizon=5, learning_rate=1.5e-3, value=0.25, max_norm=0.5),
@@ -211,5 +233,5 @@ def settle(agent: str, game: str, num_envs: int | None = None) -> tuple[VectorEn
     """What `Agent(game)` means: the environments, the config, and the task they belong to."""
     task = Task.parse(game)
     chosen = preset(agent, task)
-    task = Task(task.game, task.options, task.pixels, chosen.rewards)
+    task = Task(task.game, task.options, chosen.pixels, chosen.rewards)
     return task.make_vec(chosen.envs if num_envs is None else num_envs), chosen.config, task

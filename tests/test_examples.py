@@ -10,6 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -17,6 +18,8 @@ import rlgames
 from rlgames.agents import OTHERS
 from rlgames.agents.dqn import DQNConfig
 from rlgames.envs import GAMES
+from rlgames.envs.task import Task
+from rlgames.presets import preset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -118,6 +121,43 @@ def test_cartpole_a3c_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture, mo
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
     assert run("cartpole_a3c_tutorial", tmp_path, quick=True, play=True) > 8
     assert "score" in capsys.readouterr().out
+
+
+def test_pong_reinforce_numpy(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert -21 <= run("pong_reinforce_numpy", tmp_path, quick=True) <= 21
+    assert pictures(tmp_path) == {"scores.png": 1}
+    assert run("pong_reinforce_numpy", tmp_path, quick=True) <= 21  # nothing left to do
+    assert "going on after 2 games" in capsys.readouterr().out
+
+
+def test_the_reinforce_agent_has_the_gradients_written_out_by_hand() -> None:
+    """Both on the same two games of Pong, each cut short; the agent's two logits differ by the hand's one number."""
+    hand = __import__("pong_reinforce_numpy")
+    config = dataclasses.replace(preset("reinforce", Task("Pong")).config, episodes=2)
+    envs = rlgames.make_vec("Pong", 2, actions="minimal", pixels=hand.BALL_AND_BATS, max_episode_steps=600)
+    agent = rlgames.REINFORCE(envs, config, seed=3)
+    obs, action, returns, episode = agent.play(agent.playing())
+    assert len(obs) == 300
+    assert set(episode) == set(range(2, 4))
+    assert np.abs(returns).max() == 1
+    net: Any = agent.net
+    w = net.actor[1].weight.detach().numpy().astype(np.float64)
+    heads = net.policy.weight
+    heads.data *= 50  # the first weights of a policy are next to nothing
+    v = (heads[hand.UP] - heads[hand.DOWN]).detach().numpy().astype(np.float64)
+    expected_w, expected_v = np.zeros_like(w), np.zeros_like(v)
+    for one in np.unique(episode):
+        rows = episode == one
+        x, advantage = obs[rows].reshape(rows.sum(), -1), returns[rows].astype(np.float64)
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        game_w, game_v = hand.gradients(w, v, x, action[rows], advantage)
+        expected_w, expected_v = expected_w - game_w / len(obs), expected_v - game_v / len(obs)
+    agent.improve(obs, action, returns, episode, 0.0)
+    got_w, got_v = net.actor[1].weight.grad, heads.grad
+    assert np.abs(expected_w).max() > 1e-4
+    np.testing.assert_allclose(got_w.numpy(), expected_w, rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(got_v[hand.UP].numpy(), expected_v, rtol=1e-3, atol=1e-7)
+    np.testing.assert_allclose(got_v[hand.DOWN].numpy(), -expected_v, rtol=1e-3, atol=1e-7)
 
 
 def test_moving_average() -> None:

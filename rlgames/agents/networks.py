@@ -34,6 +34,9 @@ def encoder_for(space: Box) -> str:
     return "grid" if side <= 16 else "cave" if side < 64 else "nature"
 
 
+BENDS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+
+
 class Planes(nn.Module):
     """(n, h, w) or (n, channels, h, w), uint8 or float, to (n, channels, h, w) float, bytes scaled to 0..1."""
 
@@ -100,11 +103,11 @@ class ActorCritic(nn.Module):
     Vectors get a network each for policy and value, so that neither disturbs the other's features; planes share one.
     """
 
-    def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int]):
+    def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], bend: type[nn.Module] = nn.Tanh):
         super().__init__()
         self.shared = (encoder_for(space) if kind == "auto" else kind) != "vector"  # one encoder for both heads
-        self.actor, width = encoder(space, kind, hidden)
-        self.critic = None if self.shared else encoder(space, kind, hidden)[0]
+        self.actor, width = encoder(space, kind, hidden, bend)
+        self.critic = None if self.shared else encoder(space, kind, hidden, bend)[0]
         self.policy, self.value = layer(nn.Linear(width, actions), 0.01), layer(nn.Linear(width, 1), 1.0)
 
     def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:

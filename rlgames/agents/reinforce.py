@@ -3,7 +3,8 @@
     grad J = E[ sum_t grad log pi(a_t|s_t) (R_t - b(s_t)) ],   R_t = r_t + gamma R_{t+1}
 
 Options: R starts anew at each reward that is not 0 (Pong: each point is a game of its own), returns are standardised
-over the batch, and a value baseline b, from which episodes that ran out of time are bootstrapped too.
+over the batch or over each episode, and a value baseline b, from which episodes that ran out of time are bootstrapped
+too.
 
 Every update learns from the same number of whole episodes of each player, all begun under the current policy, and then
 all players start anew: taking whichever episodes end first would favour short ones.
@@ -21,12 +22,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.networks import ActorCritic
+from rlgames.agents.networks import BENDS, ActorCritic
 from rlgames.agents.optimisers import optimiser
 from rlgames.agents.player import Player
 from rlgames.agents.schedules import linear
 
 PART = 4096  # transitions whose gradients are computed at once; the sum over the batch does not depend on it
+STANDARDISE = ("batch", "episode", "none")
 SCALARS = ("policy_loss", "value_loss", "entropy", "norm")
 
 
@@ -38,15 +40,20 @@ class REINFORCEConfig:
     final_learning_rate: float | None = None  # reached in a straight line at the end of training; None: constant
     gamma: float = 0.99  # discount
     reset_on_reward: bool = False  # the return starts anew at each reward that is not 0
-    standardise: bool = True  # returns, or advantages with a baseline, to mean 0 and deviation 1
+    standardise: str = "batch"  # returns, or advantages with a baseline, to mean 0, deviation 1; batch, episode, none
     baseline: bool = False  # a learnt value of the state is subtracted
     value: float = 0.5  # coefficient of the baseline's squared error
     entropy: float = 0.0  # coefficient of the entropy bonus
     max_norm: float = 0.5  # of the gradient; policy and value apart where they have a network each
     encoder: str = "auto"  # vector, grid, cave, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    activation: str = "tanh"  # after each of them; tanh, relu
 
     def __post_init__(self) -> None:
+        if self.standardise not in STANDARDISE:
+            raise ValueError(f"expected standardise of {', '.join(STANDARDISE)}, got {self.standardise!r}")
+        if self.activation not in BENDS:
+            raise ValueError(f"expected an activation of {', '.join(BENDS)}, got {self.activation!r}")
         if self.episodes < 1:
             raise ValueError(f"expected episodes >= 1, got {self.episodes}")
         if not 0 <= self.gamma <= 1:
@@ -62,7 +69,8 @@ class REINFORCE(Agent[REINFORCEConfig]):
 
     def build(self) -> None:
         c = self.config
-        self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden).to(self.device)
+        shape = (self.observation_space, int(self.action_space.n), c.encoder, c.hidden, BENDS[c.activation])
+        self.net = ActorCritic(*shape).to(self.device)
         self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
@@ -72,21 +80,22 @@ class REINFORCE(Agent[REINFORCEConfig]):
             batch = self.play(player)
             yield Update(self.step, self.improve(*batch, progress), player.scores())
 
-    def play(self, player: Player) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(obs, action, return) of the transitions of whole episodes, the same number from each player."""
+    def play(self, player: Player) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """(obs, action, return, episode) of the transitions of whole episodes, the same number from each player."""
         player.restart()
         left = np.full(player.n, -(-self.config.episodes // player.n))  # episodes that each player still owes
-        steps, active = [], []
+        steps, active, owed = [], [], []
         while left.any():
             step = player.step(self.sample(player.obs, self.rng))
             self.step += player.n
             steps.append(step)
             active.append((left > 0) & step.real)
-            left -= active[-1] & step.done
+            owed.append(left * player.n + np.arange(player.n))  # tells episodes apart
+            left = left - (active[-1] & step.done)
         returns = self.returns(steps)
         mask = np.stack(active)
         obs = np.concatenate([step.obs[rows] for step, rows in zip(steps, active, strict=True)])
-        return obs, np.stack([step.action for step in steps])[mask], returns[mask]
+        return obs, np.stack([step.action for step in steps])[mask], returns[mask], np.stack(owed)[mask]
 
     def returns(self, steps: list) -> np.ndarray:
         """(time, player) float32, from the last step backwards."""
@@ -105,14 +114,16 @@ class REINFORCE(Agent[REINFORCEConfig]):
             result[t] = total
         return result
 
-    def improve(self, obs: np.ndarray, action: np.ndarray, returns: np.ndarray, progress: float) -> dict[str, Tensor]:
+    def improve(
+        self, obs: np.ndarray, action: np.ndarray, returns: np.ndarray, episode: np.ndarray, progress: float
+    ) -> dict[str, Tensor]:
         """One gradient step on the whole batch, in parts; returns SCALARS."""
         c = self.config
         if c.final_learning_rate is not None:
             self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
         advantage = returns - self.values(obs) if c.baseline else returns
-        if c.standardise:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        if c.standardise != "none":
+            advantage = standardised(advantage, episode if c.standardise == "episode" else np.zeros_like(episode))
         columns = [self.tensor(x) for x in (obs, action, advantage, returns)]
         self.optimiser.zero_grad()
         parts = zip(*(x.split(PART) for x in columns), strict=True)
@@ -149,3 +160,12 @@ class REINFORCE(Agent[REINFORCEConfig]):
         if not deterministic:
             return self.sample(obs, self.dice), None
         return self.net.logits(self.tensor(obs)).argmax(1).cpu().numpy(), None
+
+
+def standardised(x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """`x` (n,) less the mean and over the standard deviation of its own `group` (n,)."""
+    member = np.unique(group, return_inverse=True)[1]
+    count = np.bincount(member)
+    centred = x - (np.bincount(member, x) / count)[member]
+    deviation = np.sqrt(np.bincount(member, centred**2) / count)
+    return (centred / (deviation[member] + 1e-8)).astype(np.float32)

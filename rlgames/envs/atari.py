@@ -74,7 +74,7 @@ def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
     if not many:
         return done, replace(pixels, skip=1, max_pool=False, grey=False)
     rest = replace(pixels, grey=False)
-    plain = pixels.crop is None and not pixels.difference
+    plain = rest == Pixels(**{key: getattr(rest, key) for key in ("size", "skip", "max_pool", "stack", "scale")})
     if plain and pixels.size and pixels.size[0] != HEIGHT and pixels.size[1] != WIDTH:
         done["size"], rest = pixels.size, replace(rest, size=None)
     if plain and rest.size is None:

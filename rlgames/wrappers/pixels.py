@@ -1,9 +1,9 @@
 """What an agent sees of a game: one frozen declaration, compiled to wrappers for one environment or for a batch.
 
 The steps follow Mnih et al. 2015, "Human-level control through deep reinforcement learning" (Methods, preprocessing),
-and always come in this order: skip and max-pool, crop, grey, resize, difference, stack, scale. For one environment they
-are Gymnasium's own wrappers where Gymnasium has them; `FrameSkip` says where it differs. `vector_pixels.py` is the same
-for a batch.
+and always come in this order: skip and max-pool, crop and every, grey or channel, resize, erase, difference, stack,
+scale. For one environment they are Gymnasium's own wrappers where Gymnasium has them; `FrameSkip` says where it
+differs. `vector_pixels.py` is the same for a batch.
 
     nature = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)
     nature.wrap(gym.make("ALE/Pong-v5", frameskip=1))    # observations (4, 84, 84) uint8
@@ -11,6 +11,7 @@ for a batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
@@ -40,8 +41,11 @@ class Pixels:
     """
 
     crop: tuple[int, int, int, int] | None = None  # top, bottom, left, right; bottom and right are not kept
+    every: int = 1  # of so many rows and columns one is kept, the first
+    channel: int | None = None  # one of the colours alone: 0 red, 1 green, 2 blue
     size: tuple[int, int] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
     grey: bool = False  # one luminance per pixel, as Gymnasium's GrayscaleObservation computes it
+    erase: tuple[int, ...] = ()  # levels of the background: they become 0, all others 255
     skip: int = 1  # frames played for each action, rewards summed
     max_pool: bool = False  # maximum over the last two frames of the skip, against sprites that flicker
     stack: int = 1  # frames seen at once
@@ -55,6 +59,12 @@ class Pixels:
             raise ValueError("max_pool takes two frames of a skip, but got skip=1: pass skip >= 2 or max_pool=False")
         if self.stack < 1:
             raise ValueError(f"expected stack >= 1, got {self.stack}: stack=1 shows one frame")
+        if self.every < 1:
+            raise ValueError(f"expected every >= 1, got {self.every}: every=1 keeps all rows and columns")
+        if self.channel is not None and (self.grey or self.channel < 0):
+            raise ValueError(f"expected channel >= 0 and grey=False, got channel={self.channel} and grey={self.grey}")
+        if any(not 0 <= level <= 255 for level in self.erase):
+            raise ValueError(f"expected levels in 0..255 to erase, got {self.erase}")
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise ValueError(f"expected size=(height, width), both at least 1, got {self.size}")
         if self.crop is not None:
@@ -72,12 +82,17 @@ class Pixels:
         self.check(env.observation_space)
         if self.skip > 1:
             env = FrameSkip(env, self.skip, self.max_pool)
-        if self.crop is not None:
-            env = cropped(env, self.crop)
+        if self.crop is not None or self.every > 1:
+            env = shown(env, lambda frame: frame[self.window(frame)].copy())
         if self.grey:
             env = GrayscaleObservation(env)
+        if self.channel is not None:
+            env = shown(env, lambda frame: frame[..., self.channel].copy())
         if self.size is not None:
             env = ResizeObservation(env, self.size)
+        if self.erase:
+            shape = env.observation_space.shape
+            env = TransformObservation(env, self.kept().take, Box(0, 255, shape, np.uint8))
         if self.difference:
             env = FrameDifference(env)
         if self.stack > 1:
@@ -85,6 +100,15 @@ class Pixels:
         if self.scale:
             env = scaled(env)
         return env
+
+    def window(self, frame: np.ndarray) -> tuple[slice, slice]:
+        """The rows and columns of `frame`, (H, W) or (H, W, channels), that crop and every keep."""
+        top, bottom, left, right = self.crop or (0, frame.shape[0], 0, frame.shape[1])
+        return slice(top, bottom, self.every), slice(left, right, self.every)
+
+    def kept(self) -> np.ndarray:
+        """What erase makes of each level, (256,) uint8."""
+        return np.where(np.isin(np.arange(256), self.erase), 0, 255).astype(np.uint8)
 
     def wrap_vec(self, envs: VectorEnv) -> VectorEnv:
         """`envs`, every row equal to `wrap` of that row pixel by pixel, in all three autoreset modes.
@@ -135,6 +159,10 @@ class Pixels:
             )
         if self.grey and space.shape[2:] != (3,):
             raise ValueError(f"grey=True needs frames of shape (H, W, 3), got {space.shape}: pass grey=False")
+        if self.channel is not None and (len(space.shape) < 3 or self.channel >= space.shape[2]):
+            raise ValueError(f"channel={self.channel} needs frames of shape (H, W, more than that), got {space.shape}")
+        if self.erase and len(space.shape) == 3 and not self.grey and self.channel is None:
+            raise ValueError(f"erase needs one level a pixel, got frames {space.shape}: pass grey=True or a channel")
         if (self.grey or self.size is not None) and (np.any(space.low != 0) or np.any(space.high != 255)):
             raise ValueError(
                 f"grey and size need pixels from 0 to 255, got {space}: pass grey=False and size=None,"
@@ -194,13 +222,11 @@ class FrameDifference(gym.Wrapper, RecordConstructorArgs):
         return change, reward, terminated, truncated, info
 
 
-def cropped(env: gym.Env, crop: tuple[int, int, int, int]) -> gym.Env:
-    """`env` with only the rows [top, bottom) and the columns [left, right) of its frames."""
-    top, bottom, left, right = crop
+def shown(env: gym.Env, change: Callable[[np.ndarray], np.ndarray]) -> gym.Env:
+    """`env` with each frame, and the bounds of its frames, put through `change`."""
     space = env.observation_space
     assert isinstance(space, Box)  # Pixels.check has seen it
-    low, high = space.low[top:bottom, left:right], space.high[top:bottom, left:right]
-    return TransformObservation(env, lambda obs: obs[top:bottom, left:right].copy(), Box(low, high, dtype=np.uint8))
+    return TransformObservation(env, change, Box(change(space.low), change(space.high), dtype=np.uint8))
 
 
 def scaled(env: gym.Env) -> gym.Env:

@@ -139,19 +139,23 @@ class VectorPixels(VectorWrapper):
 
 
 def framed(obs: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """Crop, grey and resize of `obs` (rows, H, W) or (rows, H, W, channels) uint8; always a new array."""
-    top, bottom, left, right = pixels.crop or (0, obs.shape[1], 0, obs.shape[2])
+    """All of `pixels` up to erase, of `obs` (rows, H, W) or (rows, H, W, channels) uint8; always a new array."""
+    frames = obs[:, *pixels.window(obs[0])]
     if pixels.grey:
-        frames = np.empty((len(obs), bottom - top, right - left), np.uint8)
-        grey_window(obs, top, left, frames)
+        colours, frames = frames, np.empty(frames.shape[:3], np.uint8)
+        luminance(colours, frames)
+    elif pixels.channel is not None:
+        frames = frames[..., pixels.channel].copy()
     else:
-        frames = obs[:, top:bottom, left:right].copy()
-    return frames if pixels.size is None else resized(frames, pixels.size)
+        frames = frames.copy()
+    if pixels.size is not None:
+        frames = resized(frames, pixels.size)
+    return pixels.kept()[frames] if pixels.erase else frames
 
 
 @njit(cache=True)
-def grey_window(obs, top, left, frames):
-    """Luminance of the window of `obs` (rows, H, W, 3) at (top, left), into `frames` (rows, height, width), all uint8.
+def luminance(colours, frames):
+    """Luminance of `colours` (rows, height, width, 3), into `frames` (rows, height, width), all uint8.
 
     The parts are float64, added from left to right and cut off: bit for bit Gymnasium's GrayscaleObservation.
     """
@@ -159,7 +163,7 @@ def grey_window(obs, top, left, frames):
     for i in range(rows):
         for y in range(height):
             for x in range(width):
-                pixel = obs[i, top + y, left + x]
+                pixel = colours[i, y, x]
                 frames[i, y, x] = np.uint8(np.int32(RED[pixel[0]] + GREEN[pixel[1]] + BLUE[pixel[2]]))
 
 

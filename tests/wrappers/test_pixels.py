@@ -30,8 +30,11 @@ WINDOW = (1, 8, 2, 11)
 # one declaration for each step alone, then combinations
 DECLARATIONS = [
     Pixels(crop=WINDOW),
+    Pixels(every=3),
     Pixels(grey=True),
+    Pixels(channel=1),
     Pixels(size=(4, 5)),
+    Pixels(grey=True, erase=tuple(range(100))),
     Pixels(difference=True),
     Pixels(stack=3),
     Pixels(scale=True),
@@ -39,11 +42,13 @@ DECLARATIONS = [
     Pixels(difference=True, stack=2, scale=True),
     Pixels(crop=WINDOW, size=(5, 4), grey=True, stack=4),
     Pixels(crop=WINDOW, size=(5, 4), grey=True, difference=True, stack=3, scale=True),
+    Pixels(crop=WINDOW, every=2, channel=0, erase=tuple(range(9, 200)), difference=True, scale=True),
 ]
 
 declarations = st.builds(
     Pixels,
     crop=st.sampled_from([None, WINDOW, (0, HEIGHT, 0, WIDTH), (4, 5, 10, 11)]),
+    every=st.sampled_from([1, 1, 2]),
     size=st.sampled_from([None, (4, 5), (12, 7), (1, 1)]),
     grey=st.booleans(),
     stack=st.integers(1, 4),
@@ -157,6 +162,9 @@ def by_gymnasium(env: gym.Env, pixels: Pixels) -> gym.Env:
         top, bottom, left, right = pixels.crop
         window = Box(0, 255, (bottom - top, right - left, 3), np.uint8)
         env = TransformObservation(env, lambda obs: obs[top:bottom, left:right].copy(), window)
+    if pixels.every > 1:
+        space = Box(0, 255, env.observation_space.sample()[:: pixels.every, :: pixels.every].shape, np.uint8)
+        env = TransformObservation(env, lambda obs: obs[:: pixels.every, :: pixels.every].copy(), space)
     if pixels.grey:
         env = GrayscaleObservation(env)
     if pixels.size:
@@ -369,6 +377,28 @@ def test_final_observations_are_one_array_that_is_zero_in_the_other_rows():
     assert shown > 3
 
 
+def test_the_picture_of_the_pong_tutorials():
+    """The field, every second pixel, red alone, without the background, and what has changed; by a plain loop."""
+    pixels = Pixels(crop=(1, 8, 2, 11), every=2, channel=0, erase=tuple(range(60, 170)), difference=True, scale=True)
+    env, raw = pixels.wrap(Pictures()), Pictures()
+
+    def plain(picture: np.ndarray) -> np.ndarray:
+        return np.array([[float(not 60 <= picture[y, x, 0] < 170) for x in range(2, 11, 2)] for y in range(1, 8, 2)])
+
+    before = plain(raw.reset(seed=4)[0])
+    assert not env.reset(seed=4)[0].any()
+    for _ in range(3):
+        obs, _, terminated, truncated, _ = env.step(1)
+        picture = plain(raw.step(1)[0])
+        assert obs.dtype == np.float32
+        assert np.array_equal(obs, picture - before)
+        assert set(np.unique(obs)) == {-1, 0, 1}
+        assert obs in env.observation_space
+        assert not terminated
+        assert not truncated
+        before = picture
+
+
 def test_grey_equals_gymnasiums_for_every_colour():
     from rlgames.wrappers.vector_pixels import framed
 
@@ -446,6 +476,9 @@ def test_engines_without_snapshots_say_so():
         ({"stack": 0}, "stack >= 1, got 0"),
         ({"size": (0, 5)}, r"size=\(height, width\), both at least 1, got \(0, 5\)"),
         ({"size": (5,)}, r"got \(5,\)"),
+        ({"every": 0}, "every >= 1, got 0"),
+        ({"channel": 0, "grey": True}, "got channel=0 and grey=True"),
+        ({"erase": (3, 256)}, r"levels in 0..255 to erase, got \(3, 256\)"),
         ({"crop": (5, 5, 0, 3)}, r"top < bottom .* got \(5, 5, 0, 3\)"),
         ({"crop": (0, 5, 4, 3)}, r"left < right, got \(0, 5, 4, 3\)"),
         ({"crop": (-1, 5, 0, 3)}, r"0 <= top .* got \(-1, 5, 0, 3\)"),
@@ -464,6 +497,8 @@ def test_declarations_that_cannot_be_meant(declaration: dict[str, Any], message:
         (Pixels(crop=(0, 9, 0, 12)), PICTURE, "right <= 11"),
         (Pixels(grey=True), Box(0, 255, (8, 8), np.uint8), r"\(H, W, 3\), got \(8, 8\): pass grey=False"),
         (Pixels(grey=True), Box(0, 255, (8, 8, 4), np.uint8), r"got \(8, 8, 4\)"),
+        (Pixels(channel=3), PICTURE, r"channel=3 needs frames .*got \(9, 11, 3\)"),
+        (Pixels(erase=(0,)), PICTURE, r"erase needs one level a pixel, got frames \(9, 11, 3\)"),
         (Pixels(size=(4, 4)), Box(0, 2, (8, 8), np.uint8), r"from 0 to 255, got Box\(0, 2"),
         (Pixels(stack=2), Box(0, 1, (8, 8), np.float32), r"uint8 Box .* got Box\(0.0, 1.0, \(8, 8\), float32\)"),
         (Pixels(skip=2), Box(0, 255, (8,), np.uint8), r"got Box\(0, 255, \(8,\)"),

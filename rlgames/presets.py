@@ -211,6 +211,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=512,
         rewards=Rewards(survival=0.01),
     ),
+    ("ppo", "Pong"): Preset(
+        PPOConfig(horizon=128, sample=0.5, learning_rate=5e-4, clip=0.1, encoder="nips", threads=2),
+        steps=4_000_000,
+        envs=16,
+    ),
 }
 DEFAULTS: dict[str, Preset] = {
     "dqn": Preset(DQNConfig(), steps=1_000_000, envs=8),

@@ -206,9 +206,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=64,
     ),
     ("ppo", "Cave"): Preset(
-        PPOConfig(horizon=64, epochs=3, sample=1 / 16, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
-        steps=42_000_000,
-        envs=512,
+        PPOConfig(horizon=64, epochs=3, sample=1 / 8, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, threads=2),
+        steps=110_000_000,
+        envs=256,
         rewards=Rewards(survival=0.01),
     ),
     ("ppo", "Pong"): Preset(

@@ -19,8 +19,7 @@ ENCODERS: dict[str, tuple[list[tuple[int, int, int]], int]] = {
 
 
 def layer(module: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
-    """Orthogonal weights, zero biases: what policy gradients on small networks start best from (Andrychowicz et al.
-    2021)."""
+    """Orthogonal weights, zero biases: policy gradients start best from them (Andrychowicz et al. 2021)."""
     nn.init.orthogonal_(module.weight, gain)
     if module.bias is not None:
         nn.init.zeros_(module.bias)

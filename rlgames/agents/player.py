@@ -16,10 +16,9 @@ class Step(NamedTuple):
 
     `after` is always what the action led to; the next step's `obs` differs from it only where an episode ended and its
     environment restarted. `terminated` cuts the value (nothing comes after), `done` cuts the trace (terminated or out
-    of
-    time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the row
-    is no
-    transition; such rows have reward 0 and are terminated and done, and the stores of this package leave them out.
+    of time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the
+    row is no transition; such rows have reward 0 and are terminated and done, and the stores of this package leave them
+    out.
     """
 
     obs: np.ndarray
@@ -103,8 +102,7 @@ class Player:
         return float(reported(self._info, self._sum)[i])
 
     def snapshot(self) -> dict[str, Any] | None:
-        """The state of the environments; None if they cannot say it. A method of something wrapped inside does not
-        count."""
+        """The state of the environments; None if they cannot say it, whatever something wrapped inside could."""
         if not hasattr(type(self.envs), "snapshot"):
             return None
         try:

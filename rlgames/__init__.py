@@ -5,7 +5,7 @@
     print(rlgames.evaluate(agent, "CatchBall"))
 
 Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and loads no torch: the agents,
-`load` and `evaluate` are imported when first used.
+`load`, `evaluate` and `record` are imported when first used.
 """
 
 from importlib import import_module
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rlgames.agents.random import Random as Random
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.evaluation import evaluate as evaluate
+    from rlgames.recording import record as record
 
 __version__ = "0.1.0"
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "make",
     "make_vec",
+    "record",
     "register_agent",
     "register_game",
 ]
@@ -52,6 +54,7 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.base",
+    "record": "rlgames.recording",
     "register_agent": "rlgames.agents",
 }
 

@@ -1,5 +1,4 @@
-"""What the driver of a training must remember from one update to the next, so that a resumed run logs the same
-lines."""
+"""What the driver of a training must remember between updates, so that a resumed run logs the same lines."""
 
 from __future__ import annotations
 

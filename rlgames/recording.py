@@ -1,11 +1,13 @@
 """Films: an agent plays, and what a person would see becomes an animated GIF, or an MP4 with the extra `video`.
 
 A film shows the frames that the agent acts on, at the game's own pace. A GIF is thinned to 25 frames a second (browsers
-slow down what comes faster than 50), has one palette for all its frames, and holds of each only what has changed.
+slow down what comes faster than 50), has one palette for all its frames, and holds of each only what has changed. In a
+notebook a cell that ends with `rlgames.record(...)` shows the film.
 """
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import zlib
@@ -33,6 +35,13 @@ class Film:
     scores: list[float]  # one an episode
     seconds: float
     cut: bool  # full before the last episode ended: its score is that so far
+
+    def _repr_html_(self) -> str:
+        """The film itself, which is how a notebook shows what a cell returns."""
+        data = base64.b64encode(self.path.read_bytes()).decode()
+        if self.path.suffix.lower() == ".gif":
+            return f'<img alt="{self.path.name}" src="data:image/gif;base64,{data}">'
+        return f'<video controls autoplay loop muted src="data:video/mp4;base64,{data}"></video>'
 
 
 def record(

@@ -1,5 +1,6 @@
 """Films: as many frames as the agent saw, at the game's pace, and the scores that evaluation gives."""
 
+import base64
 import sys
 from itertools import pairwise
 
@@ -106,6 +107,24 @@ def test_an_mp4_can_be_read_back(catcher, tmp_path):
     assert frames[0].shape == (120, 120, 3)
     assert len(frames) == round(5 * film.seconds)
     assert any((before != after).any() for before, after in pairwise(frames))
+
+
+@pytest.mark.parametrize(("name", "tag"), [("film.gif", "<img "), ("film.mp4", "<video ")])
+def test_a_notebook_shows_the_film_itself(catcher, tmp_path, name, tag):
+    if name.endswith("mp4"):
+        pytest.importorskip("imageio_ffmpeg")
+    film = rlgames.record(catcher, tmp_path / name, seconds=2)
+    html = film._repr_html_()
+    assert html.startswith(tag)
+    assert base64.b64decode(html.split("base64,")[1].split('"')[0]) == film.path.read_bytes()
+
+
+def test_an_agent_is_filmed_at_pong(tmp_path):
+    film = rlgames.record(rlgames.Random("Pong", num_envs=1), tmp_path / "film.gif", seconds=2)
+    frames, durations = gif(film.path)
+    assert film.cut
+    assert frames.shape[1:] == (210, 160, 3)
+    assert sum(durations) == pytest.approx(2000, abs=100)  # 15 pictures a second, one for each action
 
 
 def test_what_cannot_be_meant_is_refused_before_anything_is_played(catcher, tmp_path, monkeypatch):

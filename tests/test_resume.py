@@ -134,9 +134,9 @@ def test_a_replay_goes_on(config: DQNConfig, tmp_path: Path, unbroken: Any):
     assert {path.name for path in out.rglob("*.part")} == named
 
 
-@pytest.mark.parametrize("game", ["CartPole", "Cave"])
+@pytest.mark.parametrize("game", ["CartPole", "Cave", "Pong"])
 def test_other_games(game: str, tmp_path: Path, unbroken: Any):
-    """With time limits, shaped rewards, stacks of frames."""
+    """With time limits, shaped rewards, stacks of frames, engines whose games are played again."""
     config = PPOConfig(horizon=8, epochs=1, minibatches=1)
     training = Training("ppo", game, config, 320, 2, 0, "cpu", 32, 160, 2, 30, 48)
     stopped(training, tmp_path / "run", 176)

@@ -173,7 +173,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
         envs=16,
     ),
     ("a3c", "CatchBall:size=16"): Preset(
-        A3CConfig(workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, entropy=0.003, max_norm=0.5),
+        A3CConfig(
+            workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, gae_lambda=0.95, entropy=0.003, max_norm=0.5
+        ),
         steps=2_000_000,
         envs=16,
     ),

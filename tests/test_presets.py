@@ -27,7 +27,7 @@ def test_a_preset_plays_and_learns(agent: str, game: str):
     made = find(agent)(game)
     assert made.envs is not None
     assert (made.config, made.envs.num_envs) == (preset.config, preset.envs)
-    assert made.task == replace(Task.parse(game), rewards=preset.rewards)
+    assert made.task == replace(Task.parse(game), pixels=preset.pixels, rewards=preset.rewards)
     assert Task.from_json(json.loads(json.dumps(made.task.to_json()))) == made.task
     before = weights_sha256(made.net.state_dict())
     update = next(made.train(preset.steps))

@@ -65,20 +65,25 @@ def own_options(name: str) -> tuple[str, ...]:
     return tuple(inspect.signature(import_module(GAMES[name].module).game).parameters)
 
 
-ENGINE = ("render_mode", "frame_skip", "max_pool", "max_episode_steps", "grey")
-BATCH_ENGINE = ("autoreset_mode", "threads", "size", "stack")
+def engine_options(name: str, many: bool) -> set[str]:
+    """The arguments of a game's environments, beside the options of its own (CatchBall's size is one of those)."""
+    known = {"render_mode", "frame_skip", "max_pool", "max_episode_steps"}
+    if many:
+        known |= {"autoreset_mode", "threads"}
+    if hasattr(import_module(GAMES[name].module), "share"):
+        known |= {"grey", "size", "stack"} if many else {"grey"}
+    return known - set(own_options(name))
 
 
 def solo_env(game: str, **kwargs: Any) -> gym.Env:
     """Gymnasium's entry point: one player. `kwargs` are `SoloEnv`'s arguments and the game's options."""
-    engine = {key: kwargs.pop(key) for key in ENGINE if key in kwargs}
+    engine = {key: kwargs.pop(key) for key in engine_options(game, many=False) & set(kwargs)}
     return rules(game, **kwargs).solo(**engine)
 
 
 def batch_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     """Gymnasium's vector entry point. `kwargs` are `BatchEnv`'s arguments and the game's options."""
-    own = own_options(game)  # CatchBall's size is its own
-    engine = {key: kwargs.pop(key) for key in (*ENGINE, *BATCH_ENGINE) if key in kwargs and key not in own}
+    engine = {key: kwargs.pop(key) for key in engine_options(game, many=True) & set(kwargs)}
     return rules(game, **kwargs).batch(num_envs, **engine)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -48,7 +49,7 @@ class Task:
         return gym.make_vec(self.game, num_envs, "sync", vector_kwargs=same_step, **self.options)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Task:

@@ -19,7 +19,7 @@ from typing import Any
 
 from tyro.conf import DisallowNone, Suppress
 
-from rlgames.commands import Demo, Doctor, Evaluate, List, Play, Watch, agent_summaries
+from rlgames.commands import Demo, Doctor, Evaluate, Export, List, Play, Watch, agent_summaries
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
 from rlgames.terminal import Refusal, at_least, check_device, first_line, parse, refusing, say
@@ -165,6 +165,7 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "evaluate": Evaluate,
     "watch": Watch,
+    "export": Export,
     "play": Play,
     "list": List,
     "doctor": Doctor,

@@ -9,17 +9,18 @@ import re
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tyro.conf import DisallowNone, Positional
 
 from rlgames import agents
 from rlgames.envs import GAMES, rules
 from rlgames.envs.task import Task
-from rlgames.terminal import above_zero, at_least, check_device, first_line, refusing, show
+from rlgames.terminal import Refusal, above_zero, at_least, check_device, first_line, refusing, show
 
 if TYPE_CHECKING:
     from rlgames.agents.base import Agent
+    from rlgames.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -36,24 +37,75 @@ class Evaluate:
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
 
     def run(self) -> None:
-        from rlgames.checkpoint import weights_sha256
         from rlgames.evaluation import evaluate
 
         at_least(1, episodes=self.episodes, max_steps=self.max_steps)
         path, agent = trained(self.path, self.game, self.seed, self.device)
         best, cut = not self.sample, self.max_steps
         result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=best, max_steps=cut)
-        scores, lengths = result.scores, result.lengths
+        lengths = result.lengths
         if self.json:
-            facts = {"path": str(path), "agent": agent.name, "game": str(agent.task), "step": agent.step}
-            facts |= {"episodes": len(scores), "seed": self.seed, "deterministic": best}
-            facts |= {"mean": result.mean, "std": result.std, "min": min(scores), "max": max(scores)}
-            facts |= {"scores": scores, "lengths": lengths, "weights_sha256": weights_sha256(agent.net.state_dict())}
+            facts = {"path": str(path), **facts_of(agent, result, self.seed, best), "lengths": lengths}
             return print(json.dumps(facts))
         print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
         print(f"score   {result}")
         capped = f", {result.capped} cut short by --max-steps" if result.capped else ""
         print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps{capped}")
+
+
+def facts_of(agent: Agent, result: Evaluation, seed: int, deterministic: bool) -> dict[str, Any]:
+    """What is to be known of a trained agent and its evaluation, for JSON."""
+    from rlgames.checkpoint import weights_sha256
+
+    return {
+        "agent": agent.name,
+        "game": str(agent.task),
+        "step": agent.step,
+        "episodes": len(result.scores),
+        "seed": seed,
+        "deterministic": deterministic,
+        "mean": result.mean,
+        "std": result.std,
+        "min": min(result.scores),
+        "max": max(result.scores),
+        "scores": result.scores,
+        "weights_sha256": weights_sha256(agent.net.state_dict()),
+    }
+
+
+@dataclass(frozen=True)
+class Export:
+    """Hand on a trained agent: a folder with its weights and a card of its scores."""
+
+    path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
+    out: Positional[Path]  # the folder; `rlgames watch` and `evaluate` take it as they take a run's
+    episodes: int = 20  # to play for the card
+    seed: int = 0  # of the games
+    sample: bool = False  # draw actions from the policy instead of taking the best
+    overwrite: bool = False  # replace what was exported there before
+    device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
+
+    def run(self) -> None:
+        from rlgames.evaluation import evaluate
+        from rlgames.runs import EXPORTED, RunDirectory, rows, write
+
+        at_least(1, episodes=self.episodes)
+        path, agent = trained(self.path, None, self.seed, self.device)
+        if (self.out / EXPORTED).exists() and not self.overwrite:
+            raise Refusal(f"{self.out} holds an agent already: choose another folder, or give --overwrite")
+        result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=not self.sample)
+        card = agent.header() | {"evaluation": facts_of(agent, result, self.seed, not self.sample)}
+        times = rows(RunDirectory(self.path).times)
+        if spent := [row["seconds"] for row in times if row["step"] <= agent.step]:
+            card["training_seconds"] = max(spent)
+        with refusing():
+            self.out.mkdir(parents=True, exist_ok=True)
+            agent.save(self.out / EXPORTED, weights_only=True)
+            write(self.out / "card.json", json.dumps(card, indent=2) + "\n")
+        print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
+        print(f"score    {result}")
+        print(f"weights  {self.out / EXPORTED} ({(self.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
+        print(f"card     {self.out / 'card.json'}")
 
 
 @dataclass(frozen=True)
@@ -106,13 +158,13 @@ def trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path,
 
 
 def checkpoint_at(path: Path) -> Path:
-    """A checkpoint file itself; of a run's directory the best, else the final, else the newest one."""
-    from rlgames.runs import RunDirectory
+    """A checkpoint file itself; of a run's directory the best, else the final, else the newest; an exported agent."""
+    from rlgames.runs import EXPORTED, RunDirectory
 
     if not path.is_dir():
         return path
     run = RunDirectory(path)
-    for found in (run.best, run.final, *sorted(run.checkpoints.glob("step-*.ckpt"), reverse=True)):
+    for found in (path / EXPORTED, run.best, run.final, *sorted(run.checkpoints.glob("step-*.ckpt"), reverse=True)):
         if found.exists():
             return found
     raise FileNotFoundError(f"{path} holds no checkpoint: give a checkpoint file, or the directory of a run")

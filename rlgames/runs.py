@@ -27,6 +27,7 @@ from rlgames.checkpoint import CheckpointError
 from rlgames.segments import PARTS, Segments
 
 KEEP = 3  # checkpoints of the last steps
+EXPORTED = "agent.ckpt"  # the weights in a folder that was made to hand an agent on
 
 
 class RunDirectory:

@@ -23,7 +23,7 @@ from rlgames.checkpoint import weights_sha256
 from rlgames.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ("train", "evaluate", "watch", "play", "list", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "doctor", "demo")
 SMALL = ("--envs", "16", "--config.horizon", "16", "--evaluate-episodes", "2", "--evaluate-max-steps", "30")
 
 
@@ -80,6 +80,7 @@ def test_version(capsys):
             "watch",
             ["PATH", "--out PATH *.gif, or *.mp4", "--seconds FLOAT of film at most (default: 30.0)", "--size INT"],
         ),
+        ("export", ["PATH OUT", "--episodes INT to play for the card (default: 20)", "--overwrite"]),
         ("play", ["GAME such as Cave", "--zoom FLOAT", "--seed INT"]),
         ("list", ["Tell which games"]),
         ("doctor", ["Look at this machine"]),
@@ -368,6 +369,27 @@ def test_watch_names_the_extra_that_mp4_needs(run, tmp_path, monkeypatch, capsys
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert cli.main(["watch", str(run), "--out", str(tmp_path / "film.mp4")]) == 2
     assert 'pip install "rlgames[video]"' in capsys.readouterr().err
+
+
+# ---- export
+
+
+def test_export_leaves_a_folder_to_hand_on(run, tmp_path, capsys):
+    out = tmp_path / "zoo" / "catch"
+    assert cli.main(["export", str(run), str(out), "--episodes", "3", "--seed", "9"]) == 0
+    said = capsys.readouterr().out
+    assert sorted(path.name for path in out.iterdir()) == ["agent.ckpt", "card.json"]
+    agent, card = rlgames.load(run / "checkpoints" / "best.ckpt"), json.loads((out / "card.json").read_text())
+    told = evaluated(out, capsys, "--episodes", "3", "--seed", "9")
+    assert told["weights_sha256"] == weights_sha256(agent.net.state_dict())
+    assert card["evaluation"] == {key: value for key, value in told.items() if key not in ("path", "lengths")}
+    assert {key: card[key] for key in agent.header()} == agent.header()
+    times = [json.loads(line) for line in (run / "times.jsonl").read_text().splitlines()]
+    assert card["training_seconds"] in [row["seconds"] for row in times if row["step"] == agent.step]
+    assert str(out / "agent.ckpt") in said
+    assert cli.main(["export", str(run), str(out)]) == 2
+    assert f"{out} holds an agent already: choose another folder, or give --overwrite" in capsys.readouterr().err
+    assert cli.main(["export", str(run), str(out), "--episodes", "1", "--overwrite"]) == 0
 
 
 # ---- play

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlgames import checkpoint
 from rlgames.agents.player import Player
@@ -182,7 +182,10 @@ class Agent(ABC, Generic[ConfigT]):
         self.step = state["step"]
         self.dice.bit_generator.state = state["dice"]
         for part in self.parts:
-            thing, saved = getattr(self, part), state[part]
+            thing = getattr(self, part)
+            if part not in state and not isinstance(thing, nn.Module):  # saved as weights only
+                continue
+            saved = state[part]
             if isinstance(thing, np.random.Generator):
                 thing.bit_generator.state = saved
             elif isinstance(thing, int) or isinstance(saved, np.ndarray):
@@ -204,9 +207,17 @@ class Agent(ABC, Generic[ConfigT]):
             "spaces": describe(self.observation_space, self.action_space),
         }
 
-    def save(self, path: str | Path) -> None:
-        """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game."""
-        checkpoint.save(path, self.header(), checkpoint.whole(self.state_dict()))
+    def save(self, path: str | Path, *, weights_only: bool = False) -> None:
+        """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game.
+
+        `weights_only` leaves config, parameters and the count of steps: a small file to hand on. Whoever learns on
+        from it begins with a new optimiser, new games and an empty replay.
+        """
+        state = checkpoint.whole(self.state_dict())
+        if weights_only:
+            networks = {part for part in self.parts if isinstance(getattr(self, part), nn.Module)}
+            state = {key: value for key, value in state.items() if key in networks | {"step", "dice"}}
+        checkpoint.save(path, self.header(), state)
 
     @classmethod
     def load(cls, path: str | Path, env: str | gym.Env | VectorEnv | None = None, *, device: str = "auto") -> Self:

@@ -112,6 +112,23 @@ def test_saved_before_it_has_played(name: str, tmp_path: Path):
 
 
 @agents
+def test_weights_only(name: str, tmp_path: Path):
+    """A smaller file that plays alike and learns on, from the loaded weights and with everything else new."""
+    agent = made(name, "CatchBall").learn(STEPS)
+    agent.save(tmp_path / "all")
+    agent.save(tmp_path / "weights", weights_only=True)
+    assert (tmp_path / "weights").stat().st_size < (tmp_path / "all").stat().st_size
+    opened, obs = load(tmp_path / "weights"), np.random.default_rng(0).integers(0, 256, (50, 8, 8)).astype(np.uint8)
+    assert opened.header() == agent.header()
+    assert opened.predict(obs)[0].tolist() == agent.predict(obs)[0].tolist()
+    before = {key: value.clone() for key, value in opened.net.state_dict().items()}
+    opened.learn(STEPS)
+    assert opened.step > agent.step
+    for key, value in opened.net.state_dict().items():
+        assert (value - before[key]).abs().mean() < 0.05  # another network's weights would be farther away
+
+
+@agents
 def test_saving_changes_nothing_and_loading_keeps_everything(name: str, tmp_path: Path):
     agent = made(name, "CatchBall")
     for k, _ in enumerate(agent.train(STEPS)):

@@ -239,4 +239,4 @@ class DQN(Agent[DQNConfig]):
 
     def stack(self) -> int:
         """Frames that the environments stack to an observation, which the replay keeps once; 1: none that it knows."""
-        return getattr(getattr(self.envs, "pixels", None), "stack", 1)
+        return getattr(self.envs, "stacked", 1)

@@ -56,7 +56,7 @@ class BatchAtari(VectorEnv):
         self.mode = autoreset(autoreset_mode)
         self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": game.fps}
         self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
-        self.frame_skip, self.max_pool, self.stack = frame_skip, max_pool, stack
+        self.frame_skip, self.max_pool, self.stacked = frame_skip, max_pool, stack
         emulator()
         rom_path(game)
         from ale_py.vector_env import AtariVectorEnv
@@ -183,9 +183,9 @@ class BatchAtari(VectorEnv):
 
     def _shown(self, obs: np.ndarray) -> np.ndarray:
         """Pictures as Gymnasium stacks them: an episode's first frame also stands for those before it."""
-        if self.stack == 1:
+        if self.stacked == 1:
             return obs[:, 0]
-        missing = self.stack - 1 - self._age
+        missing = self.stacked - 1 - self._age
         if missing.max() > 0:
             for i in np.flatnonzero(missing > 0):
                 obs[i, : missing[i]] = obs[i, missing[i]]

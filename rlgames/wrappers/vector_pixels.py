@@ -37,6 +37,7 @@ class VectorPixels(VectorWrapper):
             raise ValueError(f"{envs} has no metadata['autoreset_mode']: set it to the AutoresetMode that it follows")
         self.mode = AutoresetMode(envs.metadata["autoreset_mode"])
         self.pixels = pixels
+        self.stacked = pixels.stack if pixels.stack > 1 else getattr(envs, "stacked", 1)  # frames of an observation
         single = pixels.observation_space(envs.single_observation_space)
         self.single_observation_space = single
         self.observation_space = batch_space(single, envs.num_envs)

@@ -1,9 +1,11 @@
 """DQN's settings do what they say."""
 
+import numpy as np
 import pytest
 import torch
 from toys import quick
 
+import rlgames
 from rlgames.agents.dqn import DQN, DQNConfig
 
 
@@ -14,6 +16,26 @@ def test_the_two_losses_part_at_an_error_of_one(loss: str, expected: float, monk
     errors = torch.tensor([0.5, -3.0])
     update = next(agent.train(64))
     assert update.scalars["loss"].item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("game", ["Pong", "Cave:stack=4"])
+@pytest.mark.parametrize("scale", [False, True])
+def test_frames_are_kept_once_whoever_stacks_them(game: str, scale: bool) -> None:
+    """The emulator's own stacks as well as the wrapper's: what is drawn is what was seen, over episodes' ends too."""
+    if game == "Pong":
+        pytest.importorskip("ale_py")
+    pixels = rlgames.Pixels(size=(48, 48) if game == "Pong" else None, grey=game == "Pong", stack=4, scale=scale)
+    envs = rlgames.make_vec(game, 2, pixels=pixels, max_episode_steps=70)
+    agent = DQN(envs, DQNConfig(capacity=400, warmup=10_000), device="cpu")
+    player, replay, seen = agent.playing(), agent.remembering(), set()
+    for _ in range(150):
+        seen |= {row.tobytes() for row in player.obs}
+        replay.add(player.step(agent.rng.integers(agent.action_space.n, size=2)))
+    assert replay.stack == 4
+    assert replay.frame[0, 0].size == 48 * 48
+    drawn = replay.sample(np.random.default_rng(0), 300).obs
+    assert {row.tobytes() for row in drawn} <= seen
+    envs.close()
 
 
 def test_an_unknown_loss_is_refused() -> None:

@@ -97,7 +97,9 @@ CAVE_VALUES = Preset(
 BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and what has moved since the frame before
     crop=(35, 195, 0, 160), every=2, channel=0, erase=(144, 109), skip=4, difference=True, scale=True
 )
-SMALL_SCREEN = Pixels(size=(48, 48), grey=True, skip=4, max_pool=True, stack=4)  # Pong: enough to see the ball by
+FIELD = Pixels(  # the same field in four frames: on a grey background the networks take far longer to see the ball
+    crop=(35, 195, 0, 160), every=2, grey=True, erase=(87,), skip=4, max_pool=True, stack=4
+)
 PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole"): CART_POLE_VALUES,
     ("dqn", "CatchBall"): CATCH_BALL_VALUES,
@@ -215,10 +217,10 @@ PRESETS: dict[tuple[str, str], Preset] = {
         rewards=Rewards(survival=0.01),
     ),
     ("ppo", "Pong"): Preset(
-        PPOConfig(horizon=128, sample=0.5, learning_rate=1e-3, threads=2),
-        steps=2_000_000,
+        PPOConfig(horizon=128, sample=0.5, learning_rate=1e-3, encoder="nips", threads=2),
+        steps=1_000_000,
         envs=16,
-        pixels=SMALL_SCREEN,
+        pixels=FIELD,
     ),
 }
 DEFAULTS: dict[str, Preset] = {

@@ -36,6 +36,7 @@ bench: $(VENV)/.bench  ## measure games and learning beside their peers
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/cart_pole.py
 	$(BIN)/python benchmarks/a3c.py
+	$(BIN)/python benchmarks/pong.py
 
 clean:  ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -97,8 +97,8 @@ CAVE_VALUES = Preset(
 BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and what has moved since the frame before
     crop=(35, 195, 0, 160), every=2, channel=0, erase=(144, 109), skip=4, difference=True, scale=True
 )
-FIELD = Pixels(  # the same field in four frames: on a grey background the networks take far longer to see the ball
-    crop=(35, 195, 0, 160), every=2, grey=True, erase=(87,), skip=4, max_pool=True, stack=4
+FIELD = Pixels(  # the same field in two frames: on a grey background the networks take far longer to see the ball
+    crop=(35, 195, 0, 160), every=2, grey=True, erase=(87,), skip=4, max_pool=True, stack=2
 )
 PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole"): CART_POLE_VALUES,
@@ -217,9 +217,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
         rewards=Rewards(survival=0.01),
     ),
     ("ppo", "Pong"): Preset(
-        PPOConfig(horizon=128, sample=0.5, learning_rate=1e-3, encoder="nips", threads=2),
-        steps=1_000_000,
-        envs=16,
+        PPOConfig(horizon=64, sample=0.5, learning_rate=1e-3, encoder="nips", threads=2),
+        steps=1_500_000,
+        envs=32,
         pixels=FIELD,
     ),
 }

@@ -217,7 +217,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         rewards=Rewards(survival=0.01),
     ),
     ("ppo", "Pong"): Preset(
-        PPOConfig(horizon=64, sample=0.5, learning_rate=1e-3, encoder="nips"),
+        PPOConfig(horizon=64, sample=0.5, learning_rate=1e-3, entropy=0.03, encoder="nips"),  # less, and it gives up
         steps=1_500_000,
         envs=32,
         pixels=FIELD,

@@ -100,15 +100,33 @@ BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and wha
 FIELD = Pixels(  # the same field in two frames: on a grey background the networks take far longer to see the ball
     crop=(35, 195, 0, 160), every=2, grey=True, erase=(87,), skip=4, max_pool=True, stack=2
 )
+PONG_VALUES = Preset(
+    DQNConfig(
+        capacity=100_000,
+        warmup=5_000,
+        update_every=32,
+        updates=8,
+        target_every=500,
+        learning_rate=3e-4,
+        n_step=5,
+        final_epsilon=0.01,
+        encoder="nips",
+    ),
+    steps=500_000,
+    envs=32,
+    pixels=FIELD,
+)
 PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole"): CART_POLE_VALUES,
     ("dqn", "CatchBall"): CATCH_BALL_VALUES,
     ("dqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
     ("dqn", "Cave"): CAVE_VALUES,
+    ("dqn", "Pong"): PONG_VALUES,
     ("ddqn", "CartPole"): CART_POLE_VALUES,
     ("ddqn", "CatchBall"): CATCH_BALL_VALUES,
     ("ddqn", "CatchBall:size=16"): LARGE_CATCH_BALL_VALUES,
     ("ddqn", "Cave"): CAVE_VALUES,
+    ("ddqn", "Pong"): PONG_VALUES,
     ("reinforce", "CartPole"): Preset(
         REINFORCEConfig(episodes=8, learning_rate=1e-2, final_learning_rate=0.0, baseline=True),
         steps=250_000,
@@ -181,6 +199,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
         ),
         steps=2_000_000,
         envs=16,
+    ),
+    ("a3c", "Pong"): Preset(
+        A3CConfig(horizon=32, learning_rate=7e-4, gae_lambda=0.95, entropy=0.03, max_norm=0.5, encoder="nips"),
+        steps=5_000_000,
+        envs=32,
+        pixels=FIELD,
     ),
     ("a3c", "Cave"): Preset(
         A3CConfig(

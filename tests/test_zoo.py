@@ -1,0 +1,34 @@
+"""The trained agents that come with the project are what their cards say."""
+
+import json
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import rlgames
+from rlgames.checkpoint import weights_sha256
+
+ZOO = Path(__file__).parents[1] / "zoo"
+FOLDERS = sorted(card.parent for card in ZOO.glob("*/card.json"))
+
+
+def test_there_are_some():
+    assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_an_agent_is_what_its_card_says(folder: Path):
+    card = json.loads((folder / "card.json").read_text())
+    told = card["evaluation"]
+    if told["game"].startswith("Pong"):
+        pytest.importorskip("ale_py")
+    agent = rlgames.load(folder / "agent.ckpt", device="cpu")
+    assert agent.header() == {key: card[key] for key in agent.header()}
+    assert weights_sha256(agent.net.state_dict()) == told["weights_sha256"]
+    assert (folder / "agent.ckpt").stat().st_size < 20e6
+    assert told["mean"] == pytest.approx(sum(told["scores"]) / told["episodes"])
+    result = rlgames.evaluate(agent, episodes=1, seed=1, max_steps=300)
+    assert len(result.scores) == 1
+    assert isinstance(agent.envs, gym.vector.VectorEnv)
+    agent.envs.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import gymnasium as gym
@@ -77,7 +77,13 @@ def environments(agent: Agent, env: str | gym.Env | VectorEnv | None, players: i
         raise ValueError("this agent was not made from a game's name: say what to play, evaluate(agent, env)")
     if env is None:
         return agent.task.make_vec(players)
-    return Task.parse(env).make_vec(players) if isinstance(env, str) else vectorised(env)
+    return task_for(agent, env).make_vec(players) if isinstance(env, str) else vectorised(env)
+
+
+def task_for(agent: Agent, game: str) -> Task:
+    """What a game's name means to an agent: its own game is seen as it has learned to see it."""
+    task, own = Task.parse(game), agent.task
+    return replace(task, pixels=own.pixels) if own and own.game == task.game else task
 
 
 def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:

@@ -32,3 +32,13 @@ def test_an_agent_is_what_its_card_says(folder: Path):
     assert len(result.scores) == 1
     assert isinstance(agent.envs, gym.vector.VectorEnv)
     agent.envs.close()
+
+
+def test_its_own_game_by_name_is_seen_as_the_agent_learned_to_see_it(tmp_path: Path):
+    """Although the game's default look is another."""
+    pytest.importorskip("ale_py")
+    agent = rlgames.load(ZOO / "pong-ppo" / "agent.ckpt", device="cpu")
+    film = rlgames.record(agent, tmp_path / "film.gif", "Pong", seconds=0.5)
+    assert film.path.exists()
+    assert agent.envs is not None
+    agent.envs.close()

@@ -28,8 +28,8 @@ def test_an_agent_is_what_its_card_says(folder: Path):
     assert weights_sha256(agent.net.state_dict()) == told["weights_sha256"]
     assert (folder / "agent.ckpt").stat().st_size < 20e6
     assert told["mean"] == pytest.approx(sum(told["scores"]) / told["episodes"])
-    result = rlgames.evaluate(agent, episodes=1, seed=1, max_steps=300)
-    assert len(result.scores) == 1
+    game = rlgames.evaluate(agent, episodes=1, seed=told["seed"])  # the first on the card; another CPU may round apart
+    assert game.scores[0] > told["min"] - 3
     assert isinstance(agent.envs, gym.vector.VectorEnv)
     agent.envs.close()
 

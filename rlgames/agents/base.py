@@ -210,8 +210,8 @@ class Agent(ABC, Generic[ConfigT]):
     def save(self, path: str | Path, *, weights_only: bool = False) -> None:
         """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game.
 
-        `weights_only` leaves config, parameters and the count of steps: a small file to hand on. Whoever learns on
-        from it begins with a new optimiser, new games and an empty replay.
+        `weights_only` keeps no more than config, parameters and the count of steps: a small file to hand on. Whoever
+        learns on from it begins with a new optimiser, new games and an empty replay.
         """
         state = checkpoint.whole(self.state_dict())
         if weights_only:

@@ -32,7 +32,8 @@ from numba import njit
 from numba.extending import register_jitable
 
 if TYPE_CHECKING:
-    from rlgames.envs.batch import BatchEnv, SoloEnv
+    from rlgames.envs.batch import BatchEnv
+    from rlgames.envs.solo import SoloEnv
 
 CLOCK = [
     ("rng", "u8"),  # the player's random stream
@@ -92,7 +93,7 @@ class Game:
 
     def solo(self, **kwargs: Any) -> SoloEnv:
         """One player; the arguments are `SoloEnv`'s."""
-        from rlgames.envs.batch import SoloEnv
+        from rlgames.envs.solo import SoloEnv
 
         return SoloEnv(self, **kwargs)
 

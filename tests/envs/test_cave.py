@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from suite import Dice, random_actions, rules_of, solo
 
 from rlgames.envs import cave
-from rlgames.envs.batch import SoloEnv
 from rlgames.envs.game import stream
+from rlgames.envs.solo import SoloEnv
 
 WALL, BLOCK, TAIL, PLAYER = 102, 127, 204, 255
 

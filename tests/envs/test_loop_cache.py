@@ -54,7 +54,8 @@ FILES = {
 PLAY = """
 import json, numpy as np
 from my_rules import game
-from rlgames.envs.batch import BatchEnv, SoloEnv
+from rlgames.envs.batch import BatchEnv
+from rlgames.envs.solo import SoloEnv
 env = SoloEnv(game)
 env.reset(seed=0)
 rewards, ends = 0.0, 0

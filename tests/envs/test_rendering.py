@@ -15,7 +15,7 @@ from suite import batch, random_actions, rules_of, solo
 
 import rlgames
 from rlgames.envs import parse
-from rlgames.envs.batch import SoloEnv
+from rlgames.envs.solo import SoloEnv
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from suite import NAMES, random_actions, solo
 
 import rlgames
 from rlgames.envs import GAMES, parse
-from rlgames.envs.batch import BatchEnv, SoloEnv
+from rlgames.envs.batch import BatchEnv
+from rlgames.envs.solo import SoloEnv
 from rlgames.wrappers import Pixels
 
 # Speeds have no bound, so CartPole's space has none, as in Gymnasium's own CartPole; the checker warns about both.

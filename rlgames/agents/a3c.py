@@ -1,10 +1,7 @@
 """A3C: asynchronous advantage actor-critic (Mnih et al. 2016, algorithm S3).
 
 Each actor-learner copies the shared weights, plays `horizon` steps, and applies its gradients to the shared weights
-without a lock:
-
-    L = E[ -log pi(a|s) (R - V(s)) + c_v (R - V(s))^2 - c_H H(pi) ]
-    R = r_t + gamma r_{t+1} + ... + gamma^k V(s_{t+k})
+without a lock; `actor_learner` has its loss and its loop.
 
 Actor-learners are processes (Python's threads would take turns), each with one torch thread and players of its own.
 With one, everything happens in this process, and is exactly reproducible and resumable. With several it is not: which
@@ -15,27 +12,18 @@ from the saved weights and optimiser statistics, but with fresh episodes.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
+from rlgames.agents.actor_learner import SCALARS, ActorLearner, Job, Report, sample, work
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.networks import ActorCritic
-from rlgames.agents.player import Player
-from rlgames.agents.rollout import Rollout, gae
-from rlgames.agents.schedules import linear
 from rlgames.agents.shared import Record, Shared, flattened
-from rlgames.agents.spaces import spaces_of
 from rlgames.agents.workers import Workers
-
-SCALARS = ("policy_loss", "value_loss", "entropy", "policy_norm", "value_norm")
-REPORT_EVERY = 0.1  # seconds between two reports of a process
 
 
 @dataclass(frozen=True)
@@ -59,54 +47,6 @@ class A3CConfig:
                 raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
         if self.optimiser not in ("adam", "rmsprop"):
             raise ValueError(f"unknown optimiser {self.optimiser!r}: A3C shares the statistics of adam or rmsprop")
-
-
-class ActorLearner:
-    """A private copy of the network, which plays with `player` and teaches `shared`; one of many, the `index`-th."""
-
-    def __init__(
-        self, net: ActorCritic, shared: Shared, index: int, player: Player, config: A3CConfig, rng: np.random.Generator
-    ):
-        self.net, self.shared, self.index = net, shared, index
-        self.player, self.config, self.rng = player, config, rng
-        self.weights, self.gradients = flattened(net)
-        self.rollout = Rollout(config.horizon, player.n, spaces_of(player.envs)[0])
-        self.step = shared.adam if config.optimiser == "adam" else shared.rmsprop
-
-    def update(self, progress: float) -> np.ndarray:
-        """Copy, play, learn; returns SCALARS."""
-        c = self.config
-        self.shared.begun[self.index] += 1
-        self.shared.take(self.weights)
-        for t in range(c.horizon):
-            self.rollout.put(t, self.player.step(sample(self.net, self.player.obs, self.rng)))
-        scalars = self.learn()
-        self.step(self.gradients, linear(c.learning_rate, c.final_learning_rate, progress))
-        return scalars.numpy()
-
-    def learn(self) -> Tensor:
-        """The clipped gradients of the loss over the rollout, into `self.gradients`."""
-        c, rollout = self.config, self.rollout
-        logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
-        now = value.detach().numpy().reshape(-1, self.player.n)
-        now, after = now[:-1], now[1:].copy()
-        for t, players, last, _ in rollout.cut:
-            with torch.no_grad():
-                after[t, players] = self.net(torch.from_numpy(last))[1].numpy()
-        advantage = gae(rollout.reward, now, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
-        gain, action, real = (torch.from_numpy(x.reshape(-1)) for x in (advantage, rollout.action, rollout.real))
-        logits, value = logits[: len(real)], value[: len(real)]
-        if not rollout.real.all():
-            logits, value, gain, action = logits[real], value[real], gain[real], action[real]
-        count = max(1, len(action))
-        log_pi = F.log_softmax(logits, 1)
-        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * gain).sum() / count
-        value_loss = (gain + value.detach() - value).square().sum() / count
-        entropy = -(log_pi.exp() * log_pi).sum() / count
-        self.gradients.zero_()
-        (policy_loss + c.value * value_loss - c.entropy * entropy).backward()
-        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.net.parameter_groups()]
-        return torch.stack((policy_loss, value_loss, entropy, norms[0], norms[-1])).detach()
 
 
 class A3C(Agent[A3CConfig]):
@@ -194,59 +134,3 @@ class A3C(Agent[A3CConfig]):
         if not deterministic:
             return sample(self.net, obs, self.dice), None
         return self.net.logits(torch.from_numpy(obs)).argmax(1).numpy(), None
-
-
-@torch.no_grad()
-def sample(net: ActorCritic, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Actions (n,) drawn from the policy, by the Gumbel-max trick."""
-    logits = net.logits(torch.from_numpy(obs)).numpy()
-    return (logits + rng.gumbel(size=logits.shape)).argmax(1)
-
-
-# ---- in a worker's process ----
-
-
-class Report(NamedTuple):
-    scalars: np.ndarray  # (updates, SCALARS)
-    scores: list[float]
-
-
-class Job(NamedTuple):
-    """What all workers are told: play `task`, n players each, until all together have come from `start` to `total`."""
-
-    task: Any
-    n: int
-    config: A3CConfig
-    shared: Shared
-    before: int  # updates when `start` steps had been made
-    seed: int
-    start: int
-    total: int
-
-    def step(self) -> int:
-        """The steps of all updates that have been begun."""
-        return self.start + (self.shared.updates() - self.before) * self.n * self.config.horizon
-
-
-def work(job: Job, index: int, report: Callable[[Report], None], going_on: Callable[[], bool]) -> Report:
-    """Update until all workers' steps are made; returns what is still to be reported.
-
-    An update is reported only when another is certain to follow, so that the last steps come with the last reports.
-    """
-    torch.set_num_threads(1)
-    envs = job.task.make_vec(job.n)
-    try:
-        dice = np.random.default_rng([job.seed, 3, job.start, index])  # other episodes in each worker and each resume
-        player = Player(envs, int(dice.integers(2**30)))
-        space, actions = spaces_of(envs)
-        net = ActorCritic(space, int(actions.n), job.config.encoder, job.config.hidden)
-        learner = ActorLearner(net, job.shared, index, player, job.config, dice)
-        rows, due = [np.empty((0, len(SCALARS)), np.float32)], perf_counter() + REPORT_EVERY
-        while going_on() and (step := job.step()) < job.total:
-            if perf_counter() >= due:
-                report(Report(np.concatenate(rows), player.scores()))
-                rows, due = rows[:1], perf_counter() + REPORT_EVERY
-            rows.append(learner.update(step / job.total)[None])
-        return Report(np.concatenate(rows), player.scores())
-    finally:
-        envs.close()

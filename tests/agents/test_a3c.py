@@ -26,8 +26,8 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from toys import Bits, Dice, quick, several
 
-from rlgames.agents import a3c
-from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Job
+from rlgames.agents.a3c import A3C, A3CConfig
+from rlgames.agents.actor_learner import ActorLearner, Job, work
 from rlgames.agents.base import load
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.player import Player
@@ -244,7 +244,7 @@ def test_every_worker_and_every_start_plays_other_episodes():
         seen = Seen([])
         for seed, start, index in product((0, 1), (0, 64), (0, 1)):
             job = Job(seen, 2, agent.config, agent.shared, 0, seed, start, start)
-            a3c.work(job, index, lambda report: None, lambda: True)
+            work(job, index, lambda report: None, lambda: True)
         found.append(seen.seeds)
     assert found[0] == found[1]
     assert len(set(found[0])) == 8
@@ -262,7 +262,7 @@ def test_a_worker_begins_where_the_others_are(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(Shared, "adam", watched)
     job = Job(Seen([]), 2, agent.config, agent.shared, 7, 0, 2 * UPDATE, 6 * UPDATE)
-    told = a3c.work(job, 1, lambda report: None, lambda: True)
+    told = work(job, 1, lambda report: None, lambda: True)
     assert len(told.scalars) == 4
     assert agent.shared.begun.tolist() == [3, 8]
     assert rates == pytest.approx([1e-3 * (1 - done / 6) for done in (2, 3, 4, 5)])

@@ -150,12 +150,9 @@ class PPO(Agent[PPOConfig]):
     def improve(self, rows: Rows, clip: float) -> Tensor:
         """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
         total, shares = max(float(rows.weight.sum()), 1e-8), rows.shares(self.shares.count)
-        results = self.shares.map(lambda share: self.gradients(share, clip, total), shares)
-        for parameter, *gradients in zip(self.net.parameters(), *(each for each, _ in results), strict=True):
-            parameter.grad = sum(gradients[1:], gradients[0])
+        means = self.shares.gradients(self.net, lambda share: self.gradients(share, clip, total), shares)
         norms = [torch.nn.utils.clip_grad_norm_(group, self.config.max_norm) for group in self.groups]
         self.optimiser.step()
-        means = [scalars for _, scalars in results]
         return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
 
     def gradients(self, rows: Rows, clip: float, total: float) -> tuple[tuple[Tensor, ...], Tensor]:

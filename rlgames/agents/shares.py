@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor, nn
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -50,3 +51,17 @@ class Shares:
             others = [self.pool.submit(function, share) for share in rest]
             results += [function(first), *(other.result() for other in others)]
         return results
+
+    def split(self, columns: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Arrays or tensors of the same length, in `count` parts at most, in order."""
+        size = -(-len(columns[0]) // self.count)
+        return [tuple(x[i : i + size] for x in columns) for i in range(0, len(columns[0]), size)]
+
+    def gradients(
+        self, net: nn.Module, function: Callable[[In], tuple[tuple[Tensor, ...], Out]], shares: Iterable[In]
+    ) -> list[Out]:
+        """Give `net` the sums of the gradients that `function` finds for each share; returns what else it finds."""
+        results = self.map(function, shares)
+        for parameter, *gradients in zip(net.parameters(), *(each for each, _ in results), strict=True):
+            parameter.grad = sum(gradients[1:], gradients[0])
+        return [rest for _, rest in results]

@@ -17,9 +17,9 @@ from rlgames.wrappers import Pixels, Rewards
 if TYPE_CHECKING:
     from rlgames.agents import register_agent as register_agent
     from rlgames.agents.a3c import A3C as A3C
-    from rlgames.agents.base import load as load
     from rlgames.agents.ddqn import DDQN as DDQN
     from rlgames.agents.dqn import DQN as DQN
+    from rlgames.agents.loading import load as load
     from rlgames.agents.ppo import PPO as PPO
     from rlgames.agents.random import Random as Random
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
@@ -53,7 +53,7 @@ LAZY = {
     "REINFORCE": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
-    "load": "rlgames.agents.base",
+    "load": "rlgames.agents.loading",
     "record": "rlgames.recording",
     "register_agent": "rlgames.agents",
 }

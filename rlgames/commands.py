@@ -143,7 +143,7 @@ class Watch:
 
 def trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path, Agent]:
     """The checkpoint meant by `path` and its agent, with a game to play."""
-    from rlgames.agents.base import load
+    from rlgames.agents.loading import load
 
     at_least(0, seed=seed)
     check_device(device)

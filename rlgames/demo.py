@@ -6,7 +6,7 @@ import signal
 from contextlib import closing
 from pathlib import Path
 
-from rlgames.agents.base import load
+from rlgames.agents.loading import load
 from rlgames.evaluation import evaluate
 from rlgames.recording import record
 from rlgames.terminal import refusing, say

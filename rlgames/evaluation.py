@@ -9,7 +9,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rlgames.agents.base import Agent, load
+from rlgames.agents.base import Agent
+from rlgames.agents.loading import load
 from rlgames.agents.player import Player
 from rlgames.agents.spaces import vectorised
 from rlgames.envs.task import Task

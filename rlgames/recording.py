@@ -20,7 +20,8 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from PIL import Image
 
-from rlgames.agents.base import Agent, load
+from rlgames.agents.base import Agent
+from rlgames.agents.loading import load
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
 from rlgames.evaluation import task_for

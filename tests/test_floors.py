@@ -51,6 +51,7 @@ FLOORS = {
 }
 EXCEPTIONS = {  # (module, what it may import inside a function): why
     ("rlgames/agents/base.py", "presets"): "an id given instead of an environment is settled by the presets above",
+    ("rlgames/agents/loading.py", "presets"): "as in base.py, and a checkpoint's task is read by the presets above",
     ("rlgames/cli.py", FACE): "its version",
 }
 HEAVY = {"ale_py", "cv2", "nes_py", "selenium", "websocket"}

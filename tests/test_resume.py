@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from rlgames import checkpoint, runs
 from rlgames import train as training_module
-from rlgames.agents.base import load
 from rlgames.agents.dqn import DQNConfig
+from rlgames.agents.loading import load
 from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import weights_sha256
 from rlgames.runs import RunDirectory, rows

@@ -12,8 +12,8 @@ from gymnasium.spaces import Box
 
 from rlgames import checkpoint
 from rlgames import train as training_module
-from rlgames.agents.base import load
 from rlgames.agents.dqn import DQNConfig
+from rlgames.agents.loading import load
 from rlgames.agents.player import Step
 from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Replay

@@ -18,7 +18,8 @@ from PIL import Image
 from rlgames import checkpoint, runs
 from rlgames import train as training_module
 from rlgames.agents import AGENTS, find
-from rlgames.agents.base import Agent, Update, load
+from rlgames.agents.base import Agent, Update
+from rlgames.agents.loading import load
 from rlgames.agents.ppo import PPOConfig
 from rlgames.evaluation import evaluate
 from rlgames.journal import RECENT, Due, Journal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,9 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from rlgames import checkpoint
+from rlgames.agents.loading import restored
 from rlgames.agents.player import Player
-from rlgames.agents.spaces import describe, spaces, spaces_of, vectorised
-from rlgames.checkpoint import CheckpointError
+from rlgames.agents.spaces import describe, spaces_of, vectorised
 
 ConfigT = TypeVar("ConfigT")
 SEEDS_APART = 10_000  # environment seeds of one agent; player i has the i-th, and no two agents share one
@@ -230,49 +229,7 @@ class Agent(ABC, Generic[ConfigT]):
 
     @classmethod
     def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
-        if header.get("agent") != cls.name:
-            raise CheckpointError(
-                f"{path}: holds an agent of kind {header.get('agent')!r}, not {cls.name!r}: rlgames.load opens any"
-            )
-        from rlgames import presets
-
-        known = {f.name for f in dataclasses.fields(cls.Config)}
-        if unknown := sorted(set(header["config"]) - known):
-            raise CheckpointError(
-                f"{path}: its {cls.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
-            )
-        config = cls.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
-        task = None
-        if isinstance(env, str):
-            env, _, task = presets.settle(cls.name, env, header["num_envs"])
-        elif env is not None:
-            env = vectorised(env)
-        elif header["task"] is not None:
-            task = presets.Task.from_json(header["task"])
-            env = task.make_vec(header["num_envs"] or 1)
-        space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
-        given, saved = describe(space, actions), header["spaces"]
-        for key, value in saved.items():
-            if given[key] != value:
-                raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
-        agent = cls.__new__(cls)
-        agent._setup(space, actions, config, header["seed"], device, task)
-        agent.envs = env
-        try:
-            agent.load_state_dict(state)
-        except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
-            raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
-        return agent
-
-
-def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
-    """Open the checkpoint of any agent; see `Agent.load`."""
-    from rlgames.agents import AGENTS, OTHERS, find
-
-    header, state = checkpoint.load(path)
-    if (name := header.get("agent")) not in (known := [*AGENTS, *OTHERS]):
-        raise CheckpointError(f"{path}: holds an agent of kind {name!r}, this rlgames knows {', '.join(known)}")
-    return find(name).restore(path, header, state, env, device)
+        return restored(cls, path, header, state, env, device)
 
 
 def _state(part: Any) -> Any:

@@ -28,7 +28,7 @@ from toys import Bits, Dice, quick, several
 
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.actor_learner import ActorLearner, Job, work
-from rlgames.agents.base import load
+from rlgames.agents.loading import load
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.player import Player
 from rlgames.agents.shared import Record, Shared, flattened

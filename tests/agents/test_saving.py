@@ -18,7 +18,7 @@ from toys import Dice, mind, quick, several
 import rlgames
 from rlgames import checkpoint
 from rlgames.agents import AGENTS, find
-from rlgames.agents.base import load
+from rlgames.agents.loading import load
 from rlgames.checkpoint import CheckpointError, weights_sha256
 from rlgames.envs import GAMES
 from rlgames.wrappers import Rewards

@@ -1,0 +1,62 @@
+"""From a checkpoint back to an agent: does the file fit the agent's class, this rlgames, and the environment?"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from rlgames import checkpoint
+from rlgames.agents import AGENTS, OTHERS, find
+from rlgames.agents.spaces import describe, spaces, spaces_of, vectorised
+from rlgames.checkpoint import CheckpointError
+
+if TYPE_CHECKING:
+    from rlgames.agents.base import Agent
+
+AgentT = TypeVar("AgentT", bound="Agent")
+
+
+def load(path: str | Path, env: Any = None, *, device: str = "auto") -> Agent:
+    """Open the checkpoint of any agent; see `Agent.load`."""
+    header, state = checkpoint.load(path)
+    if (name := header.get("agent")) not in (known := [*AGENTS, *OTHERS]):
+        raise CheckpointError(f"{path}: holds an agent of kind {name!r}, this rlgames knows {', '.join(known)}")
+    return find(name).restore(path, header, state, env, device)
+
+
+def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, env: Any, device: str) -> AgentT:
+    """The agent of a checkpoint that was read already; `env` and what is raised as in `Agent.load`."""
+    from rlgames import presets  # an id instead of an environment is settled by the presets above
+
+    if header.get("agent") != kind.name:
+        raise CheckpointError(
+            f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: rlgames.load opens any"
+        )
+    known = {f.name for f in dataclasses.fields(kind.Config)}
+    if unknown := sorted(set(header["config"]) - known):
+        raise CheckpointError(
+            f"{path}: its {kind.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
+        )
+    config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
+    task = None
+    if isinstance(env, str):
+        env, _, task = presets.settle(kind.name, env, header["num_envs"])
+    elif env is not None:
+        env = vectorised(env)
+    elif header["task"] is not None:
+        task = presets.Task.from_json(header["task"])
+        env = task.make_vec(header["num_envs"] or 1)
+    space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
+    given, saved = describe(space, actions), header["spaces"]
+    for key, value in saved.items():
+        if given[key] != value:
+            raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
+    agent = kind.__new__(kind)
+    agent._setup(space, actions, config, header["seed"], device, task)
+    agent.envs = env
+    try:
+        agent.load_state_dict(state)
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
+        raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
+    return agent

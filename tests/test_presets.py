@@ -13,7 +13,7 @@ from rlgames.agents import AGENTS, find
 from rlgames.checkpoint import weights_sha256
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
-from rlgames.presets import DEFAULTS, PRESETS
+from rlgames.presets import BY_GAME, DEFAULTS, PRESETS
 from rlgames.train import Training
 from rlgames.wrappers import Pixels, Rewards
 
@@ -46,8 +46,8 @@ def test_a_preset_fills_a_training(agent: str, game: str):
 
 def test_presets_are_of_agents_and_games_that_there_are():
     assert set(DEFAULTS) == set(AGENTS)
-    for agent, game in PRESETS:
-        assert agent in AGENTS
+    for game, found in BY_GAME.items():
+        assert set(found) <= set(AGENTS)
         assert str(Task.parse(game)) == game
         assert Task.parse(game).game in GAMES
 

@@ -1,0 +1,57 @@
+"""Settings that work: for each agent and game the config, the number of players, and the length of a whole training.
+
+The presets of a game are in the module of its name; here is what they are looked up by.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium.vector import VectorEnv
+
+from rlgames.agents import AGENTS, find
+from rlgames.agents.a3c import A3CConfig
+from rlgames.agents.dqn import DQNConfig
+from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.random import RandomConfig
+from rlgames.agents.reinforce import REINFORCEConfig
+from rlgames.envs.task import Task
+from rlgames.presets import cart_pole, catch_ball, cave, pong
+from rlgames.presets.pong import BALL_AND_BATS
+from rlgames.presets.preset import Preset
+
+__all__ = ["BALL_AND_BATS", "BY_GAME", "DEFAULTS", "PRESETS", "Preset", "Task", "preset", "settle"]
+
+BY_GAME: dict[str, dict[str, Preset]] = {
+    "CartPole": cart_pole.PRESETS,
+    "CatchBall": catch_ball.SMALL,
+    "CatchBall:size=16": catch_ball.LARGE,
+    "Cave": cave.PRESETS,
+    "Pong": pong.PRESETS,
+}
+PRESETS: dict[tuple[str, str], Preset] = {
+    (agent, game): presets[agent] for agent in AGENTS for game, presets in BY_GAME.items() if agent in presets
+}
+DEFAULTS: dict[str, Preset] = {
+    "dqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
+    "ddqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
+    "reinforce": Preset(REINFORCEConfig(baseline=True), steps=1_000_000, envs=16),
+    "a3c": Preset(A3CConfig(), steps=1_000_000, envs=16),
+    "ppo": Preset(PPOConfig(), steps=1_000_000, envs=16),
+    "random": Preset(RandomConfig(), steps=100_000, envs=16),
+}
+
+
+def preset(agent: str, task: Task) -> Preset:
+    """The preset of a task, else of its game with other options, else the agent's defaults."""
+    kind = find(agent)
+    found = PRESETS.get((agent, str(task))) or PRESETS.get((agent, task.game)) or DEFAULTS.get(agent)
+    return found or Preset(kind.Config(), steps=1_000_000, envs=16)  # an agent from elsewhere
+
+
+def settle(agent: str, game: str, num_envs: int | None = None) -> tuple[VectorEnv, Any, Task]:
+    """What `Agent(game)` means: the environments, the config, and the task they belong to."""
+    task = Task.parse(game)
+    chosen = preset(agent, task)
+    task = Task(task.game, task.options, chosen.pixels, chosen.rewards)
+    return task.make_vec(chosen.envs if num_envs is None else num_envs), chosen.config, task

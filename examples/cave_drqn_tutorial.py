@@ -67,7 +67,6 @@ def test(agent: Agent, pixels: rlgames.Pixels) -> float:
 
 def film(agent: Agent, pixels: rlgames.Pixels, path: Path) -> None:
     env = rlgames.make("Cave", pixels=pixels, render_mode="rgb_array")
-    env.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / pixels.skip}  # one picture a decision
     print(f"  {record(agent, path, env, seconds=15, size=240).scores[0]:.0f} frames survived in {path}")
     env.close()
 

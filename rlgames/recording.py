@@ -22,8 +22,6 @@ from PIL import Image
 
 from rlgames.agents.base import Agent
 from rlgames.agents.loading import load
-from rlgames.envs import GAMES
-from rlgames.envs.task import Task
 from rlgames.evaluation import task_for
 
 COLOURS = 128  # of a GIF's palette
@@ -78,7 +76,7 @@ def record(
     try:
         if stage.render_mode != "rgb_array":
             raise ValueError(f"expected an environment with render_mode 'rgb_array', got {stage.render_mode!r}")
-        rate = stage.metadata.get("render_fps", 30) / (skip(task) if task else 1)
+        rate = stage.metadata.get("render_fps", 30)
         with kind(Path(path), rate, size) as film:
             return play(agent, stage, film, episodes, seed, deterministic, seconds)
     finally:
@@ -103,12 +101,6 @@ def film_kind(path: str | Path) -> type[Gif | Mp4]:
     if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(f"{path} cannot be written: choose another file for the film")
     return kind
-
-
-def skip(task: Task) -> int:
-    """Frames of the game for each action of the agent."""
-    pixels = GAMES[task.game].pixels if task.pixels is None and task.native else task.pixels
-    return pixels.skip if pixels else 1
 
 
 def play(agent: Agent, env: gym.Env, film: Reel, episodes: int, seed: int, deterministic: bool, seconds: float) -> Film:

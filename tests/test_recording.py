@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
+from gymnasium.wrappers import RecordVideo
 from PIL import Image
 
 import rlgames
@@ -117,6 +118,36 @@ def test_a_notebook_shows_the_film_itself(catcher, tmp_path, name, tag):
     html = film._repr_html_()
     assert html.startswith(tag)
     assert base64.b64decode(html.split("base64,")[1].split('"')[0]) == film.path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("Cave", 15.0), ("Pong", 15.0), ("Cave:frame_skip=4", 7.5), ("CatchBall", 5.0)]
+)
+def test_gymnasiums_films_run_at_the_games_pace(tmp_path, name, rate):
+    """A step of a game that skips frames is one picture, which stays for as long as those frames take."""
+    pytest.importorskip("moviepy")
+    if name == "Pong":
+        pytest.importorskip("ale_py")
+    env = rlgames.make(name, render_mode="rgb_array")
+    assert env.metadata["render_fps"] == rate
+    by_wrapper = rlgames.Pixels(skip=3).wrap(gym.make(f"rlgames/{name.split(':')[0]}-v0", render_mode="rgb_array"))
+    assert by_wrapper.metadata["render_fps"] == by_wrapper.unwrapped.metadata["render_fps"] / 3
+    by_wrapper.close()
+    env.reset()
+    height, width, _ = np.asarray(env.render()).shape
+    done, pictures = False, 1
+    with RecordVideo(env, str(tmp_path / "films"), disable_logger=True) as filmed:
+        filmed.reset(seed=0)
+        while not done and pictures < 25:
+            _, _, terminated, truncated, _ = filmed.step(0)
+            done, pictures = terminated or truncated, pictures + 1
+    (path,) = (tmp_path / "films").glob("*.mp4")
+    video = cv2.VideoCapture(str(path))
+    assert video.get(cv2.CAP_PROP_FPS) == rate
+    frames = [frame for read, frame in iter(video.read, (False, None)) if read]
+    video.release()
+    assert pictures - len(frames) in (0, 1)  # moviepy sometimes leaves the last one out
+    assert frames[0].shape == (height, width, 3)
 
 
 def test_an_agent_is_filmed_at_pong(tmp_path):

@@ -21,6 +21,7 @@ import torch
 
 from rlgames.agents.actor_learner import SCALARS, ActorLearner, Job, Report, sample, work
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.checks import at_least_one
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.shared import Record, Shared, flattened
 from rlgames.agents.workers import Workers
@@ -42,9 +43,7 @@ class A3CConfig:
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
 
     def __post_init__(self) -> None:
-        for name in ("workers", "horizon"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        at_least_one(self, "workers", "horizon")
         if self.optimiser not in ("adam", "rmsprop"):
             raise ValueError(f"unknown optimiser {self.optimiser!r}: A3C shares the statistics of adam or rmsprop")
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentQNetwork
 from rlgames.agents.networks import QNetwork
 from rlgames.agents.optimisers import optimiser
@@ -65,20 +66,15 @@ class DQNConfig:
     threads: int = 1  # that share each gradient step on a CPU; above 1, torch has one thread in each meanwhile
 
     def __post_init__(self) -> None:
-        for name in ("update_every", "updates", "batch", "target_every", "n_step", "memory", "sequence", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
-        for name in ("gamma", "epsilon", "final_epsilon", "explore"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
-        if self.loss not in ("huber", "squared"):
-            raise ValueError(f"expected loss huber or squared, got {self.loss!r}")
+        at_least_one(self, "update_every", "updates", "batch", "target_every", "n_step", "threads")
+        at_least_one(self, "memory", "sequence")
+        share_of_one(self, "gamma", "epsilon", "final_epsilon", "explore")
+        one_of(self, "loss", ("huber", "squared"))
+        one_of(self, "precision", PRECISIONS)
         if not 0 <= self.burn_in < self.sequence:
             raise ValueError(f"expected burn_in in 0..{self.sequence - 1}, below sequence, got {self.burn_in}")
         if self.recurrent and self.prioritised:
             raise ValueError("recurrent=True draws sequences, prioritised=True single steps: choose one of them")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"expected precision float32 or bfloat16, got {self.precision!r}")
 
 
 class DQN(Agent[DQNConfig]):
@@ -185,7 +181,7 @@ class DQN(Agent[DQNConfig]):
     def sequence_errors(self, batch: Sequences) -> tuple[Tensor, Tensor]:
         """As `errors`, of all steps that count."""
         start = self.tensor(batch.start)
-        seen = self.tensor(batch.obs), self.remembered(None, len(start)), start
+        seen = self.tensor(batch.obs), self.net.memory.states(None, len(start)), start
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             q = self.net(*seen)[:, :-1].gather(2, self.tensor(batch.action)[..., None])[..., 0]
             with torch.no_grad():
@@ -206,12 +202,9 @@ class DQN(Agent[DQNConfig]):
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
             if not self.config.recurrent:
                 return self.net(self.tensor(obs)).argmax(1).cpu().numpy(), None
-            before = self.remembered(memory, len(obs))
+            before = self.net.memory.states(memory, len(obs))
             q, states = self.net.recall(self.tensor(obs)[:, None], before, self.tensor(start)[:, None])
             return q[:, 0].argmax(1).cpu().numpy(), states[:, 0].cpu().numpy()
-
-    def remembered(self, memory: np.ndarray | None, n: int) -> Tensor:
-        return torch.zeros(n, 2 * self.config.memory, device=self.device) if memory is None else self.tensor(memory)
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool

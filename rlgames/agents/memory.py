@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
@@ -25,6 +26,11 @@ class Memory(nn.Module):
         super().__init__()
         self.units = units
         self.into, self.back = made(nn.Linear(width, 4 * units)), made(nn.Linear(units, 4 * units))
+
+    def states(self, saved: np.ndarray | None, n: int) -> Tensor:
+        """What was `saved` of n players (n, 2 * units), or what they begin with."""
+        known = torch.zeros(n, 2 * self.units) if saved is None else torch.from_numpy(saved)
+        return known.to(next(self.parameters()).device)
 
     def forward(self, features: Tensor, state: Tensor, start: Tensor) -> Tensor:
         """The states (n, time, 2 * units) after each of the features (n, time, width).

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentActorCritic
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.rollout import Rollout, Seen, gae
@@ -58,16 +59,11 @@ class PPOConfig:
     threads: int = 1  # that share each minibatch on a CPU; above 1, torch has one thread in each while an update lasts
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "epochs", "minibatches", "memory", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"expected {name} >= 1, got {getattr(self, name)}")
+        at_least_one(self, "horizon", "epochs", "minibatches", "memory", "threads")
         if not 0 < self.sample <= 1:
             raise ValueError(f"expected sample above 0 and up to 1, got {self.sample}")
-        for name in ("gamma", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"expected {name} in 0..1, got {getattr(self, name)}")
-        if self.precision not in ("float32", "bfloat16"):
-            raise ValueError(f"expected precision float32 or bfloat16, got {self.precision!r}")
+        share_of_one(self, "gamma", "gae_lambda")
+        one_of(self, "precision", PRECISIONS)
 
 
 class PPO(Agent[PPOConfig]):
@@ -129,7 +125,8 @@ class PPO(Agent[PPOConfig]):
         rows = Rows(self.tensor(rollout.obs[:-1]), action, logp, value, advantage, goal, weight)
         if c.recurrent:
             start = self.tensor(rollout.start[:-1]).T
-            return rows.map(lambda x: x.transpose(0, 1))._replace(memory=(self.remembered(memory, len(start)), start))
+            states = self.net.memory.states(memory, len(start))
+            return rows.map(lambda x: x.transpose(0, 1))._replace(memory=(states, start))
         rows, kept = rows.map(lambda x: x.flatten(0, 1)), self.tensor(real).flatten()
         return rows if real.all() else rows.map(lambda x: x[kept])
 
@@ -215,10 +212,7 @@ class PPO(Agent[PPOConfig]):
         """What the network takes, a row a player."""
         if not self.config.recurrent:
             return (self.tensor(obs),)
-        return self.tensor(obs), self.remembered(memory, len(obs)), self.tensor(start)
-
-    def remembered(self, memory: np.ndarray | None, n: int) -> Tensor:
-        return torch.zeros(n, 2 * self.config.memory, device=self.device) if memory is None else self.tensor(memory)
+        return self.tensor(obs), self.net.memory.states(memory, len(obs)), self.tensor(start)
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool

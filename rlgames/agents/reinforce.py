@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.checks import at_least_one, one_of, share_of_one
 from rlgames.agents.networks import BENDS, ActorCritic
 from rlgames.agents.optimisers import optimiser
 from rlgames.agents.player import Player
@@ -50,14 +51,10 @@ class REINFORCEConfig:
     activation: str = "tanh"  # after each of them; tanh, relu
 
     def __post_init__(self) -> None:
-        if self.standardise not in STANDARDISE:
-            raise ValueError(f"expected standardise of {', '.join(STANDARDISE)}, got {self.standardise!r}")
-        if self.activation not in BENDS:
-            raise ValueError(f"expected an activation of {', '.join(BENDS)}, got {self.activation!r}")
-        if self.episodes < 1:
-            raise ValueError(f"expected episodes >= 1, got {self.episodes}")
-        if not 0 <= self.gamma <= 1:
-            raise ValueError(f"expected gamma in 0..1, got {self.gamma}")
+        one_of(self, "standardise", STANDARDISE)
+        one_of(self, "activation", BENDS)
+        at_least_one(self, "episodes")
+        share_of_one(self, "gamma")
 
 
 class REINFORCE(Agent[REINFORCEConfig]):

@@ -49,7 +49,7 @@ class SoloAtari(gym.Env):
     ClosedEnvironmentError after `close`, DependencyNotInstalled without ale-py.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"], "render_fps": 60}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class SoloAtari(gym.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
         module = emulator()
+        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip}
         self.game, self.render_mode, self.grey = game, render_mode, grey
         self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps or FRAMES
         self.observation_space = Box(0, 255, (HEIGHT, WIDTH) if grey else (HEIGHT, WIDTH, 3), np.uint8)

@@ -183,6 +183,8 @@ class FrameSkip(gym.Wrapper, RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         self.skip = skip
         self.max_pool = max_pool
+        if "render_fps" in env.metadata:
+            self.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / skip}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         before = None

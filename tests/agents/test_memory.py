@@ -96,7 +96,7 @@ def test_sequences_say_what_single_steps_said(mode: AutoresetMode):
         for t in range(9):
             obs, start = torch.from_numpy(player.obs)[:, None], torch.from_numpy(player.start)[:, None]
             with torch.no_grad():
-                before = agent.remembered(agent.memory, 3)
+                before = agent.net.memory.states(agent.memory, 3)
                 value.append(agent.forward(obs, before, start)[1][:, 0])
                 seen = agent.see(player.obs, agent.memory, player.start)
                 step, agent.memory = player.step(drawn(seen.logits, agent.rng)), seen.memory

@@ -117,7 +117,7 @@ def begin(
             agent.load_state_dict(state)
             session.journal = Journal(**state["run"])
             if not agent.playing().exact:
-                print("these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit")
+                print("the run goes on with fresh episodes, not bit for bit")
         directory.forget_after(agent.step)
         session.spent = max((row["seconds"] for row in rows(directory.times)), default=0.0)
     except BaseException:
@@ -195,8 +195,10 @@ class Session:
         return {"step": self.agent.step, "evaluation": result.mean, "evaluation_scores": result.scores}
 
     def save(self, path: Path | None = None) -> None:
-        """To `path`, or as this step's checkpoint."""
+        """To `path`, or as this step's checkpoint, which is a place to go on from exactly."""
         began = time.perf_counter()
+        if path is None:
+            self.agent.renew()
         state = self.agent.state_dict() | {"run": self.journal.state()}
         if path is None:
             self.directory.save(self.agent.step, self.agent.header(), state, getattr(self.agent, "replay", None))

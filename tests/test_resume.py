@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 
 from rlgames import checkpoint, runs
 from rlgames import train as training_module
+from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.loading import load
 from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.checkpoint import weights_sha256
 from rlgames.runs import RunDirectory, rows
 from rlgames.train import Result, Session, Training, train
@@ -394,30 +396,75 @@ def test_what_a_kill_left_half_written_goes(tmp_path: Path, unbroken: Any):
     assert_same(out, unbroken(SMALL))
 
 
-# ---- what cannot be exact ----
+# ---- environments that cannot say their state ----
 
 
-def test_environments_without_a_snapshot_go_on_with_fresh_episodes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """It says so, saves nothing at a stop that would not be a place to go on from, and repeats no line."""
-    training, out = Training("ppo", "CartPole-v1", CONFIG, 320, 2, 0, "cpu", 16, 96, 2, 30, 64), tmp_path / "run"
-    stopped(training, out, 208)
-    before = rows(out / "metrics.jsonl")
-    newest = max((out / "checkpoints").glob("step-*.ckpt"))
-    assert newest.name == "step-000000000192.ckpt"
+SHORT = REINFORCEConfig(episodes=2, hidden=(16,))
+MEMORY = dataclasses.replace(CONFIG, recurrent=True, memory=8)
+SEQUENCES = dataclasses.replace(REMEMBERS, capacity=80, recurrent=True, memory=8, sequence=6, burn_in=2)
+STICKY = "Pong:repeat_action_probability=0.25"
+
+
+@pytest.mark.parametrize(
+    ("agent", "config", "game"),
+    [
+        ("ppo", CONFIG, "CartPole-v1"),
+        ("ppo", MEMORY, "CartPole-v1"),
+        ("a3c", A3CConfig(workers=1, horizon=8, hidden=(16,)), "CartPole-v1"),
+        ("reinforce", SHORT, "CartPole-v1"),
+        ("dqn", REMEMBERS, "CartPole-v1"),
+        ("dqn", PRIORITIES, "CartPole-v1"),
+        ("dqn", SEQUENCES, "CartPole-v1"),
+        ("ppo", CONFIG, STICKY),
+        ("dqn", REMEMBERS, STICKY),
+    ],
+)
+def test_environments_without_a_snapshot_begin_anew_at_every_checkpoint(
+    agent: str, config: Any, game: str, tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]
+):
+    """Stopped before the first checkpoint, where one is due, and between two, the run ends as if nothing had been."""
+    if game == STICKY:
+        pytest.importorskip("ale_py")
+    training, out = Training(agent, game, config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
+    places = [row["step"] for row in run_until(training, tmp_path / "all", [])]
+    stops = [places[0], *(min(step for step in places if step >= least) for least in (48, 90, 200))]
+    run_until(training, out, stops)
+    expected, found = unbroken(training), left(out)
+    assert set(found) == set(expected)
+    for name in (name for name in found if not name.endswith(".part")):
+        assert found[name] == expected[name], name
+    assert "not bit for bit" not in capsys.readouterr().out
+
+
+def run_until(training: Training, out: Path, stops: list[int]) -> list[dict[str, Any]]:
+    """Stop a run at the first update at or behind each of `stops`, go on to its end, and tell its updates."""
+    updates: list[dict[str, Any]] = []
+    add = training_module.Journal.add
+
+    def noticed(journal: Any, update: Any) -> None:
+        add(journal, update)
+        updates.append({"step": update.step})
+        if left_over and update.step >= left_over[0]:
+            left_over.clear()
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_module.Journal, "add", noticed)
+        for i, stop in enumerate([*stops, None]):
+            left_over = [] if stop is None else [stop]
+            result = train(training, out, resume=i > 0, quiet=True)
+            assert (result.stopped is None) == (stop is None)
+    return updates
+
+
+def test_several_workers_say_that_they_are_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    config = A3CConfig(workers=2, horizon=8, hidden=(16,), encoder="vector")
+    training, out = Training("a3c", "CatchBall", config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
+    train(training, out, quiet=True)
+    (out / "checkpoints" / "final.ckpt").unlink()
     capsys.readouterr()
-    result = train(training, out, resume=True, quiet=True)
-    assert capsys.readouterr().out.splitlines() == [
-        "these environments offer no snapshot: the run goes on with fresh episodes, not bit for bit"
-    ]
-    assert (result.stopped, result.agent.step) == (None, 320)
-    lines = rows(out / "metrics.jsonl")
-    kept = [line for line in before if line["step"] <= 192]
-    assert lines[: len(kept)] == kept
-    assert [line["step"] for line in lines if "evaluation" not in line] == list(range(16, 336, 16))
-    header, state = checkpoint.load(newest)
-    assert header["step"] == 192
-    assert result.agent.step - header["step"] == 128
-    assert state["run"]["episodes"] == max(line.get("episodes", 0) for line in kept)
+    train(training, out, resume=True, quiet=True)
+    assert "fresh episodes, not bit for bit" in capsys.readouterr().out
 
 
 def test_events_are_no_more_and_no_fewer(tmp_path: Path):

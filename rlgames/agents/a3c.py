@@ -23,6 +23,7 @@ from rlgames.agents.actor_learner import SCALARS, ActorLearner, Job, Report, sam
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.checks import at_least_one
 from rlgames.agents.networks import ActorCritic
+from rlgames.agents.player import Player
 from rlgames.agents.shared import Record, Shared, flattened
 from rlgames.agents.workers import Workers
 
@@ -108,6 +109,11 @@ class A3C(Agent[A3CConfig]):
         self.record.see(scores, self.step, self.weights)
         named = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
         return Update(self.step, named | self.record.scalars(), scores)
+
+    def playing(self) -> Player:
+        player = super().playing()
+        player.exact &= self.config.workers == 1  # several play with players of their own
+        return player
 
     @property
     def best(self) -> A3C:

@@ -41,7 +41,7 @@ class Agent(ABC, Generic[ConfigT]):
 
     All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What
     is alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit,
-    provided that its environments offer `snapshot` and `restore`, as those of rlgames do.
+    provided that its environments offer `snapshot` and `restore`, as those of rlgames do, or that `renew` was called.
     """
 
     name: ClassVar[str]
@@ -154,6 +154,17 @@ class Agent(ABC, Generic[ConfigT]):
             self.player = Player(self.envs, SEEDS_APART * self.seed)
             self.recall("player")
         return self.player
+
+    def renew(self) -> bool:
+        """Where the environments cannot say their state: begin new episodes, from a seed made of `seed` and `step`.
+
+        What is saved right after goes on as this agent does. Those in flight end as if time ran out. True if needed.
+        """
+        player = self.playing()
+        if player.snapshot() is None:
+            player.restart(int(np.random.default_rng([self.seed, 4, self.step]).integers(2**30)))
+            return True
+        return False
 
     def demand(self) -> str | None:
         """A line on the memory that training is going to take; None where it is hardly any.

@@ -28,7 +28,7 @@ from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Batch, Replay
 from rlgames.agents.room import LITTLE, announced, room
 from rlgames.agents.schedules import linear
-from rlgames.agents.sequences import Sequences, sequences
+from rlgames.agents.sequences import Sequences, check, sequences
 from rlgames.agents.shares import Shares
 
 SCALARS = ("loss", "q", "norm")
@@ -225,17 +225,18 @@ class DQN(Agent[DQNConfig]):
                 self.replay = PrioritisedReplay(c.capacity, n, space, exponent=c.priority_exponent, **more)
             else:
                 self.replay = Replay(c.capacity, n, space, **more)
-            if c.recurrent and self.replay.length < c.sequence + self.replay.stack:
-                least = n * (c.sequence + self.replay.stack)
-                raise ValueError(
-                    f"a replay of {c.capacity} transitions of {n} players holds no sequence of {c.sequence} steps: "
-                    f"give capacity={least} or more"
-                )
+            if c.recurrent:
+                check(self.replay, c.capacity, c.sequence)
             if "replay" in self.pending:
                 self.recall("replay")
                 if not self.playing().exact:
                     self.replay.restart()
         return self.replay
+
+    def renew(self) -> bool:
+        if (renewed := super().renew()) and self.replay is not None:
+            self.replay.restart()
+        return renewed
 
     def demand(self) -> str | None:
         """The replay's, unless it is taken already."""

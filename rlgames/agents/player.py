@@ -42,18 +42,16 @@ class Player:
             raise ValueError(f"expected envs.metadata['autoreset_mode'] to be an AutoresetMode, got {mode!r} in {envs}")
         self.envs, self.mode, self.seed, self.n = envs, mode, seed, envs.num_envs
         self.first_action = int(spaces_of(envs)[1].start)
-        self.obs: np.ndarray = envs.reset(seed=seed)[0]
-        self.start = np.ones(self.n, np.bool_)  # obs is the first of an episode
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
-        self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
         self._scores: list[float] = []
-        self._info: dict[str, Any] = {}  # of the last step
         self.finished: list[tuple[int, float]] = []  # (player, score) of the episodes that the last step ended
+        self.restart(seed)
         self.exact = True  # False once a run was resumed without a snapshot of its environments
 
     def step(self, action: np.ndarray) -> Step:
         """Play `action` (n,), numbered from 0."""
         obs, reward, terminated, truncated, info = self.envs.step(action + self.first_action)
+        self.begun = None
         if np.may_share_memory(obs, self.obs):
             raise ValueError(f"{self.envs} writes each observation over the one before: make it with copy=True")
         done = terminated | truncated
@@ -86,11 +84,14 @@ class Player:
                 return np.array([float(one["score"]) if has else 0.0 for one, has in zip(info, given, strict=True)])
         return reported(info, self._sum)
 
-    def restart(self) -> None:
-        """Begin new episodes everywhere; those in flight count for nothing."""
-        self.obs = self.envs.reset()[0]
-        self.start = np.ones(self.n, np.bool_)
-        self._sum[:], self._waiting, self._info = 0.0, np.zeros(self.n, np.bool_), {}
+    def restart(self, seed: int | None = None) -> None:
+        """Begin new episodes everywhere, with a `seed` those of the seed; those in flight count for nothing."""
+        self.obs: np.ndarray = self.envs.reset(seed=seed)[0]
+        self.begun = seed  # what all is a function of, until the next step
+        self.start = np.ones(self.n, np.bool_)  # obs is the first of an episode
+        self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
+        self._sum[:] = 0.0
+        self._info: dict[str, Any] = {}  # of the last step
 
     def scores(self) -> list[float]:
         """The scores of the episodes that ended since last asked."""
@@ -111,7 +112,10 @@ class Player:
             return None
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the game; `envs` is None where the environments offer no snapshot."""
+        """The place in the game: the snapshot of the environments, or the seed from which they have just begun.
+
+        Without both, another player can only go on from fresh episodes.
+        """
         return {
             "obs": self.obs.copy(),
             "start": self.start.copy(),
@@ -120,12 +124,16 @@ class Player:
             "scores": list(self._scores),
             "exact": self.exact,
             "envs": self.snapshot(),
+            "begun": self.begun,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; without a snapshot of the environments, from fresh episodes (`exact` tells)."""
+        """Go on from there; where that cannot be, from fresh episodes (`exact` tells)."""
         if state["envs"] is None or self.snapshot() is None:
-            self.exact = False
+            self.exact = state.get("begun") is not None and state["exact"]
+            if self.exact:
+                self.restart(state["begun"])
+                self._scores = list(state["scores"])
             return
         if state["obs"].shape != self.obs.shape:
             raise ValueError(
@@ -140,4 +148,4 @@ class Player:
             ) from error
         self.obs, self.start = state["obs"].copy(), state["start"].copy()
         self._sum, self._waiting = state["sum"].copy(), state["waiting"].copy()
-        self._scores, self.exact = list(state["scores"]), state["exact"]
+        self._scores, self.exact, self.begun = list(state["scores"]), state["exact"], state.get("begun")

@@ -26,6 +26,15 @@ class Sequences(NamedTuple):
     real: np.ndarray  # (rows, time) bool: something was done, and the memory is filled
 
 
+def check(replay: Replay, capacity: int, time: int) -> None:
+    """Raises ValueError for a replay of `capacity` transitions that no sequence of `time` steps fits into."""
+    if replay.length < time + replay.stack:
+        raise ValueError(
+            f"a replay of {capacity} transitions of {replay.n} players holds no sequence of {time} steps: "
+            f"give capacity={replay.n * (time + replay.stack)} or more"
+        )
+
+
 def sequences(replay: Replay, rng: np.random.Generator, rows: int, time: int, burn_in: int = 0) -> Sequences:
     """`rows` stretches of `time` slots, drawn uniformly. Raises ValueError while no player has played that long."""
     slot, found = np.empty((rows, 2), np.int64), 0

@@ -18,7 +18,7 @@ from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.envs.task import Task
 from rlgames.presets import cart_pole, catch_ball, cave, pong
 from rlgames.presets.pong import BALL_AND_BATS
-from rlgames.presets.preset import Preset
+from rlgames.presets.settings import Preset
 
 __all__ = ["BALL_AND_BATS", "BY_GAME", "DEFAULTS", "PRESETS", "Preset", "Task", "preset", "settle"]
 

@@ -263,10 +263,28 @@ def test_without_a_snapshot_nothing_is_exact():
     state = player.state_dict()
     assert state["envs"] is None
     assert player.exact
-    player.load_state_dict(state)
+    player.step(np.zeros(2, np.int64))
+    player.load_state_dict(player.state_dict())
     assert not player.exact
     player = Player(Rewards().wrap_vec(several(Dice, 2)), 0)  # has the method, cannot answer
     assert player.snapshot() is None
+
+
+def test_what_a_seed_has_begun_needs_no_snapshot():
+    one, other = (
+        Player(several(lambda: gym.make("CartPole-v1"), 2), 0),
+        Player(several(lambda: gym.make("CartPole-v1"), 2), 1),
+    )
+    for seed in (0, 7):
+        one.step(np.zeros(2, np.int64))
+        one.restart(seed)
+        other.load_state_dict(one.state_dict())
+        assert other.exact
+        assert other.start.all()
+        for action in np.random.default_rng(0).integers(2, size=(60, 2)):
+            for found, expected in zip(one.step(action), other.step(action), strict=True):
+                np.testing.assert_array_equal(found, expected)
+        assert one.scores() == other.scores()
 
 
 def test_environments_that_write_over_their_observations_are_refused():

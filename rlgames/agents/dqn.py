@@ -29,7 +29,6 @@ from rlgames.agents.replay import Batch, Replay
 from rlgames.agents.room import LITTLE, announced, room
 from rlgames.agents.schedules import linear
 from rlgames.agents.sequences import Sequences, check, sequences
-from rlgames.agents.shares import Shares
 
 SCALARS = ("loss", "q", "norm")
 
@@ -63,11 +62,9 @@ class DQNConfig:
     memory: int = 128  # units of it
     sequence: int = 16  # steps of each sequence
     burn_in: int = 4  # the first of them only fill the memory
-    threads: int = 1  # that share each gradient step on a CPU; above 1, torch has one thread in each meanwhile
 
     def __post_init__(self) -> None:
-        at_least_one(self, "update_every", "updates", "batch", "target_every", "n_step", "threads")
-        at_least_one(self, "memory", "sequence")
+        at_least_one(self, "update_every", "updates", "batch", "target_every", "n_step", "memory", "sequence")
         share_of_one(self, "gamma", "epsilon", "final_epsilon", "explore")
         one_of(self, "loss", ("huber", "squared"))
         one_of(self, "precision", PRECISIONS)
@@ -91,7 +88,6 @@ class DQN(Agent[DQNConfig]):
         self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
-        self.shares = Shares(c.threads if self.device.type == "cpu" else 1)
         self.updates = 0
         self.replay: Replay | None = None
 
@@ -107,8 +103,7 @@ class DQN(Agent[DQNConfig]):
             rounds = self.step // c.update_every - before // c.update_every
             scalars = {"epsilon": torch.tensor(epsilon)}
             if self.ready(replay) and rounds:
-                with self.shares.torch_threads():
-                    rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
+                rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
                 scalars |= dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
             elif self.step < total_timesteps:
                 continue
@@ -134,41 +129,30 @@ class DQN(Agent[DQNConfig]):
         c = self.config
         if c.final_learning_rate is not None:
             self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        batch = self.draw(replay, progress)
-        count = int(batch.real.sum()) if isinstance(batch, Sequences) else len(batch.obs)
-        shares = map(type(batch)._make, self.shares.split(batch))
-        results = self.shares.gradients(self.net, lambda share: self.gradients(share, count), shares)
+        batch = self.draw(replay)
+        q, error = self.sequence_errors(batch) if isinstance(batch, Sequences) else self.errors(batch)
+        if c.loss == "huber":
+            loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
+        else:
+            loss = 0.5 * error.square()  # what huber is for errors up to 1
         if isinstance(replay, PrioritisedReplay) and isinstance(batch, Batch):
-            replay.update(batch, torch.cat([error for _, error in results]).abs().cpu().numpy())
+            loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
+            replay.update(batch, error.detach().abs().cpu().numpy())
+        loss = loss.mean()
+        self.optimiser.zero_grad()
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), c.max_norm)
         self.optimiser.step()
         self.updates += 1
         if self.updates % c.target_every == 0:
             self.target.load_state_dict(self.net.state_dict())
-        sums = [scalars for scalars, _ in results]
-        return torch.cat((sum(sums[1:], sums[0]), norm[None]))
+        return torch.stack((loss.detach(), q.detach().mean(), norm))
 
-    def gradients(self, batch: Batch | Sequences, count: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        """What rows add to the gradients of a mean over `count`, and: the loss and q of SCALARS, the errors."""
-        q, error = self.sequence_errors(batch) if isinstance(batch, Sequences) else self.errors(batch)
-        if self.config.loss == "huber":
-            loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
-        else:
-            loss = 0.5 * error.square()  # what huber is for errors up to 1
-        if isinstance(batch, Batch):
-            loss = loss * self.tensor(batch.weight)
-        loss = loss.sum() / count
-        gradients = torch.autograd.grad(loss, list(self.net.parameters()))
-        return gradients, (torch.stack((loss, q.sum() / count)).detach(), error.detach())
-
-    def draw(self, replay: Replay, progress: float) -> Batch | Sequences:
+    def draw(self, replay: Replay) -> Batch | Sequences:
         c = self.config
         if c.recurrent:
             return sequences(replay, self.rng, c.batch, c.sequence, c.burn_in)
-        batch = replay.sample(self.rng, c.batch)
-        if isinstance(replay, PrioritisedReplay):
-            return batch._replace(weight=replay.weights(batch, linear(c.importance, 1.0, progress)))
-        return batch
+        return replay.sample(self.rng, c.batch)
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Q(s, a) and its temporal-difference error, (rows,) each."""

@@ -39,7 +39,6 @@ class Batch(NamedTuple):
     after: np.ndarray  # n steps later, or at the episode's end
     discount: np.ndarray  # float32, of the value of `after`
     slot: np.ndarray  # (rows, 2) int64: player and slot, counted from the beginning of time
-    weight: np.ndarray  # float32, in means over rows
 
 
 class Replay:
@@ -115,9 +114,7 @@ class Replay:
             *(obs, action, reward, after, discount),
         )
         shape = (rows, *self.shape)
-        return Batch(
-            obs.reshape(shape), action, reward, after.reshape(shape), discount, slot, np.ones(rows, np.float32)
-        )
+        return Batch(obs.reshape(shape), action, reward, after.reshape(shape), discount, slot)
 
     def state_dict(self) -> dict[str, Any]:
         """Its slots are views: they change with the replay, as tensors of torch's state_dict() do with their module."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -51,11 +51,6 @@ class Shares:
             others = [self.pool.submit(function, share) for share in rest]
             results += [function(first), *(other.result() for other in others)]
         return results
-
-    def split(self, columns: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        """Arrays or tensors of the same length, in `count` parts at most, in order."""
-        size = -(-len(columns[0]) // self.count)
-        return [tuple(x[i : i + size] for x in columns) for i in range(0, len(columns[0]), size)]
 
     def gradients(
         self, net: nn.Module, function: Callable[[In], tuple[tuple[Tensor, ...], Out]], shares: Iterable[In]

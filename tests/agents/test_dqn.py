@@ -1,7 +1,5 @@
 """DQN's settings do what they say."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -14,27 +12,10 @@ from rlgames.agents.dqn import DQN, DQNConfig
 @pytest.mark.parametrize(("loss", "expected"), [("huber", (0.125 + 2.5) / 2), ("squared", (0.125 + 4.5) / 2)])
 def test_the_two_losses_part_at_an_error_of_one(loss: str, expected: float, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = DQN("CatchBall", quick("dqn", loss=loss), num_envs=2, device="cpu")
-    monkeypatch.setattr(agent, "errors", lambda batch: (q := agent.net(torch.zeros(8, 8, 8))[:, 0], q * 0 + errors))
-    errors = torch.tensor([0.5, -3.0]).repeat(4)
+    monkeypatch.setattr(agent, "errors", lambda batch: (q := agent.net(torch.zeros(2, 8, 8))[:, 0], q * 0 + errors))
+    errors = torch.tensor([0.5, -3.0])
     update = next(agent.train(64))
     assert update.scalars["loss"].item() == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("option", [{}, {"prioritised": True}, {"recurrent": True, "sequence": 6, "burn_in": 2}])
-def test_threads_share_a_gradient_step(option: dict[str, Any]) -> None:
-    """Three rows and four sum up to what seven say together."""
-    agents = [
-        DQN("CatchBall", quick("dqn", batch=7, max_norm=1e9, threads=threads, **option), num_envs=4, device="cpu")
-        for threads in (1, 2)
-    ]
-    updates = [next(agent.train(10_000)) for agent in agents]
-    one, two = ([p.grad for p in agent.net.parameters()] for agent in agents)
-    for alone, shared in zip(one, two, strict=True):
-        assert alone is not None
-        assert alone.abs().max() > 0
-        torch.testing.assert_close(alone, shared)
-    for name in ("loss", "q", "norm"):
-        torch.testing.assert_close(updates[0].scalars[name], updates[1].scalars[name])
 
 
 @pytest.mark.parametrize("game", ["Pong", "Cave:stack=4"])

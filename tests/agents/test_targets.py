@@ -44,9 +44,7 @@ def batch() -> Batch:
     """From state 0, 1, 2, 3 to 1, 2, 3, 0; the third terminates, the last is discounted over two steps."""
     obs, after = (np.array([[k, 0.0] for k in rows], np.float32) for rows in ((0, 1, 2, 3), (1, 2, 3, 0)))
     reward, discount = np.array([1.0, -1.0, 0.5, 2.0], np.float32), np.array([0.5, 0.5, 0.0, 0.25], np.float32)
-    return Batch(
-        obs, np.array([0, 1, 1, 0]), reward, after, discount, np.zeros((ROWS, 2), np.int64), np.ones(ROWS, np.float32)
-    )
+    return Batch(obs, np.array([0, 1, 1, 0]), reward, after, discount, np.zeros((ROWS, 2), np.int64))
 
 
 @pytest.mark.parametrize(

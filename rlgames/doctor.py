@@ -31,7 +31,7 @@ EXTRAS = {
     "mario": {"gym-super-mario-bros": "gym_super_mario_bros", "nes-py": "nes_py"},
     "dino": {"selenium": "selenium", "websocket-client": "websocket"},
     "tensorboard": {"tensorboard": "tensorboard"},
-    "video": {"imageio": "imageio", "imageio-ffmpeg": "imageio_ffmpeg"},
+    "video": {"imageio": "imageio", "imageio-ffmpeg": "imageio_ffmpeg", "moviepy": "moviepy"},
     "ray": {"ray": "ray"},
     "play": {"pygame-ce": "pygame"},
 }

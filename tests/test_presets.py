@@ -10,7 +10,7 @@ import pytest
 
 from rlgames import presets
 from rlgames.agents import AGENTS, find
-from rlgames.checkpoint import weights_sha256
+from rlgames.checkpoint import plain, weights_sha256
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
 from rlgames.presets import BY_GAME, DEFAULTS, PRESETS
@@ -29,6 +29,7 @@ def test_a_preset_plays_and_learns(agent: str, game: str):
     assert (made.config, made.envs.num_envs) == (preset.config, preset.envs)
     assert made.task == replace(Task.parse(game), pixels=preset.pixels, rewards=preset.rewards)
     assert Task.from_json(json.loads(json.dumps(made.task.to_json()))) == made.task
+    json.dumps(plain(made.config), allow_nan=False)
     before = weights_sha256(made.net.state_dict())
     update = next(made.train(preset.steps))
     assert 0 < update.step <= preset.steps

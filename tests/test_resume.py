@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -417,6 +418,7 @@ STICKY = "Pong:repeat_action_probability=0.25"
         ("dqn", SEQUENCES, "CartPole-v1"),
         ("ppo", CONFIG, STICKY),
         ("dqn", REMEMBERS, STICKY),
+        ("ppo", CONFIG, "Mario:world=1,stage=1"),
     ],
 )
 def test_environments_without_a_snapshot_begin_anew_at_every_checkpoint(
@@ -425,6 +427,8 @@ def test_environments_without_a_snapshot_begin_anew_at_every_checkpoint(
     """Stopped before the first checkpoint, where one is due, and between two, the run ends as if nothing had been."""
     if game == STICKY:
         pytest.importorskip("ale_py")
+    if game.startswith("Mario") and not find_spec("gym_super_mario_bros"):
+        pytest.skip("needs the extra mario")
     training, out = Training(agent, game, config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
     places = [row["step"] for row in run_until(training, tmp_path / "all", [])]
     stops = [places[0], *(min(step for step in places if step >= least) for least in (48, 90, 200))]

@@ -15,6 +15,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from rlgames import checkpoint
+from rlgames.agents.checks import finite
 from rlgames.agents.loading import restored
 from rlgames.agents.player import Player
 from rlgames.agents.spaces import describe, spaces_of, vectorised
@@ -73,6 +74,7 @@ class Agent(ABC, Generic[ConfigT]):
     def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Any) -> None:
         if not isinstance(config, self.Config):
             raise TypeError(f"{self.name} takes a {self.Config.__name__}, got {config!r}")
+        finite(config)
         if seed < 0:
             raise ValueError(f"expected seed >= 0, got {seed}")
         self.observation_space, self.action_space, self.config = space, actions, config

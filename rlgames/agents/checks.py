@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 PRECISIONS = ("float32", "bfloat16")
+
+
+def finite(config: Any) -> None:
+    """Of all fields: a checkpoint, whose header is JSON, could not say infinity."""
+    for name in (field.name for field in fields(config)):
+        value = getattr(config, name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"expected a finite {name}, got {value}")
 
 
 def at_least_one(config: Any, *names: str) -> None:

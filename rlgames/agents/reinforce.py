@@ -12,6 +12,7 @@ all players start anew: taking whichever episodes end first would favour short o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +46,7 @@ class REINFORCEConfig:
     baseline: bool = False  # a learnt value of the state is subtracted
     value: float = 0.5  # coefficient of the baseline's squared error
     entropy: float = 0.0  # coefficient of the entropy bonus
-    max_norm: float = 0.5  # of the gradient; policy and value apart where they have a network each
+    max_norm: float | None = 0.5  # of the gradient, policy and value apart where they share nothing; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     activation: str = "tanh"  # after each of them; tanh, relu
@@ -125,7 +126,8 @@ class REINFORCE(Agent[REINFORCEConfig]):
         self.optimiser.zero_grad()
         parts = zip(*(x.split(PART) for x in columns), strict=True)
         rows = [self.gradient(*part, count=len(obs)) for part in parts]
-        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.net.parameter_groups()]
+        limit = math.inf if c.max_norm is None else c.max_norm
+        norms = [torch.nn.utils.clip_grad_norm_(group, limit) for group in self.net.parameter_groups()]
         self.optimiser.step()
         return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norms[0]), strict=True))
 

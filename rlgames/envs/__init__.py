@@ -36,6 +36,11 @@ GAMES: dict[str, Entry] = {
         "Atari's Pong, to 21 points (extra pong)",
         Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4),  # Mnih et al. 2015
     ),
+    "Mario": Entry(
+        "rlgames.envs.mario",
+        "Super Mario Bros., a stage (world=1,stage=2) or all of them (extra mario)",
+        Pixels(crop=(32, 240, 0, 256), grey=True, size=(84, 84), skip=4, stack=4),  # without the score board
+    ),
 }
 
 
@@ -70,8 +75,8 @@ def engine_options(name: str, many: bool) -> set[str]:
     known = {"render_mode", "frame_skip", "max_pool", "max_episode_steps"}
     if many:
         known |= {"autoreset_mode", "threads"}
-    if hasattr(import_module(GAMES[name].module), "share"):
-        known |= {"grey", "size", "stack"} if many else {"grey"}
+    if share := getattr(import_module(GAMES[name].module), "share", None):
+        known |= set(share(Pixels(size=(84, 84)), many)[0])
     return known - set(own_options(name))
 
 

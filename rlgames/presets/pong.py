@@ -1,7 +1,5 @@
 """Pong's presets, by agent, and the two pictures of the game that they learn from."""
 
-import math
-
 from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
@@ -41,7 +39,7 @@ PRESETS: dict[str, Preset] = {
             learning_rate=1e-3,
             reset_on_reward=True,
             standardise="episode",
-            max_norm=math.inf,
+            max_norm=None,
             encoder="vector",
             hidden=(200,),
             activation="relu",

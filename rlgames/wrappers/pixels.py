@@ -44,7 +44,9 @@ class Pixels:
     every: int = 1  # of so many rows and columns one is kept, the first
     channel: int | None = None  # one of the colours alone: 0 red, 1 green, 2 blue
     size: tuple[int, int] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
-    grey: bool = False  # one luminance per pixel, as Gymnasium's GrayscaleObservation computes it
+    grey: bool = (
+        False  # one luminance per pixel, as Gymnasium's GrayscaleObservation computes it; emulators have theirs
+    )
     erase: tuple[int, ...] = ()  # levels of the background: they become 0, all others 255
     skip: int = 1  # frames played for each action, rewards summed
     max_pool: bool = False  # maximum over the last two frames of the skip, against sprites that flicker
@@ -181,8 +183,7 @@ class FrameSkip(gym.Wrapper, RecordConstructorArgs):
     def __init__(self, env: gym.Env, skip: int, max_pool: bool = False) -> None:
         RecordConstructorArgs.__init__(self, skip=skip, max_pool=max_pool)
         gym.Wrapper.__init__(self, env)
-        self.skip = skip
-        self.max_pool = max_pool
+        self.skip, self.max_pool = skip, max_pool
         if "render_fps" in env.metadata:
             self.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / skip}
 

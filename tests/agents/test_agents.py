@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -34,7 +35,14 @@ def sync(mode: AutoresetMode) -> Callable[[], Any]:
     return lambda: several(lambda: gym.make("CartPole-v1"), 2, mode)
 
 
-NAMES = [*GAMES, "rlgames/CartPole-v0", "CatchBall:size=16", "CartPole-v1", "Acrobot-v1"]
+SHORT = {"Mario": "Mario:world=1,stage=1,max_episode_steps=40"}  # a whole game takes minutes
+NAMES = [
+    *(SHORT.get(game, game) for game in GAMES),
+    "rlgames/CartPole-v0",
+    "CatchBall:size=16",
+    "CartPole-v1",
+    "Acrobot-v1",
+]
 OBJECTS: dict[str, Callable[[], Any]] = {
     "one of Gymnasium's": lambda: gym.make("CartPole-v1"),
     "one of ours": lambda: gym.make("rlgames/CatchBall-v0"),
@@ -251,3 +259,13 @@ def test_observations_of_one_number(name: str):
 def test_an_unknown_agent_is_named():
     with pytest.raises(ValueError, match=f"no agent is called 'sarsa': the agents are {', '.join(AGENTS)}"):
         find("sarsa")
+
+
+@agents
+def test_a_setting_that_no_checkpoint_could_say_is_refused_at_once(name: str):
+    config = quick(name)
+    numbers = [field.name for field in dataclasses.fields(config) if isinstance(getattr(config, field.name), float)]
+    for field in numbers[:1]:
+        object.__setattr__(config, field, float("inf"))
+        with pytest.raises(ValueError, match=f"expected a finite {field}, got inf"):
+            find(name)("CatchBall", config, num_envs=1)

@@ -1,0 +1,111 @@
+"""Mario: frames a second, beside the bare emulator and beside Gymnasium's vector environments.
+
+    .venv/bin/python benchmarks/mario.py [--markdown] [--rounds 7] [--seconds 3] [--players 8]
+
+The bare emulator is nes-py's library alone: a thread a core, each with consoles of its own, no picture read, no reward.
+Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped,
+84 x 84 grey, four pictures stacked. All run to the right through 1-1, and the sides take turns; a ratio is taken within
+a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from time import perf_counter
+
+import gymnasium as gym
+import numpy as np
+import tyro
+from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
+from side_by_side import machine, progress, rate, report
+
+import rlgames
+from rlgames.envs.batch import CORES
+from rlgames.envs.mario_rules import Mario
+
+GAME, SKIP, RIGHT = "Mario:world=1,stage=1", 4, 128
+Turn = Callable[[float], float]  # seconds -> frames a second
+
+
+def bare(players: int) -> Turn:
+    rom = rlgames.make(GAME).unwrapped.rom  # pyright: ignore[reportAttributeAccessIssue]
+    consoles = [Mario(rom, (1, 1)) for _ in range(players)]
+
+    def thread(mine: list[Mario], seconds: float) -> int:
+        frames, start = 0, perf_counter()
+        while perf_counter() - start < seconds:
+            for mario in mine:
+                for _ in range(SKIP):
+                    mario.nes.frame(RIGHT)
+            frames += SKIP * len(mine)
+        return frames
+
+    pool = ThreadPoolExecutor(CORES)
+
+    def turn(seconds: float) -> float:
+        for mario in consoles:
+            mario.begin()
+        start = perf_counter()
+        work = [pool.submit(thread, consoles[i::CORES], seconds) for i in range(CORES)]
+        return sum(future.result() for future in work) / (perf_counter() - start)
+
+    return turn
+
+
+def played(envs: VectorEnv) -> Turn:
+    envs.reset(seed=0)
+    actions = np.random.default_rng(0).integers(1, 5, size=(64, envs.num_envs))
+
+    def turn(seconds: float) -> float:
+        steps, start = 0, perf_counter()
+        while perf_counter() - start < seconds:
+            _ = envs.step(actions[steps % 64])
+            steps += 1
+        return steps * SKIP * envs.num_envs / (perf_counter() - start)
+
+    return turn
+
+
+def make() -> gym.Env:
+    return rlgames.make(GAME)
+
+
+def main(rounds: int = 7, seconds: float = 3.0, players: int = 8, markdown: bool = False) -> None:
+    """Measure Mario.
+
+    Args:
+        rounds: turns of each side.
+        seconds: of each turn.
+        players: games at once, on each side.
+        markdown: print a table for a README.
+    """
+    sides: dict[str, Turn] = {
+        "rlgames.make_vec, threads": played(rlgames.make_vec(GAME, players)),
+        "the bare emulator, threads": bare(players),
+        "AsyncVectorEnv, processes": played(AsyncVectorEnv([make] * players)),
+        "SyncVectorEnv, one thread": played(SyncVectorEnv([make] * players)),
+    }
+    for turn in sides.values():
+        turn(seconds)
+    rates: list[list[float]] = []
+    for i in range(rounds):
+        progress.print(f"round {i + 1} of {rounds}", highlight=False)
+        rates.append([turn(seconds) for turn in sides.values()])
+    rows = []
+    for i, name in enumerate(sides):
+        ratios = [row[0] / row[i] for row in rates]
+        spread = f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if i else ""
+        rows.append((name, rate(median(row[i] for row in rates)), spread))
+    report(
+        f"Mario, {players} players: frames a second",
+        {"who": "left", "frames/s": "right", "ours / theirs": "right"},
+        rows,
+        (machine("nes-py", "gymnasium", "numpy", "opencv-python-headless"),),
+        markdown,
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,146 @@
+"""`SoloMario`: one player of Super Mario Bros. as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box, Discrete
+
+from rlgames.envs.mario import MarioGame
+from rlgames.envs.mario_rules import Mario
+from rlgames.envs.nes import HEIGHT, WIDTH, library
+from rlgames.envs.players import check_count, check_seed
+from rlgames.envs.window import Window
+from rlgames.wrappers.pixels import Pixels
+
+
+class SoloMario(gym.Env):
+    """One player: the screen, (240, 256, 3) uint8, one frame a step unless told otherwise.
+
+    `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
+    (top, bottom, left, right) a part of the screen, `grey` the luminance, (height, width) uint8, `size` (height, width)
+    what an area resize makes of it; `max_episode_steps` is in steps. The information is that of the last frame, as
+    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. The consoles
+    are made when first needed, one for each stage, and every array that is handed out is the caller's.
+
+    Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
+    ClosedEnvironmentError after `close`, DependencyNotInstalled where the emulator or the ROM is missing.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
+
+    def __init__(
+        self,
+        game: MarioGame,
+        *,
+        render_mode: str | None = None,
+        frame_skip: int = 1,
+        max_pool: bool = False,
+        max_episode_steps: int | None = None,
+        grey: bool = False,
+        crop: tuple[int, int, int, int] | None = None,
+        size: tuple[int, int] | None = None,
+    ):
+        check_count("frame_skip", frame_skip)
+        check_count("max_episode_steps", max_episode_steps, or_none=True)
+        if max_pool and frame_skip < 2:
+            raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        library()
+        self.rom = game.rom_path()
+        self.game, self.render_mode, self.grey = game, render_mode, grey
+        self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
+        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip}
+        whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        Pixels(crop=crop, size=size).check(whole)
+        top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)
+        self._part = slice(top, bottom), slice(left, right)
+        self._size = size[::-1] if size else None  # as OpenCV has it
+        shape = size or (bottom - top, right - left)
+        self.observation_space = Box(0, 255, shape if grey else (*shape, 3), np.uint8)
+        self.action_space = Discrete(len(game.actions))
+        self._codes = game.codes
+        self._window = Window(game.name, game.fps) if render_mode == "human" else None
+        self._consoles: dict[tuple[int, int] | None, Mario] = {}
+        self._mario: Mario | None = None  # None: never reset
+        self._age, self._over, self._closed = 0, False, False
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        self._check_open()
+        super().reset(seed=check_seed(seed))
+        targets = list(self.game.targets) or [None]
+        target = targets[int(self.np_random.integers(len(targets)))] if len(targets) > 1 else targets[0]
+        if target not in self._consoles:
+            self._consoles[target] = Mario(self.rom, target, self.game.lost_levels)
+        self._mario = self._consoles[target]
+        self._mario.begin()
+        self._age, self._over = 0, False
+        self._show(self._mario)
+        return self._picture(self._mario), self._mario.info(False)
+
+    def step(self, action: int):
+        self._check_open()
+        mario = self._mario
+        if mario is None or self._over:
+            why = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
+            raise ResetNeeded(f"step() of {self.game.name} {why}")
+        try:
+            code = self._codes[index(action)] if index(action) >= 0 else None
+        except (TypeError, IndexError):
+            code = None
+        if code is None:
+            raise self.game.refusal(action)
+        total, over, info, before = 0, False, {}, None
+        for left in reversed(range(self.frame_skip)):
+            reward, over, info = mario.frame(code, tell=left == 0)
+            total += reward
+            self._show(mario)
+            if over:
+                break
+            if self.max_pool and left == 1:
+                before = self._frame(mario)
+        self._age += 1
+        truncated = not over and self.limit is not None and self._age >= self.limit
+        self._over = over or truncated
+        return self._picture(mario, before), total, over, truncated, info
+
+    def _frame(self, mario: Mario) -> np.ndarray:
+        """A copy of what is seen of the screen."""
+        code = cv2.COLOR_BGRA2GRAY if self.grey else cv2.COLOR_BGRA2RGB
+        return cv2.cvtColor(mario.nes.screen[self._part], code)
+
+    def _picture(self, mario: Mario, before: np.ndarray | None = None) -> np.ndarray:
+        frame = self._frame(mario) if before is None else np.maximum(before, self._frame(mario))
+        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA) if self._size else frame
+
+    def render(self) -> np.ndarray | None:
+        self._check_open()
+        if self.render_mode != "rgb_array" or self._mario is None:
+            return None
+        return cv2.cvtColor(self._mario.nes.screen, cv2.COLOR_BGRA2RGB)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        return self.game.keys
+
+    def _show(self, mario: Mario) -> None:
+        if self._window:
+            self._window.show(cv2.cvtColor(mario.nes.screen, cv2.COLOR_BGRA2RGB))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedEnvironmentError(f"this environment of {self.game.name} is closed: make another")
+
+    def close(self) -> None:
+        self._closed, self._mario = True, None
+        for mario in self._consoles.values():
+            mario.nes.close()
+        self._consoles.clear()
+        if self._window:
+            self._window.close()

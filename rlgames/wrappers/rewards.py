@@ -1,6 +1,6 @@
 """What an agent is rewarded for: one declaration of reward shaping, for one game or a batch, that keeps the score.
 
-    reward = scale * (the game's reward) + survival * (1 unless the step terminated the episode)
+    reward = scale * (the game's reward) + (survival, or if the step terminated the episode: won or lost)
 
 `info["score"]` stays the game's own: the score that the game reports, or else the sum of its unshaped rewards in the
 episode, so that curves of differently shaped runs can be compared.
@@ -9,7 +9,7 @@ episode, so that curves of differently shaped runs can be compared.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -28,9 +28,11 @@ class Rewards:
 
     scale: float = 1.0  # multiplies the game's reward
     survival: float = 0.0  # added for each step that does not terminate the episode
+    won: float = 0.0  # added for one that does at the goal, where info["flag_get"] is true
+    lost: float = 0.0  # added for any other that does
 
     def __post_init__(self) -> None:
-        for name, value in (("scale", self.scale), ("survival", self.survival)):
+        for name, value in asdict(self).items():
             if not math.isfinite(value):
                 raise ValueError(f"expected a finite {name}, got {value}")
 
@@ -60,7 +62,9 @@ class ShapedReward(gym.Wrapper, RecordConstructorArgs):
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(action)
         self.score = float(info.get("score", self.score + float(reward)))
-        shaped = self.rewards.scale * float(reward) + (0.0 if terminated else self.rewards.survival)
+        c = self.rewards
+        end = (c.won if info.get("flag_get", False) else c.lost) if terminated else c.survival
+        shaped = c.scale * float(reward) + end
         return obs, shaped, terminated, truncated, {**info, "score": self.score}
 
 
@@ -94,8 +98,8 @@ class VectorShapedReward(VectorWrapper):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(actions)
         done = terminated | truncated
-        shaped = self.rewards.scale * reward
-        shaped[~terminated] += self.rewards.survival
+        c, last = self.rewards, info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
+        shaped = c.scale * reward + np.where(terminated, np.where(flagged(last, done), c.won, c.lost), c.survival)
         summed = self.score + reward
         if self.mode is AutoresetMode.SAME_STEP:
             if done.any():  # `info` is already of the new episodes in these rows
@@ -142,6 +146,13 @@ class VectorShapedReward(VectorWrapper):
             )
         self.env.restore(state["env"])  # pyright: ignore[reportAttributeAccessIssue]  # asked for just above
         self.score, self.ended = state["score"].copy(), state["ended"].copy()
+
+
+def flagged(last: Any, done: np.ndarray) -> np.ndarray:
+    """Where episodes have ended at their goal, (num_envs,) bool; `last` is what they told in their last step."""
+    if not isinstance(last, dict) or "flag_get" not in last:
+        return np.zeros_like(done)
+    return done & np.asarray(last.get("_flag_get", True)) & np.asarray(last["flag_get"], np.bool_)
 
 
 def reported(info: dict[str, Any], otherwise: np.ndarray) -> np.ndarray:

@@ -6,6 +6,8 @@ RandomState(0) are held for six frames, every reward, end and information and ev
 
 import hashlib
 import json
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,11 @@ def test_the_same_whatever_came_before() -> None:
         assert found[1:] == expected[1:]
     env.close()
     fresh.close()
+
+
+def test_neither_old_gym_nor_the_packages_are_imported() -> None:
+    code = "import sys, rlgames; rlgames.make('Mario').reset(); print({'gym', 'nes_py', 'pyglet'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 def test_keys_and_actions() -> None:

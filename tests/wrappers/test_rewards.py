@@ -16,7 +16,13 @@ from rlgames.wrappers import Rewards
 MODES = list(AutoresetMode)
 SPACE = Box(0, 1000, (1,), np.float64)
 seeds = st.integers(0, 2**32)
-rewards = st.builds(Rewards, scale=st.sampled_from([1.0, 0.1, -3.0]), survival=st.sampled_from([0.0, 0.1, -2.0]))
+rewards = st.builds(
+    Rewards,
+    scale=st.sampled_from([1.0, 0.1, -3.0]),
+    survival=st.sampled_from([0.0, 0.1, -2.0]),
+    won=st.sampled_from([0.0, 5.0]),
+    lost=st.sampled_from([0.0, -4.0]),
+)
 
 
 def outcome(seed: int, episode: int, time: int) -> tuple[float, bool, bool]:
@@ -25,8 +31,15 @@ def outcome(seed: int, episode: int, time: int) -> tuple[float, bool, bool]:
     return seed % 7 - 2.7 * time, bool(time == length and end & 1), bool(time == length and end & 2)
 
 
+def flag(seed: int, time: int) -> bool:
+    return (seed + time) % 2 == 0
+
+
 class Points(gym.Env):
-    """A game that `reports` a score, not the sum of its rewards: in "all" infos, in those of "steps", or "nothing"."""
+    """A game that `reports` a score, not the sum of its rewards: in "all" infos, in those of "steps", or "nothing".
+
+    Or a "flag": in about every other step it says that the goal is reached.
+    """
 
     observation_space = SPACE
     action_space = Discrete(2)
@@ -41,7 +54,8 @@ class Points(gym.Env):
 
     def step(self, action: int):
         self.time += 1
-        info = {} if self.reports == "nothing" else {"score": 10 * self.time}
+        info: dict[str, Any] = {"score": 10 * self.time} if self.reports in ("steps", "all") else {}
+        info |= {"flag_get": flag(self.seed, self.time)} if self.reports == "flag" else {}
         return np.full(1, self.time, float), *outcome(self.seed, self.episode, self.time), {"time": self.time, **info}
 
 
@@ -131,7 +145,7 @@ def assert_equal(trace: list[dict[str, np.ndarray]], expected: list[dict[str, np
             np.testing.assert_array_equal(one[name], other[name], err_msg=f"{name} at {t}", strict=True)
 
 
-@pytest.mark.parametrize("reports", ["nothing", "steps", "all"])
+@pytest.mark.parametrize("reports", ["nothing", "steps", "all", "flag"])
 @settings(max_examples=20, deadline=None)
 @given(seed=seeds, shaping=rewards)
 def test_one_game_equals_a_plain_loop(reports: str, seed: int, shaping: Rewards):
@@ -145,19 +159,22 @@ def test_one_game_equals_a_plain_loop(reports: str, seed: int, shaping: Rewards)
         while not over:
             time += 1
             expected_obs, expected, terminated, truncated, _ = game.step(1)
-            score = score + expected if reports == "nothing" else 10.0 * time
+            score = score + expected if reports in ("nothing", "flag") else 10.0 * time
             expected *= shaping.scale
-            if not terminated:
-                expected += shaping.survival
+            there = reports == "flag" and flag(seed, time)
+            expected += shaping.survival if not terminated else shaping.won if there else shaping.lost
             obs, *rest, info = env.step(1)
             assert obs == expected_obs
             assert rest == [expected, terminated, truncated]
-            assert info == {"time": time, "score": score}
+            told = {"flag_get": there} if reports == "flag" else {}
+            assert info == {"time": time, "score": score, **told}
             over = terminated or truncated
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("reports", [["nothing"] * 3, ["steps"] * 3, ["all"] * 3, ["nothing", "steps", "all"]])
+@pytest.mark.parametrize(
+    "reports", [["nothing"] * 3, ["steps"] * 3, ["all"] * 3, ["nothing", "flag", "all"], ["flag"] * 3]
+)
 @settings(max_examples=8, deadline=None)
 @given(seed=seeds, shaping=rewards)
 def test_a_batch_equals_its_rows(mode: AutoresetMode, reports: list[str], seed: int, shaping: Rewards):

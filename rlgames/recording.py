@@ -116,7 +116,7 @@ def play(agent: Agent, env: gym.Env, film: Reel, episodes: int, seed: int, deter
             done, t, total = terminated or truncated, t + 1, total + float(reward)
             if done or t % film.thinning == 0:
                 film.add(env.render(), math.ceil(HOLD * film.rate) if done else 1)
-        scores.append(float(info.get("score", total)))
+        scores.append(float(info.get(env.metadata.get("score", "score"), total)))
     return Film(film.path, scores, film.seconds, not done or len(scores) < episodes)
 
 

@@ -41,6 +41,7 @@ class Player:
         if not isinstance(mode, AutoresetMode):
             raise ValueError(f"expected envs.metadata['autoreset_mode'] to be an AutoresetMode, got {mode!r} in {envs}")
         self.envs, self.mode, self.seed, self.n = envs, mode, seed, envs.num_envs
+        self.called = envs.metadata.get("score", "score")  # what the scores are called in the information
         self.first_action = int(spaces_of(envs)[1].start)
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
         self._scores: list[float] = []
@@ -78,11 +79,11 @@ class Player:
         if self.mode is AutoresetMode.SAME_STEP:
             info = info.get("final_info", {})
             if not isinstance(info, dict):  # one dict an environment
-                given = [isinstance(one, dict) and "score" in one for one in info]
+                given = [isinstance(one, dict) and self.called in one for one in info]
                 if not all(given[i] for i in np.flatnonzero(done)):
                     return self._sum
-                return np.array([float(one["score"]) if has else 0.0 for one, has in zip(info, given, strict=True)])
-        return reported(info, self._sum)
+                return np.array([float(one[self.called]) if has else 0.0 for one, has in zip(info, given, strict=True)])
+        return reported(info, self._sum, self.called)
 
     def restart(self, seed: int | None = None) -> None:
         """Begin new episodes everywhere, with a `seed` those of the seed; those in flight count for nothing."""
@@ -100,7 +101,7 @@ class Player:
 
     def running(self, i: int) -> float:
         """The score so far of player i's running episode."""
-        return float(reported(self._info, self._sum)[i])
+        return float(reported(self._info, self._sum, self.called)[i])
 
     def snapshot(self) -> dict[str, Any] | None:
         """The state of the environments; None if they cannot say it, whatever something wrapped inside could."""

@@ -56,7 +56,8 @@ class SoloMario(gym.Env):
         self.rom = game.rom_path()
         self.game, self.render_mode, self.grey = game, render_mode, grey
         self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
-        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip}
+        score = "x_pos" if game.targets else "score"  # how far Mario came in a stage, or the points of a whole game
+        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip, "score": score}
         whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
         Pixels(crop=crop, size=size).check(whole)
         top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)

@@ -155,8 +155,8 @@ def flagged(last: Any, done: np.ndarray) -> np.ndarray:
     return done & np.asarray(last.get("_flag_get", True)) & np.asarray(last["flag_get"], np.bool_)
 
 
-def reported(info: dict[str, Any], otherwise: np.ndarray) -> np.ndarray:
-    """The scores in `info`, float64 (num_envs,), with `otherwise` in the rows that report none."""
-    if "score" not in info:
+def reported(info: dict[str, Any], otherwise: np.ndarray, name: str = "score") -> np.ndarray:
+    """The scores in `info`, where they are called `name`, float64 (num_envs,); `otherwise` in rows that report none."""
+    if name not in info:
         return otherwise
-    return np.where(info.get("_score", True), info["score"], otherwise).astype(np.float64)
+    return np.where(info.get(f"_{name}", True), info[name], otherwise).astype(np.float64)

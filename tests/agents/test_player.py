@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -270,6 +270,24 @@ def test_without_a_snapshot_nothing_is_exact():
     assert not player.exact
     player = Player(Rewards().wrap_vec(several(Dice, 2)), 0)  # has the method, cannot answer
     assert player.snapshot() is None
+
+
+class Renamed(Dice):
+    """Says its score under another name; what it calls the score is something else."""
+
+    metadata: ClassVar[dict[str, Any]] = {"score": "height"}
+
+    def step(self, action: int):
+        *rest, info = super().step(action)
+        return *rest, {**info, "height": 7, "score": -1.0}
+
+
+@modes
+def test_environments_say_what_their_scores_are_called(mode: AutoresetMode):
+    player = Player(Rewards(scale=0.5).wrap_vec(several(Renamed, 2, mode)), 0)
+    while len(player.finished) < 1:
+        player.step(np.zeros(2, np.int64))
+    assert set(player.scores()) == {7.0}
 
 
 def test_what_a_seed_has_begun_needs_no_snapshot():

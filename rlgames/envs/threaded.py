@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -84,6 +84,7 @@ class ThreadedEnv(VectorEnv):
         if is_integer(seed):
             super().reset(seed=seeds[0])
         rows = np.flatnonzero(mask).tolist()
+        self._started = False
         found = self._all(lambda i: Outcome(*self.envs[i].reset(seed=seeds[i])), rows)
         self._started, self._over[mask] = True, False
         infos: dict[str, Any] = {}
@@ -94,7 +95,9 @@ class ThreadedEnv(VectorEnv):
 
     def step(self, actions: np.ndarray):
         given = self._check(actions)
+        self._started = False  # should one of them raise
         found = self._all(lambda i: self._one(i, given[i]), range(self.num_envs))
+        self._started = True
         infos: dict[str, Any] = {}
         for i, outcome in enumerate(found):
             self._obs[i] = outcome.obs
@@ -125,10 +128,7 @@ class ThreadedEnv(VectorEnv):
             self._process = os.getpid()
         assert self._pool is not None
         waiting = [self._pool.submit(function, i) for i in rows]
-        errors = [error for error in (future.exception() for future in waiting) if error]  # waits for all
-        if errors:
-            self._started = False
-            raise errors[0]
+        wait(waiting)
         return [future.result() for future in waiting]
 
     def _check(self, actions: Any) -> list[int]:

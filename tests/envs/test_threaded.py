@@ -81,8 +81,9 @@ def test_environments_are_stepped_side_by_side() -> None:
     envs.close()
 
 
-def test_what_one_raises_is_raised_and_nothing_hangs() -> None:
-    envs = ThreadedEnv(Slow, 3, threads=2)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_one_raises_is_raised_and_nothing_hangs(threads: int) -> None:
+    envs = ThreadedEnv(Slow, 3, threads=threads)
     envs.reset(seed=0)
     with pytest.raises(RuntimeError, match="the cartridge fell out") as raised:
         envs.step(np.array([0, 1, 0]))

@@ -36,7 +36,7 @@ LARGE_VALUES = Preset(
         explore=0.15,
         final_epsilon=0.005,
     ),
-    steps=300_000,
+    steps=500_000,
     envs=16,
 )
 SMALL: dict[str, Preset] = {

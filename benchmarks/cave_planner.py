@@ -16,9 +16,8 @@ import tyro
 from numba import njit
 from side_by_side import machine, progress, report
 
-import rlgames
+from rlgames.envs import rules
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER, RISE, SIZE, THRUST
-from rlgames.wrappers.pixels import Pixels
 
 AHEAD = SIZE - 1 - PLAYER  # columns
 CARE = 0.6  # of a grain: a distance that is as good as any greater one
@@ -91,9 +90,9 @@ def decide(s, skip, grain):
 
 def fly(skip: int, grain: float, seed: int) -> float:
     """The score of one episode."""
-    env = rlgames.make("Cave", pixels=Pixels(skip=skip))
+    env = rules("Cave").solo(frame_skip=skip)
     env.reset(seed=seed)
-    player, over, info = env.unwrapped._players.records, False, {}
+    player, over, info = env._players.records, False, {}
     while not over:
         _, _, terminated, truncated, info = env.step(decide(player[0], skip, grain))
         over = terminated or truncated

@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, check, emulator, rom_path
 from rlgames.envs.batch import CORES, autoreset
-from rlgames.envs.players import check_count, check_mask, check_seeds, is_integer
+from rlgames.envs.players import check_count, check_mask, check_seeds, is_integer, pace
 
 
 class BatchAtari(VectorEnv):
@@ -54,7 +54,7 @@ class BatchAtari(VectorEnv):
         if render_mode is not None:
             raise ValueError(f"expected render_mode None for a batch of {game.name}, got {render_mode!r}: watch one")
         self.mode = autoreset(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": game.fps / frame_skip}
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
         self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
         self.frame_skip, self.max_pool, self.stacked = frame_skip, max_pool, stack
         emulator()

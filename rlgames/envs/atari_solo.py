@@ -15,7 +15,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
 from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, check, emulator, rom_path
-from rlgames.envs.players import check_seed
+from rlgames.envs.players import check_seed, pace
 from rlgames.envs.window import Window
 
 
@@ -65,7 +65,7 @@ class SoloAtari(gym.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
         module = emulator()
-        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip}
+        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
         self.game, self.render_mode, self.grey = game, render_mode, grey
         self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps or FRAMES
         self.observation_space = Box(0, 255, (HEIGHT, WIDTH) if grey else (HEIGHT, WIDTH, 3), np.uint8)

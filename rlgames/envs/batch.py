@@ -19,7 +19,7 @@ from gymnasium.vector.utils import batch_space
 
 from rlgames.envs.arrays import Arrays
 from rlgames.envs.game import BAD_ACTION, DISABLED, NEXT_STEP, OVER, SAME_STEP, Game
-from rlgames.envs.players import Players, check_count, check_mask, check_seeds, is_integer
+from rlgames.envs.players import Players, check_count, check_mask, check_seeds, is_integer, pace
 
 MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -75,7 +75,7 @@ class BatchEnv(VectorEnv):
             raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
         self.mode = autoreset(autoreset_mode)
         self._mode = MODES[self.mode]
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": game.fps / frame_skip}
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
         self.num_envs, self.render_mode, self.game = int(num_envs), render_mode, game
         self.frame_skip, self.max_pool = frame_skip, max_pool
         self.single_observation_space, self.single_action_space = game.observation, Discrete(len(game.actions))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from operator import index
 from typing import Any
 
-import cv2
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
@@ -14,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from rlgames.envs.mario import MarioGame
 from rlgames.envs.mario_rules import Mario
 from rlgames.envs.nes import HEIGHT, WIDTH, library
-from rlgames.envs.players import check_count, check_seed
+from rlgames.envs.players import check_count, check_seed, pace
 from rlgames.envs.window import Window
 from rlgames.wrappers.pixels import Pixels
 
@@ -57,7 +56,7 @@ class SoloMario(gym.Env):
         self.game, self.render_mode, self.grey = game, render_mode, grey
         self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
         score = "x_pos" if game.targets else "score"  # how far Mario came in a stage, or the points of a whole game
-        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip, "score": score}
+        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip), "score": score}
         whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
         Pixels(crop=crop, size=size).check(whole)
         top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)
@@ -113,18 +112,24 @@ class SoloMario(gym.Env):
 
     def _frame(self, mario: Mario) -> np.ndarray:
         """A copy of what is seen of the screen."""
+        import cv2
+
         code = cv2.COLOR_BGRA2GRAY if self.grey else cv2.COLOR_BGRA2RGB
         return cv2.cvtColor(mario.nes.screen[self._part], code)
 
     def _picture(self, mario: Mario, before: np.ndarray | None = None) -> np.ndarray:
         frame = self._frame(mario) if before is None else np.maximum(before, self._frame(mario))
-        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA) if self._size else frame
+        if self._size is None:
+            return frame
+        import cv2
+
+        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)
 
     def render(self) -> np.ndarray | None:
         self._check_open()
         if self.render_mode != "rgb_array" or self._mario is None:
             return None
-        return cv2.cvtColor(self._mario.nes.screen, cv2.COLOR_BGRA2RGB)
+        return colours(self._mario)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Key names, as `gymnasium.utils.play` takes them, to actions."""
@@ -132,7 +137,7 @@ class SoloMario(gym.Env):
 
     def _show(self, mario: Mario) -> None:
         if self._window:
-            self._window.show(cv2.cvtColor(mario.nes.screen, cv2.COLOR_BGRA2RGB))
+            self._window.show(colours(mario))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -145,3 +150,8 @@ class SoloMario(gym.Env):
         self._consoles.clear()
         if self._window:
             self._window.close()
+
+
+def colours(mario: Mario) -> np.ndarray:
+    """The whole screen, (240, 256, 3) uint8."""
+    return mario.nes.screen[..., 2::-1].copy()

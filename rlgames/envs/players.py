@@ -53,6 +53,11 @@ class Players:
         generator.bit_generator.state = state["np_random"]
 
 
+def pace(fps: int, skip: int) -> int | float:
+    """Pictures a second when one of `skip` frames is shown; an integer where it can be, as Gymnasium wants."""
+    return fps // skip if fps % skip == 0 else fps / skip
+
+
 def is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 

@@ -11,7 +11,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 
 from rlgames.envs.game import BAD_ACTION, Game
-from rlgames.envs.players import Players, check_seed
+from rlgames.envs.players import Players, check_seed, pace
 from rlgames.envs.window import Window
 
 
@@ -34,7 +34,7 @@ class SoloEnv(gym.Env):
     ):
         if render_mode not in (None, "rgb_array", "human"):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
-        self.metadata = {**self.metadata, "render_fps": game.fps / frame_skip}
+        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
         self.render_mode, self.game, self.frame_skip, self.max_pool = render_mode, game, frame_skip, max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
         self._players = Players(game, 1, frame_skip, max_pool, max_episode_steps)

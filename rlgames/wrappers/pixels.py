@@ -185,7 +185,8 @@ class FrameSkip(gym.Wrapper, RecordConstructorArgs):
         gym.Wrapper.__init__(self, env)
         self.skip, self.max_pool = skip, max_pool
         if "render_fps" in env.metadata:
-            self.metadata = {**env.metadata, "render_fps": env.metadata["render_fps"] / skip}
+            rate = env.metadata["render_fps"] / skip
+            self.metadata = {**env.metadata, "render_fps": int(rate) if rate == int(rate) else rate}
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         before = None

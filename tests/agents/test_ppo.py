@@ -22,7 +22,7 @@ from rlgames.agents.rows import Rows
 from rlgames.agents.shares import Shares
 
 ROWS = 24
-ENDLESS = math.inf  # norm: no clipping
+ENDLESS = 1e30  # norm: no clipping
 
 
 def agent_of(seed: int = 0, **changes: Any) -> PPO:

@@ -1,6 +1,6 @@
 """Mario: frames a second, beside the bare emulator and beside Gymnasium's vector environments.
 
-    .venv/bin/python benchmarks/mario.py [--markdown] [--rounds 7] [--seconds 3] [--players 8]
+    .venv/bin/python benchmarks/mario.py [--markdown] [--rounds 7] [--seconds 3] [--players 16]
 
 The bare emulator is nes-py's library alone: a thread a core, each with consoles of its own, no picture read, no reward.
 Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped,
@@ -72,7 +72,7 @@ def make() -> gym.Env:
     return rlgames.make(GAME)
 
 
-def main(rounds: int = 7, seconds: float = 3.0, players: int = 8, markdown: bool = False) -> None:
+def main(rounds: int = 7, seconds: float = 3.0, players: int = 16, markdown: bool = False) -> None:
     """Measure Mario.
 
     Args:

@@ -11,6 +11,7 @@ import base64
 import math
 import os
 import zlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -120,7 +121,7 @@ def play(agent: Agent, env: gym.Env, film: Reel, episodes: int, seed: int, deter
     return Film(film.path, scores, film.seconds, not done or len(scores) < episodes)
 
 
-class Reel:
+class Reel(ABC):
     """Pictures at a steady pace, one in `thinning` of the `rate` a second that a game shows; one lasts a tick."""
 
     MOST = 60  # pictures a second
@@ -142,9 +143,9 @@ class Reel:
         how = Image.Resampling.NEAREST if crisp else Image.Resampling.LANCZOS
         return image.resize((max(1, round(image.width * self.size / image.height)), self.size), how)
 
+    @abstractmethod
     def add(self, picture: Any, ticks: int) -> None:
         """Show `picture`, (height, width, 3) uint8, for so many ticks."""
-        raise NotImplementedError
 
     def __enter__(self) -> Self:
         return self

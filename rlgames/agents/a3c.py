@@ -39,7 +39,7 @@ class A3CConfig:
     gae_lambda: float = 1.0  # 1: the paper's n-step returns
     value: float = 0.5  # coefficient of the squared value error
     entropy: float = 0.01  # coefficient of the entropy bonus
-    max_norm: float = 40.0  # of the gradient, policy and value apart where they share nothing
+    max_norm: float | None = 40.0  # of the gradient, policy and value apart where they share nothing; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
 

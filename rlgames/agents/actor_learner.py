@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.networks import ActorCritic
+from rlgames.agents.optimisers import clipped
 from rlgames.agents.player import Player
 from rlgames.agents.rollout import Rollout, gae
 from rlgames.agents.schedules import linear
@@ -75,7 +76,7 @@ class ActorLearner:
         entropy = -(log_pi.exp() * log_pi).sum() / count
         self.gradients.zero_()
         (policy_loss + c.value * value_loss - c.entropy * entropy).backward()
-        norms = [torch.nn.utils.clip_grad_norm_(group, c.max_norm) for group in self.net.parameter_groups()]
+        norms = clipped(self.net.parameter_groups(), c.max_norm)
         return torch.stack((policy_loss, value_loss, entropy, norms[0], norms[-1])).detach()
 
 

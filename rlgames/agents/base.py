@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from rlgames import checkpoint
 from rlgames.agents.checks import finite
 from rlgames.agents.loading import restored
+from rlgames.agents.parts import put, state_of
 from rlgames.agents.player import Player
 from rlgames.agents.spaces import describe, spaces_of, vectorised
 
@@ -188,24 +189,16 @@ class Agent(ABC, Generic[ConfigT]):
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides what comes next: `step` and the state of each part."""
         state: dict[str, Any] = {"step": self.step, "dice": self.dice.bit_generator.state}
-        return state | {part: self.pending.get(part, _state(getattr(self, part))) for part in self.parts}
+        return state | {part: self.pending.get(part, state_of(getattr(self, part))) for part in self.parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step = state["step"]
         self.dice.bit_generator.state = state["dice"]
         for part in self.parts:
-            thing = getattr(self, part)
-            if part not in state and not isinstance(thing, nn.Module):  # saved as weights only
-                continue
-            saved = state[part]
-            if isinstance(thing, np.random.Generator):
-                thing.bit_generator.state = saved
-            elif isinstance(thing, int) or isinstance(saved, np.ndarray):
-                setattr(self, part, saved)
-            elif thing is not None:
-                thing.load_state_dict(saved)
-            elif saved is not None:
-                self.pending[part] = saved
+            if part in state or isinstance(
+                getattr(self, part), nn.Module
+            ):  # others lack where weights alone were saved
+                put(self, part, state[part])
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of this agent."""
@@ -243,9 +236,3 @@ class Agent(ABC, Generic[ConfigT]):
     @classmethod
     def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
         return restored(cls, path, header, state, env, device)
-
-
-def _state(part: Any) -> Any:
-    if part is None or isinstance(part, int | np.ndarray):
-        return part
-    return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()

@@ -12,10 +12,10 @@ PRECISIONS = ("float32", "bfloat16")
 
 def finite(config: Any) -> None:
     """Of all fields: a checkpoint, whose header is JSON, could not say infinity."""
-    for name in (field.name for field in fields(config)):
-        value = getattr(config, name)
+    for field in fields(config):
+        value = getattr(config, field.name)
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f"expected a finite {name}, got {value}")
+            raise ValueError(f"expected {field.name} finite{' or None' * ('None' in str(field.type))}, got {value}")
 
 
 def at_least_one(config: Any, *names: str) -> None:

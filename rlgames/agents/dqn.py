@@ -22,7 +22,7 @@ from rlgames.agents.base import Agent, Update
 from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentQNetwork
 from rlgames.agents.networks import QNetwork
-from rlgames.agents.optimisers import optimiser
+from rlgames.agents.optimisers import clipped, optimiser
 from rlgames.agents.player import Player
 from rlgames.agents.prioritised import PrioritisedReplay
 from rlgames.agents.replay import Batch, Replay
@@ -54,7 +54,7 @@ class DQNConfig:
     priority_exponent: float = 0.6  # 0: uniform
     importance: float = 0.4  # exponent of the importance weights at first; 1 at the end
     loss: str = "huber"  # of the error: huber (squared up to 1, then straight) or squared
-    max_norm: float = 10.0  # of the gradient
+    max_norm: float | None = 10.0  # of the gradient; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
@@ -141,7 +141,7 @@ class DQN(Agent[DQNConfig]):
         loss = loss.mean()
         self.optimiser.zero_grad()
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.net.parameters(), c.max_norm)
+        [norm] = clipped([self.net.parameters()], c.max_norm)
         self.optimiser.step()
         self.updates += 1
         if self.updates % c.target_every == 0:

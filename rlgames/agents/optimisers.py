@@ -7,6 +7,7 @@ w <- w + d                                                 (Graves 2013, eq. 38-
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -50,6 +51,12 @@ class RMSPropGraves(Optimizer):
                 variance = (square - mean * mean).clamp_(min=0.0)  # rounding may take it below
                 delta.mul_(b).addcdiv_(w.grad, (variance + eps).sqrt_(), value=-lr)
                 w.add_(delta)
+
+
+def clipped(groups: Iterable[Iterable[nn.Parameter]], max_norm: float | None) -> list[torch.Tensor]:
+    """Scale each group's gradient to a norm of at most `max_norm` (None: no limit); the norms before, 0-d."""
+    limit = math.inf if max_norm is None else max_norm
+    return [nn.utils.clip_grad_norm_(group, limit) for group in groups]
 
 
 def optimiser(name: str, parameters: Iterable[nn.Parameter], learning_rate: float) -> Optimizer:

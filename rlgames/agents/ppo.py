@@ -24,6 +24,7 @@ from rlgames.agents.base import Agent, Update
 from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentActorCritic
 from rlgames.agents.networks import ActorCritic
+from rlgames.agents.optimisers import clipped
 from rlgames.agents.rollout import Rollout, Seen, gae
 from rlgames.agents.rows import Rows
 from rlgames.agents.schedules import linear
@@ -49,7 +50,9 @@ class PPOConfig:
     value: float = 0.5  # coefficient of the squared value error
     value_clip: float | None = None  # largest change of a value in one update; None: no limit
     target_kl: float | None = None  # stop the passes once the mean KL from the old policy exceeds this
-    max_norm: float = 0.5  # of the gradient; policy and value apart where they have a network each
+    max_norm: float | None = (
+        0.5  # of the gradient; policy and value apart where they have a network each; None: no limit
+    )
     normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
     encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
@@ -148,7 +151,7 @@ class PPO(Agent[PPOConfig]):
         """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
         total, shares = max(float(rows.weight.sum()), 1e-8), rows.shares(self.shares.count)
         means = self.shares.gradients(self.net, lambda share: self.gradients(share, clip, total), shares)
-        norms = [torch.nn.utils.clip_grad_norm_(group, self.config.max_norm) for group in self.groups]
+        norms = clipped(self.groups, self.config.max_norm)
         self.optimiser.step()
         return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
 

@@ -12,7 +12,6 @@ all players start anew: taking whichever episodes end first would favour short o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +24,7 @@ from torch import Tensor
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.checks import at_least_one, one_of, share_of_one
 from rlgames.agents.networks import BENDS, ActorCritic
-from rlgames.agents.optimisers import optimiser
+from rlgames.agents.optimisers import clipped, optimiser
 from rlgames.agents.player import Player
 from rlgames.agents.schedules import linear
 
@@ -126,8 +125,7 @@ class REINFORCE(Agent[REINFORCEConfig]):
         self.optimiser.zero_grad()
         parts = zip(*(x.split(PART) for x in columns), strict=True)
         rows = [self.gradient(*part, count=len(obs)) for part in parts]
-        limit = math.inf if c.max_norm is None else c.max_norm
-        norms = [torch.nn.utils.clip_grad_norm_(group, limit) for group in self.net.parameter_groups()]
+        norms = clipped(self.net.parameter_groups(), c.max_norm)
         self.optimiser.step()
         return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norms[0]), strict=True))
 

@@ -76,7 +76,7 @@ def engine_options(name: str, many: bool) -> set[str]:
     if many:
         known |= {"autoreset_mode", "threads"}
     if share := getattr(import_module(GAMES[name].module), "share", None):
-        known |= set(share(Pixels(size=(84, 84)), many)[0])
+        known |= set(share(Pixels(size=(84, 84)), many)[0])  # of a declaration of which an engine can do all
     return known - set(own_options(name))
 
 

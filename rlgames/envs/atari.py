@@ -15,7 +15,7 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 
-from rlgames.envs.players import check_count, is_integer
+from rlgames.envs.players import is_integer
 from rlgames.wrappers.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -104,10 +104,3 @@ def rom_path(game: AtariGame) -> Any:
     if game.rom not in known:
         raise ValueError(f"ale-py has no ROM called {game.rom!r}: it has {', '.join(sorted(known))}")
     return roms.get_rom_path(game.rom)
-
-
-def check(game: AtariGame, frame_skip: Any, max_pool: bool, max_episode_steps: Any) -> None:
-    check_count("frame_skip", frame_skip)
-    check_count("max_episode_steps", max_episode_steps, or_none=True)
-    if max_pool and frame_skip < 2:
-        raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")

@@ -17,9 +17,9 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, check, emulator, rom_path
+from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
 from rlgames.envs.batch import CORES, autoreset
-from rlgames.envs.players import check_count, check_mask, check_seeds, is_integer, pace
+from rlgames.envs.players import check_count, check_mask, check_pace, check_seeds, is_integer, pace
 
 
 class BatchAtari(VectorEnv):
@@ -47,7 +47,7 @@ class BatchAtari(VectorEnv):
         size: tuple[int, int] | None = None,
         stack: int = 1,
     ):
-        check(game, frame_skip, max_pool, max_episode_steps)
+        check_pace(frame_skip, max_pool, max_episode_steps)
         check_count("num_envs", num_envs)
         check_count("threads", threads, or_none=True)
         check_count("stack", stack)

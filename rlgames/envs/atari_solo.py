@@ -6,7 +6,6 @@ emulator's state as a whole.
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import gymnasium as gym
@@ -14,8 +13,8 @@ import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
-from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, check, emulator, rom_path
-from rlgames.envs.players import check_seed, pace
+from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.envs.players import at, check_pace, check_seed, pace
 from rlgames.envs.window import Window
 
 
@@ -61,7 +60,7 @@ class SoloAtari(gym.Env):
         max_episode_steps: int | None = None,
         grey: bool = False,
     ):
-        check(game, frame_skip, max_pool, max_episode_steps)
+        check_pace(frame_skip, max_pool, max_episode_steps)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
         module = emulator()
@@ -110,10 +109,7 @@ class SoloAtari(gym.Env):
         if self._noops is None or self._over:
             why = "before the first reset()" if self._noops is None else "after the end of an episode: call reset()"
             raise ResetNeeded(f"step() of {self.game.name} {why}")
-        try:
-            code = self._codes[index(action)] if index(action) >= 0 else None
-        except (TypeError, IndexError):
-            code = None
+        code = at(self._codes, action)
         if code is None:
             raise self.game.refusal(action)
         reward, terminated = 0.0, False

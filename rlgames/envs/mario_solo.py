@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import index
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from rlgames.envs.mario import MarioGame
 from rlgames.envs.mario_rules import Mario
 from rlgames.envs.nes import HEIGHT, WIDTH, library
-from rlgames.envs.players import check_count, check_seed, pace
+from rlgames.envs.players import at, check_pace, check_seed, pace
 from rlgames.envs.window import Window
 from rlgames.wrappers.pixels import Pixels
 
@@ -45,10 +44,7 @@ class SoloMario(gym.Env):
         crop: tuple[int, int, int, int] | None = None,
         size: tuple[int, int] | None = None,
     ):
-        check_count("frame_skip", frame_skip)
-        check_count("max_episode_steps", max_episode_steps, or_none=True)
-        if max_pool and frame_skip < 2:
-            raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+        check_pace(frame_skip, max_pool, max_episode_steps)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
         library()
@@ -90,10 +86,7 @@ class SoloMario(gym.Env):
         if mario is None or self._over:
             why = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
             raise ResetNeeded(f"step() of {self.game.name} {why}")
-        try:
-            code = self._codes[index(action)] if index(action) >= 0 else None
-        except (TypeError, IndexError):
-            code = None
+        code = at(self._codes, action)
         if code is None:
             raise self.game.refusal(action)
         total, over, info, before = 0, False, {}, None

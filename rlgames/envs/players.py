@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,7 @@ class Players:
     """The records of n players of one game: seeding, snapshots and refusals, shared by both kinds of environment."""
 
     def __init__(self, game: Game, n: int, frame_skip: int, max_pool: bool, max_episode_steps: int | None):
-        check_count("frame_skip", frame_skip)
-        check_count("max_episode_steps", max_episode_steps, or_none=True)
-        if max_pool and frame_skip < 2:
-            raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+        check_pace(frame_skip, max_pool, max_episode_steps)
         self.game, self.skip, self.max_pool = game, frame_skip, max_pool
         self.limit = game.max_steps if max_episode_steps is None else max_episode_steps
         self.records = np.zeros(n, game.record)
@@ -65,6 +64,22 @@ def is_integer(value: Any) -> bool:
 def check_count(name: str, value: Any, or_none: bool = False) -> None:
     if not (is_integer(value) and value >= 1) and not (or_none and value is None):
         raise ValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+
+
+def check_pace(frame_skip: Any, max_pool: bool, max_episode_steps: Any) -> None:
+    """The arguments that every environment here takes."""
+    check_count("frame_skip", frame_skip)
+    check_count("max_episode_steps", max_episode_steps, or_none=True)
+    if max_pool and frame_skip < 2:
+        raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+
+
+def at(codes: Sequence[Any], action: Any) -> Any:
+    """What `codes` has for an action, None for one that there is not: a negative, too large or no integer."""
+    try:
+        return codes[index(action)] if index(action) >= 0 else None
+    except (TypeError, IndexError):
+        return None
 
 
 def check_seed(seed: Any) -> int | None:

@@ -67,6 +67,7 @@ class ThreadedEnv(VectorEnv):
         self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
         self.observation_space = batch_space(one.observation_space, self.num_envs)
         self.action_space = batch_space(one.action_space, self.num_envs)
+        self._actions = int(one.action_space.n)
         self._threads = min(threads or CORES, self.num_envs)
         self._pool: ThreadPoolExecutor | None = None
         self._process = 0  # that the pool belongs to: a forked one has no threads
@@ -138,9 +139,8 @@ class ThreadedEnv(VectorEnv):
         given = np.asarray(actions)
         if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
             raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
-        if given.min() < 0 or given.max() >= self.envs[0].action_space.n:  # pyright: ignore[reportAttributeAccessIssue]
-            worst = given[(given < 0) | (given >= self.single_action_space.n)][0]  # pyright: ignore[reportAttributeAccessIssue]
-            raise ValueError(f"no such action: got {worst}, expected 0 to {self.single_action_space.n - 1}")  # pyright: ignore[reportAttributeAccessIssue]
+        if (bad := given[(given < 0) | (given >= self._actions)]).size:
+            raise ValueError(f"no such action: got {bad[0]}, expected 0 to {self._actions - 1}")
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
         return given.tolist()

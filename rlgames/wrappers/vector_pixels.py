@@ -16,7 +16,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numba import njit
 
-from rlgames.wrappers.pixels import Pixels, divided
+from rlgames.wrappers.frames import divided
+from rlgames.wrappers.pixels import Pixels
 
 RED, GREEN, BLUE = (np.arange(256) * weight for weight in (0.2125, 0.7154, 0.0721))  # their parts of the luminance
 

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlgames.wrappers import Pixels
-from rlgames.wrappers.pixels import FrameSkip
+from rlgames.wrappers.frames import FrameSkip
 
 HEIGHT, WIDTH = 9, 11
 MODES = list(AutoresetMode)

@@ -1,0 +1,23 @@
+"""Mario's presets, by agent: a short horizon, since what an action is worth shows within a second."""
+
+from rlgames.agents.ppo import PPOConfig
+from rlgames.presets.settings import Preset
+from rlgames.wrappers.rewards import Rewards
+
+PROGRESS = Rewards(scale=0.1, won=5.0, lost=-5.0)  # pixels to the right, and how a stage ends
+PRESETS: dict[str, Preset] = {
+    "ppo": Preset(
+        PPOConfig(
+            horizon=128,
+            epochs=6,
+            minibatches=8,
+            learning_rate=3e-4,
+            gamma=0.9,
+            entropy=0.01,
+            encoder="nips",
+        ),
+        steps=1_000_000,
+        envs=16,
+        rewards=PROGRESS,
+    ),
+}

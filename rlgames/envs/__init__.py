@@ -165,10 +165,25 @@ def make_vec(
     """
     name, options = parse(game)
     options |= kwargs
-    arguments, pixels = shared(name, seen(name, pixels, options), many=True)
+    pixels = seen(name, pixels, options)
+    if pixels.stack_skipped:
+        envs = one_by_one(name, num_envs, pixels, autoreset_mode, options)
+        return envs if rewards is None else rewards.wrap_vec(envs)
+    arguments, pixels = shared(name, pixels, many=True)
     options = {"autoreset_mode": autoreset_mode, **arguments, **options}
     envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
     return envs if rewards is None else rewards.wrap_vec(envs)
+
+
+def one_by_one(
+    name: str, num_envs: int, pixels: Pixels, autoreset_mode: AutoresetMode | str, options: dict[str, Any]
+) -> VectorEnv:
+    """Environments each with wrappers of its own, side by side on threads."""
+    from rlgames.envs.threaded import ThreadedEnv
+
+    threads = options.pop("threads", None)
+    one = lambda: make(name, pixels=pixels, **options)  # noqa: E731
+    return ThreadedEnv(one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
 
 
 def register() -> None:

@@ -70,9 +70,9 @@ def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
     The grey of an Atari game is the emulator's own. A single environment skips; a batch also resizes and stacks, if
     nothing else comes in between.
     """
-    done: dict[str, Any] = {"frame_skip": pixels.skip, "max_pool": pixels.max_pool, "grey": pixels.grey}
+    done: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
     if not many:
-        return done, replace(pixels, skip=1, max_pool=False, grey=False)
+        return done, replace(pixels.after_skip(), grey=False)
     rest = replace(pixels, grey=False)
     plain = rest == Pixels(**{key: getattr(rest, key) for key in ("size", "skip", "max_pool", "stack", "scale")})
     if plain and pixels.size and pixels.size[0] != HEIGHT and pixels.size[1] != WIDTH:

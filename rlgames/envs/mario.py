@@ -155,8 +155,8 @@ def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
 
     They crop and resize too where something else comes in between.
     """
-    done: dict[str, Any] = {"frame_skip": pixels.skip, "max_pool": pixels.max_pool, "grey": pixels.grey}
-    rest = replace(pixels, skip=1, max_pool=False, grey=False)
+    done: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
+    rest = replace(pixels.after_skip(), grey=False)
     if pixels.every == 1 and pixels.channel is None:
         done |= {"crop": pixels.crop, "size": pixels.size}
         rest = replace(rest, crop=None, size=None)

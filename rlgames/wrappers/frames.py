@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
+from gymnasium.vector.utils import batch_space
 from gymnasium.wrappers import TransformObservation
 
 
@@ -24,9 +25,7 @@ class FrameSkip(gym.Wrapper, RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, skip=skip, max_pool=max_pool)
         gym.Wrapper.__init__(self, env)
         self.skip, self.max_pool = skip, max_pool
-        if "render_fps" in env.metadata:
-            rate = env.metadata["render_fps"] / skip
-            self.metadata = {**env.metadata, "render_fps": int(rate) if rate == int(rate) else rate}
+        self.metadata = paced(env.metadata, skip)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         before = None
@@ -39,6 +38,37 @@ class FrameSkip(gym.Wrapper, RecordConstructorArgs):
             obs, reward, terminated, truncated, info = self.env.step(action)
             total += float(reward)
         return obs if before is None else np.maximum(before, obs), total, terminated, truncated, info
+
+
+class SkippedFrames(gym.Wrapper, RecordConstructorArgs):
+    """Plays `skip` frames for each action and shows all of them, (skip, *frame), the oldest first; rewards are summed.
+
+    An episode's first frame, and its last where it ends within a skip, stand for those that there are not.
+    """
+
+    def __init__(self, env: gym.Env, skip: int) -> None:
+        RecordConstructorArgs.__init__(self, skip=skip)
+        gym.Wrapper.__init__(self, env)
+        self.skip = skip
+        self.metadata = paced(env.metadata, skip)
+        self.observation_space = batch_space(env.observation_space, skip)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        return np.stack([obs] * self.skip), info
+
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        frames, total = [], 0.0
+        obs, reward, terminated, truncated, info = self.env.step(action)
+        while True:
+            frames.append(np.array(obs))  # the game may draw its next frame into the same array
+            total += float(reward)
+            if terminated or truncated or len(frames) == self.skip:
+                break
+            obs, reward, terminated, truncated, info = self.env.step(action)
+        return np.stack(frames + frames[-1:] * (self.skip - len(frames))), total, terminated, truncated, info
 
 
 class FrameDifference(gym.Wrapper, RecordConstructorArgs):
@@ -64,6 +94,14 @@ class FrameDifference(gym.Wrapper, RecordConstructorArgs):
         frame = obs.astype(np.float32)
         change, self.before = frame - self.before, frame
         return change, reward, terminated, truncated, info
+
+
+def paced(metadata: dict[str, Any], skip: int) -> dict[str, Any]:
+    """`metadata` of an environment of which one in `skip` frames is shown."""
+    if "render_fps" not in metadata:
+        return metadata
+    rate = metadata["render_fps"] / skip
+    return {**metadata, "render_fps": int(rate) if rate == int(rate) else rate}
 
 
 def shown(env: gym.Env, change: Callable[[np.ndarray], np.ndarray]) -> gym.Env:

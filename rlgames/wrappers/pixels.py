@@ -2,8 +2,8 @@
 
 The steps follow Mnih et al. 2015, "Human-level control through deep reinforcement learning" (Methods, preprocessing),
 and always come in this order: skip and max-pool, crop and every, grey or channel, resize, erase, difference, stack,
-scale. For one environment they are Gymnasium's own wrappers where Gymnasium has them; `FrameSkip` says where it
-differs. `vector_pixels.py` is the same for a batch.
+scale; with `stack_skipped` the skip comes where the stack does. For one environment they are Gymnasium's own wrappers
+where Gymnasium has them; `FrameSkip` says where it differs. `vector_pixels.py` is the same for a batch.
 
     nature = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)
     nature.wrap(gym.make("ALE/Pong-v5", frameskip=1))    # observations (4, 84, 84) uint8
@@ -11,7 +11,7 @@ differs. `vector_pixels.py` is the same for a batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
@@ -25,7 +25,7 @@ from gymnasium.wrappers import (
     TransformObservation,
 )
 
-from rlgames.wrappers.frames import FrameDifference, FrameSkip, Unplayed, scaled, shown
+from rlgames.wrappers.frames import FrameDifference, FrameSkip, SkippedFrames, Unplayed, scaled, shown
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Pixels:
     skip: int = 1  # frames played for each action, rewards summed
     max_pool: bool = False  # maximum over the last two frames of the skip, against sprites that flicker
     stack: int = 1  # frames seen at once
+    stack_skipped: bool = False  # all frames of the skip are seen at once, (skip, H, W), in place of a stack
     difference: bool = False  # frame minus the frame before, -255..255; zeros at the first frame of an episode
     scale: bool = False  # divided by 255, to float32 in 0..1 (-1..1 with difference)
 
@@ -59,6 +60,11 @@ class Pixels:
             raise ValueError(f"expected skip >= 1, got {self.skip}: skip=1 plays one frame for each action")
         if self.max_pool and self.skip == 1:
             raise ValueError("max_pool takes two frames of a skip, but got skip=1: pass skip >= 2 or max_pool=False")
+        if self.stack_skipped and (self.skip == 1 or self.max_pool or self.stack > 1):
+            raise ValueError(
+                "stack_skipped shows every frame of a skip: expected skip >= 2, max_pool=False and stack=1, got"
+                f" skip={self.skip}, max_pool={self.max_pool} and stack={self.stack}"
+            )
         if self.stack < 1:
             raise ValueError(f"expected stack >= 1, got {self.stack}: stack=1 shows one frame")
         if self.every < 1:
@@ -82,7 +88,7 @@ class Pixels:
         if self == Pixels():
             return env
         self.check(env.observation_space)
-        if self.skip > 1:
+        if self.skip > 1 and not self.stack_skipped:
             env = FrameSkip(env, self.skip, self.max_pool)
         if self.crop is not None or self.every > 1:
             env = shown(env, lambda frame: frame[self.window(frame)].copy())
@@ -97,6 +103,8 @@ class Pixels:
             env = TransformObservation(env, self.kept().take, Box(0, 255, shape, np.uint8))
         if self.difference:
             env = FrameDifference(env)
+        if self.stack_skipped:
+            env = SkippedFrames(env, self.skip)
         if self.stack > 1:
             env = FrameStackObservation(env, self.stack)
         if self.scale:
@@ -117,6 +125,10 @@ class Pixels:
 
         The skip is the engine's own: a batch cannot be skipped from outside, because its rows end at different frames.
         """
+        if self.stack_skipped:
+            raise ValueError(
+                "stack_skipped sees frames that a batch does not show: rlgames.make_vec wraps each game by itself"
+            )
         engine = envs.unwrapped
         skip, max_pool = getattr(engine, "frame_skip", 1), getattr(engine, "max_pool", False)
         if (skip, max_pool) != (self.skip, self.max_pool):
@@ -133,7 +145,11 @@ class Pixels:
 
     def engine_arguments(self) -> dict[str, Any]:
         """Constructor arguments for an engine that skips by itself; none if every frame is seen."""
-        return {"frame_skip": self.skip, "max_pool": self.max_pool} if self.skip > 1 else {}
+        return {} if self.skip == 1 or self.stack_skipped else {"frame_skip": self.skip, "max_pool": self.max_pool}
+
+    def after_skip(self) -> Pixels:
+        """What is left to do with the frames of an engine that has `engine_arguments()`."""
+        return self if self.stack_skipped else replace(self, skip=1, max_pool=False)
 
     def observation_space(self, space: gym.Space) -> Box:
         """What becomes of `space`, the observation space of one game.

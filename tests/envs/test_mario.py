@@ -106,6 +106,20 @@ def test_the_engine_crops_and_resizes_as_the_wrappers_do() -> None:
         rlgames.make("Mario", pixels=rlgames.Pixels(crop=(0, 300, 0, 10)))
 
 
+def test_the_four_skipped_frames_as_channels() -> None:
+    """The tutorials' way: each frame grey and small, four of them one observation."""
+    look = rlgames.Pixels(grey=True, size=(84, 84), skip=4, stack_skipped=True, scale=True)
+    envs = rlgames.make_vec("Mario:world=1,stage=1", 2, pixels=look)
+    single = rlgames.make("Mario:world=1,stage=1", pixels=rlgames.Pixels(grey=True, size=(84, 84), scale=True))
+    single.reset(seed=0)
+    envs.reset(seed=0)
+    for _ in range(12):
+        frames = [single.step(2)[0] for _ in range(4)]
+        np.testing.assert_array_equal(envs.step(np.full(2, 2))[0][1], np.stack(frames))
+    envs.close()
+    single.close()
+
+
 def test_what_an_agent_sees() -> None:
     one, many = rlgames.make("Mario:world=1,stage=1"), rlgames.make_vec("Mario:world=1,stage=1", 3)
     obs, first = one.reset(seed=5)[0], many.reset(seed=5)[0]

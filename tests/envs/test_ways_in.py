@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from suite import NAMES, random_actions, solo
 
 import rlgames
@@ -114,6 +114,32 @@ def test_skip_and_stack_by_name() -> None:
         rlgames.make_vec("Cave", 2, frame_skip=0)
     with pytest.raises(ValueError, match=r"expected stack >= 1, got 1\.5"):
         rlgames.make("Cave:stack=1.5")
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize("game", ["Cave", "CatchBall", "Pong:max_episode_steps=90"])
+def test_a_batch_that_sees_all_frames_of_a_skip(game: str, mode: AutoresetMode) -> None:
+    """As Gymnasium's loop over single environments has it."""
+    if game.startswith("Pong"):
+        pytest.importorskip("ale_py")
+    pixels = Pixels(skip=3, stack_skipped=True, grey=game.startswith("Pong"), scale=True)
+    envs = rlgames.make_vec(game, 2, pixels=pixels, autoreset_mode=mode)
+    plain = SyncVectorEnv([lambda: rlgames.make(game, pixels=pixels)] * 2, autoreset_mode=mode)
+    assert envs.single_observation_space == plain.single_observation_space
+    assert np.array_equal(envs.reset(seed=5)[0], plain.reset(seed=5)[0])
+    rng, ends = np.random.default_rng(0), 0
+    for _ in range(60):
+        actions = rng.integers(2, size=2)
+        found, expected = envs.step(actions), plain.step(actions)
+        assert all(np.array_equal(one, other) for one, other in zip(found[:4], expected[:4], strict=True))
+        done = found[2] | found[3]
+        ends += done.sum()
+        if mode is AutoresetMode.DISABLED and done.any():
+            again = {"reset_mask": done}
+            assert np.array_equal(envs.reset(options=again)[0], plain.reset(options=dict(again))[0])
+    assert ends > 1
+    envs.close()
+    plain.close()
 
 
 def test_the_time_limit_counts_frames(game: str) -> None:

@@ -288,6 +288,31 @@ def test_skip_equals_a_plain_loop(max_pool: bool, seed: int, skip: int):
     assert_equal(episodes(env, seed, 60)[: len(expected)], expected)
 
 
+@settings(max_examples=15, deadline=None)
+@given(seed=seeds, skip=st.integers(2, 5), grey=st.booleans(), difference=st.booleans())
+def test_skipped_frames_equal_a_plain_loop(seed: int, skip: int, grey: bool, difference: bool):
+    """Every frame as the rest of the declaration shows it, from it the oracle."""
+    expected: list[dict[str, np.ndarray]] = []
+    frames: list[np.ndarray] = []
+    total = 0.0
+    for step in episodes(Pixels(grey=grey, difference=difference).wrap(Pictures()), seed, 60):
+        if "reward" not in step:
+            frames, total = [], 0.0
+            expected.append({"obs": np.stack([step["obs"]] * skip)})
+            continue
+        frames, total = [*frames, step["obs"]], total + float(step["reward"])
+        if len(frames) == skip or step["terminated"] or step["truncated"]:
+            shown = [frames[min(i, len(frames) - 1)] for i in range(skip)]
+            expected.append({**step, "obs": np.stack(shown), "reward": np.array(total)})
+            frames, total = [], 0.0
+    env = Pixels(skip=skip, stack_skipped=True, grey=grey, difference=difference).wrap(Emulator())
+    assert env.observation_space.shape == expected[0]["obs"].shape
+    assert_equal(episodes(env, seed, 60)[: len(expected)], expected)
+    scaled = Pixels(skip=skip, stack_skipped=True, grey=grey, difference=difference, scale=True).wrap(Pictures())
+    for one, plain in zip(episodes(scaled, seed, 5), expected, strict=False):
+        np.testing.assert_array_equal(one["obs"], np.float32(plain["obs"]) / np.float32(255))
+
+
 def test_skip_equals_gymnasium_but_where_an_episode_ends_within_a_skip():
     skip, cut, whole = 3, 0, 0
     ours = episodes(FrameSkip(Pictures(), skip, True), 3, 60)
@@ -474,6 +499,9 @@ def test_engines_without_snapshots_say_so():
         ({"skip": 0}, "skip >= 1, got 0"),
         ({"max_pool": True}, "but got skip=1: pass skip >= 2"),
         ({"stack": 0}, "stack >= 1, got 0"),
+        ({"stack_skipped": True}, "expected skip >= 2, .* got skip=1"),
+        ({"stack_skipped": True, "skip": 4, "stack": 4}, "stack=1, got .* stack=4"),
+        ({"stack_skipped": True, "skip": 4, "max_pool": True}, "max_pool=False .* max_pool=True"),
         ({"size": (0, 5)}, r"size=\(height, width\), both at least 1, got \(0, 5\)"),
         ({"size": (5,)}, r"got \(5,\)"),
         ({"every": 0}, "every >= 1, got 0"),
@@ -531,6 +559,11 @@ def test_a_batch_that_skips_otherwise_than_declared(pixels: Pixels, frame_skip: 
         pixels.wrap_vec(Film(2, AutoresetMode.NEXT_STEP, frame_skip, max_pool))
 
 
+def test_a_batch_that_does_not_show_the_frames_of_a_skip():
+    with pytest.raises(ValueError, match=r"frames that a batch does not show: rlgames\.make_vec"):
+        Pixels(skip=3, stack_skipped=True).wrap_vec(Film(2, AutoresetMode.NEXT_STEP))
+
+
 def test_a_batch_that_does_not_tell_how_it_restarts():
     film = Film(2, AutoresetMode.NEXT_STEP)
     film.metadata = {}
@@ -541,6 +574,7 @@ def test_a_batch_that_does_not_tell_how_it_restarts():
 def test_engine_arguments():
     assert Pixels(stack=4).engine_arguments() == {}
     assert Pixels(skip=4).engine_arguments() == {"frame_skip": 4, "max_pool": False}
+    assert Pixels(skip=4, stack_skipped=True).engine_arguments() == {}
     skipping = Pixels(skip=4, max_pool=True)
     assert skipping.wrap_vec(Film(2, AutoresetMode.NEXT_STEP, **skipping.engine_arguments())).num_envs == 2
 

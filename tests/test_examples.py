@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -158,6 +159,38 @@ def test_the_reinforce_agent_has_the_gradients_written_out_by_hand() -> None:
     np.testing.assert_allclose(got_w.numpy(), expected_w, rtol=1e-3, atol=1e-7)
     np.testing.assert_allclose(got_v[hand.UP].numpy(), expected_v, rtol=1e-3, atol=1e-7)
     np.testing.assert_allclose(got_v[hand.DOWN].numpy(), -expected_v, rtol=1e-3, atol=1e-7)
+
+
+def test_mario_ppo_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after its first round it goes on to the same end as unbroken, and keeps the last three saves."""
+    if not find_spec("gym_super_mario_bros"):
+        pytest.skip("needs the extra mario")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    tutorial = __import__("mario_ppo_tutorial")
+    keep, whole, parts = tutorial.save, tmp_path / "whole", tmp_path / "parts"
+    assert run("mario_ppo_tutorial", whole, quick=True) > 30
+
+    def interrupted(*args: Any) -> None:
+        keep(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tutorial, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run("mario_ppo_tutorial", parts, quick=True)
+    monkeypatch.setattr(tutorial, "save", keep)
+    run("mario_ppo_tutorial", parts, quick=True, show=True)
+    assert "going on after round 1" in capsys.readouterr().out
+    assert pictures(whole) == pictures(parts)
+    assert (whole / "rounds.csv").read_text() == (parts / "rounds.csv").read_text()
+    last = [max(folder.glob("round-*.ckpt")) for folder in (whole, parts)]
+    agents = [rlgames.load(path, rlgames.make_vec("Mario:world=1,stage=2", pixels=tutorial.SEEN)) for path in last]
+    assert agents[0].state_dict()["step"] == agents[1].state_dict()["step"] == 3 * 48
+    for one, other in zip(agents[0].net.parameters(), agents[1].net.parameters(), strict=True):
+        assert (one == other).all()
+    (parts / "round-00000.ckpt").touch()
+    keep(agents[1], parts, 4)
+    assert [path.stem for path in tutorial.saves(parts)] == ["round-00002", "round-00003", "round-00004"]
+    assert run("mario_ppo_tutorial", whole, quick=True, play=True) > 30
 
 
 def test_moving_average() -> None:

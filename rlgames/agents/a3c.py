@@ -40,7 +40,7 @@ class A3CConfig:
     value: float = 0.5  # coefficient of the squared value error
     entropy: float = 0.01  # coefficient of the entropy bonus
     max_norm: float | None = 40.0  # of the gradient, policy and value apart where they share nothing; None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
+    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
 
     def __post_init__(self) -> None:

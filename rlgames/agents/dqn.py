@@ -55,7 +55,7 @@ class DQNConfig:
     importance: float = 0.4  # exponent of the importance weights at first; 1 at the end
     loss: str = "huber"  # of the error: huber (squared up to 1, then straight) or squared
     max_norm: float | None = 10.0  # of the gradient; None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
+    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
     recurrent: bool = False  # DRQN: a memory between encoder and heads; `batch` then counts sequences

@@ -14,9 +14,10 @@ ENCODERS: dict[str, tuple[list[tuple[int, int, int]], int]] = {
     "grid": ([(16, 3, 1), (16, 3, 1)], 128),  # boards up to 16 x 16
     "cave": ([(16, 4, 4), (16, 3, 1), (16, 3, 1)], 256),  # 48 x 48: 4 x 4 at a time, then neighbours
     "nips": ([(16, 8, 4), (32, 4, 2)], 256),  # 84 x 84, Mnih et al. 2013; a fifth of the work of the next
+    "mario": ([(32, 3, 2)] * 4, 512),  # 84 x 84, of the Mario tutorials; no more work than the next
     "nature": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),  # 84 x 84, Mnih et al. 2015
 }
-LARGE = ("nips", "nature")
+LARGE = ("nips", "mario", "nature")
 
 
 def layer(module: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
@@ -79,8 +80,8 @@ def encoder(
     """The layers up to the features, and how many those are.
 
     `kind` is "auto" (by the shape), "vector" (flattened, layers of `hidden` units, each followed by a `bend`), "grid",
-    "cave", "nips" or "nature" (convolutions and one dense layer, ReLU). `made` sets a layer's first weights. Raises
-    ValueError for another kind or for planes too small for it.
+    "cave", "nips", "mario" or "nature" (convolutions and one dense layer, ReLU). `made` sets a layer's first weights.
+    Raises ValueError for another kind or for planes too small for it.
     """
     kind = encoder_for(space) if kind == "auto" else kind
     if kind == "vector":

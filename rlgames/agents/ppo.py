@@ -54,7 +54,7 @@ class PPOConfig:
         0.5  # of the gradient; policy and value apart where they have a network each; None: no limit
     )
     normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
-    encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
+    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
     recurrent: bool = False  # a memory between encoder and heads; the policy and the value then share one network

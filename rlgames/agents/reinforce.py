@@ -46,7 +46,7 @@ class REINFORCEConfig:
     value: float = 0.5  # coefficient of the baseline's squared error
     entropy: float = 0.0  # coefficient of the entropy bonus
     max_norm: float | None = 0.5  # of the gradient, policy and value apart where they share nothing; None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, nature; auto: by the observation's shape
+    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     activation: str = "tanh"  # after each of them; tanh, relu
 

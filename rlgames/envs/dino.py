@@ -95,7 +95,8 @@ def become(s, status):
 def animate(s, dt):
     s.pose_time += dt
     if s.pose_time >= PACE[s.status]:
-        s.pose_time, s.pose = 0.0, 1 - s.pose
+        s.pose_time = 0.0
+        s.pose = 0 if s.status == JUMPING else 1 - s.pose
 
 
 @register_jitable

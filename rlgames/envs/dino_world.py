@@ -118,8 +118,8 @@ def scroll(s, dt: float):
     if s.ground <= -VIEW:
         s.ground += VIEW
         s.bumpy[0], s.bumpy[1] = s.bumpy[1], roll(s) > 0.5
-    if s.night:
-        s.opacity = min(s.opacity + FADE, 1.0)
+    if s.night and s.opacity < 1:  # and once it is there, in turns below and above 1
+        s.opacity += FADE
     else:
         s.opacity = max(s.opacity - FADE, 0.0)
     if s.opacity == 0:

@@ -7,18 +7,27 @@ moon and stars, the best score, the page's words at the end.
 
 from __future__ import annotations
 
-from math import floor
-
 import numpy as np
 from numba.extending import register_jitable
 
 from rlgames.envs import dino_shapes as shapes
-from rlgames.envs.dino_world import CLOUD_TOP, DUCKING, PTERODACTYL, RUNNING, VIEW, WIDTH, X, shown
+from rlgames.envs.dino_world import (
+    CACTUS_TOP,
+    CLOUD_TOP,
+    DUCKING,
+    PTERODACTYL,
+    PTERODACTYL_TOP,
+    RUNNING,
+    VIEW,
+    X,
+    shown,
+)
 from rlgames.envs.screen import Canvas
 
 SIZE = 84
 CELL = 150 / SIZE, VIEW / SIZE  # height and width of a pixel on the canvas
 PHASES = 50  # places of a whole pixel of the canvas within a column, a seventh of a pixel apart
+STARTS = np.arange(PHASES) / 7
 INK, CLOUD_INK, PAPER = 83, 218, 255
 HIGHEST, LOWEST = -8, 93  # its top, in the air
 GROUND_TOP, GROUND_HEIGHT = 127, 12
@@ -26,52 +35,54 @@ DIGIT_X, DIGIT_TOP, DIGIT_EVERY, PLACES = 534, 10, 11, 5  # of the score
 BLINK = 500  # ms, of which the score is not seen for half
 
 
-def sheet(ink: np.ndarray, top: float, rows: int, columns: int) -> np.ndarray:
-    """What a shape whose top is there covers, from each place in a column: (PHASES, rows, columns)."""
-    down = top - CELL[0] * floor(top / CELL[0])
-    return np.stack([shapes.coverage(ink, phase / 7, down, CELL, (rows, columns)) for phase in range(PHASES)])
+def sheet(ink: np.ndarray, x: np.ndarray, y: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """What samples of a shape cover of the pixels from the one on that holds its corner, which is at (x, y).
+
+    (y, x, rows, columns) uint8, 255 is all of it.
+    """
+    across = shapes.shares(ink, within(x, CELL[1]), CELL[1], columns)  # (samples, x, columns)
+    both = shapes.shares(across.transpose(1, 2, 0), within(y, CELL[0]), CELL[0], rows)  # (x, columns, y, rows)
+    return np.ascontiguousarray(np.rint(255 * both).transpose(2, 0, 3, 1), np.uint8)
+
+
+def within(at: np.ndarray, cell: float) -> np.ndarray:
+    """Canvas pixels since the edge of a picture's pixel, for edges, too, that are not quite met in binary."""
+    return np.clip(at - np.floor(at / cell + 1e-9) * cell, 0, None)
 
 
 def trex() -> np.ndarray:
     """In the air, by height; then the two strides and the two ducks on the ground: (102 + 4, 28, 10)."""
-    right = X - CELL[1] * floor(X / CELL[1])
-    every = [(shapes.STANDING, y) for y in range(HIGHEST, LOWEST + 1)]
-    every += [(shape, LOWEST) for shape in (*shapes.STRIDES, *shapes.DUCKS)]
-    known = {shape: shapes.samples(shape, 60, 47) for shape, _ in every}
-    return np.stack(
-        [shapes.coverage(known[s], right, y - CELL[0] * floor(y / CELL[0]), CELL, (28, 10)) for s, y in every]
-    )
+    air, x = np.arange(HIGHEST, LOWEST + 1), np.array([X])
+    moves = [sheet(shapes.samples(shape, 60, 47), x, air[-1:], 28, 10) for shape in (*shapes.STRIDES, *shapes.DUCKS)]
+    return np.concatenate([sheet(shapes.samples(shapes.STANDING, 60, 47), x, air, 28, 10), *moves]).squeeze(1)
 
 
 def obstacles() -> np.ndarray:
     """Small cacti by size, large ones, pterodactyls by wing and height: (12, PHASES, 30, 12)."""
-    every = [(shapes.group(shapes.SMALL_CACTI, size, WIDTH[0]), 105) for size in (1, 2, 3)]
-    every += [(shapes.group(shapes.LARGE_CACTI, size, WIDTH[1]), 90) for size in (1, 2, 3)]
-    every += [(shape, top) for shape in shapes.PTERODACTYLS for top in (100, 75, 50)]
-    return np.stack([sheet(shapes.samples(shape, 76, 50), top, 30, 12) for shape, top in every])
+    every = [(shapes.SMALL_GROUPS, CACTUS_TOP[:1]), (shapes.LARGE_GROUPS, CACTUS_TOP[1:])]
+    every.append((shapes.PTERODACTYLS, PTERODACTYL_TOP))
+    return np.concatenate(
+        [sheet(shapes.samples(s, 76, 50), STARTS, np.array(tops), 30, 12) for group, tops in every for s in group]
+    )
 
 
 def clouds() -> np.ndarray:
     """By height: (42, PHASES, 9, 8)."""
-    ink = shapes.samples(shapes.CLOUD_SHAPE, 46, 14)
-    return np.stack([sheet(ink, top, 9, 8) for top in range(CLOUD_TOP[0], CLOUD_TOP[1] + 1)])
+    return sheet(shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1), 9, 8)
 
 
 def grounds() -> np.ndarray:
     """Grey of two tiles side by side, by their pictures: (2, 2, PHASES, 8, 2 * SIZE + 2)."""
     tiles = [shapes.samples(shapes.ground(bumpy), VIEW, GROUND_HEIGHT) for bumpy in (False, True)]
-    pairs = [sheet(np.hstack([a, b]), GROUND_TOP, 8, 2 * SIZE + 2) for a in tiles for b in tiles]
-    grey = PAPER - np.rint(np.stack(pairs) / 255.0 * (PAPER - INK))
-    return grey.astype(np.uint8).reshape(2, 2, PHASES, 8, -1)
+    pairs, top = [np.hstack([a, b]) for a in tiles for b in tiles], np.array([GROUND_TOP])
+    covered = np.concatenate([sheet(pair, STARTS, top, 8, 2 * SIZE + 2) for pair in pairs])
+    return np.rint(PAPER - covered / 255.0 * (PAPER - INK)).astype(np.uint8).reshape(2, 2, PHASES, 8, -1)
 
 
 def digits() -> np.ndarray:
-    """By place and digit: (PLACES, 10, 7, 3)."""
-    ink = [shapes.samples(shape, 8, 11) for shape in shapes.DIGITS]
-    down = DIGIT_TOP - CELL[0] * floor(DIGIT_TOP / CELL[0])
-    starts = [DIGIT_X + DIGIT_EVERY * place for place in range(PLACES)]
-    rights = [x - CELL[1] * floor(x / CELL[1]) for x in starts]
-    return np.stack([[shapes.coverage(one, right, down, CELL, (7, 3)) for one in ink] for right in rights])
+    """By digit and place: (10, PLACES, 7, 3)."""
+    places, top = DIGIT_X + DIGIT_EVERY * np.arange(PLACES), np.array([DIGIT_TOP])
+    return np.concatenate([sheet(shapes.samples(digit, 8, 11), places, top, 7, 3) for digit in shapes.DIGITS])
 
 
 TREX, OBSTACLES, CLOUDS, GROUNDS, DIGITS = trex(), obstacles(), clouds(), grounds(), digits()
@@ -140,15 +151,15 @@ def draw_score(s, obs):
         value -= value % 100
     for place in range(PLACES - 1, -1, -1):
         x = (DIGIT_X + DIGIT_EVERY * place) * 7 // PHASES
-        lay(obs, row_of(DIGIT_TOP), x, DIGITS[place, value % 10], INK)
+        lay(obs, row_of(DIGIT_TOP), x, DIGITS[value % 10, place], INK)
         value //= 10
 
 
 def paint(s: np.void) -> np.ndarray:
-    """The canvas itself, twice its size."""
+    """The canvas itself, larger."""
     colours = (INK, INK, INK), (CLOUD_INK, CLOUD_INK, CLOUD_INK), (247, 247, 247)
     ink, pale, paper = (tuple(255 - x for x in colour) for colour in colours) if s["night"] else colours
-    canvas = Canvas(1200, 300, 2.0, paper)
+    canvas = Canvas(1600, 400, 8 / 3, paper)
 
     def put(shape: shapes.Shape, x: float, y: float, colour: tuple[int, ...]) -> None:
         for polygons, shade in ((shape.ink, colour), (shape.holes, paper)):
@@ -159,10 +170,11 @@ def paint(s: np.void) -> np.ndarray:
         put(shapes.CLOUD_SHAPE, s["cloud_x"][i], s["cloud_top"][i], pale)
     for i, bumpy in enumerate(s["bumpy"]):
         put(shapes.ground(bool(bumpy)), s["ground"] + VIEW * i, GROUND_TOP, ink)
-    for kind, size, x, top, wing in zip(*(s[f][: s["obstacles"]] for f in ("kind", "size", "x", "top", "wing"))):
-        cacti = (shapes.SMALL_CACTI, shapes.LARGE_CACTI)
-        shape = shapes.PTERODACTYLS[wing] if kind == PTERODACTYL else shapes.group(cacti[kind], size, WIDTH[kind])
-        put(shape, x, top, ink)
+    for i in range(s["obstacles"]):
+        shape = shapes.PTERODACTYLS[s["wing"][i]]
+        if s["kind"][i] != PTERODACTYL:
+            shape = (shapes.SMALL_GROUPS, shapes.LARGE_GROUPS)[s["kind"][i]][s["size"][i] - 1]
+        put(shape, s["x"][i], s["top"][i], ink)
     on_ground = s["y"] == LOWEST
     moves = {RUNNING: shapes.STRIDES, DUCKING: shapes.DUCKS} if on_ground else {}
     put(moves.get(int(s["status"]), (shapes.STANDING,) * 2)[s["seen"]], X, s["y"], ink)

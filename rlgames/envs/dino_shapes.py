@@ -50,27 +50,40 @@ DUCKS = (
 )
 
 
-def cactus(trunk: Polygon, left: tuple[float, ...], right: tuple[float, ...], thick: float) -> tuple[Polygon, ...]:
-    """A trunk with two arms, each given by its outer edge, its top and the bottom where it meets the trunk."""
-    (x0, _), (x1, _) = trunk[:2]
-    outer, top, bottom = left
-    arm = ((outer, top), (outer + thick, top), (outer + thick, bottom - thick), (x0, bottom - thick), (x0, bottom))
-    arms = [(*arm, (outer + 2, bottom), (outer, bottom - 3))]
-    outer, top, bottom = right
-    arm = ((outer, top), (outer - thick, top), (outer - thick, bottom - thick), (x1, bottom - thick), (x1, bottom))
-    return trunk, *arms, (*arm, (outer - 2, bottom), (outer, bottom - 3))
+Arm = tuple[float, float, float, float]
 
 
-SMALL_CACTI = (
-    cactus(box(6, 1, 11, 35), (1, 9, 22), (16, 5, 19), 3),
-    cactus(box(6, 1, 11, 35), (1, 5, 17), (16, 5, 21), 4),
+def cactus(at: float, trunk: Arm, left: Arm, right: Arm) -> tuple[Polygon, ...]:
+    """Trunk (left, top, right, bottom); arms (outer edge, top, inner edge, bottom), which bend towards the trunk."""
+    parts = [box(*trunk)]
+    for (outer, top, inner, bottom), side in ((left, trunk[0]), (right, trunk[2])):
+        bend = 2 if outer < inner else -2
+        elbow = bottom - abs(inner - outer)
+        parts.append(((outer, top), (inner, top), (inner, elbow), (side, elbow), (side, bottom)))
+        parts[-1] += (outer + 1.5 * bend, bottom), (outer, bottom - 3)
+    return moved(tuple(parts), at)
+
+
+TRUNK, TALL = (6, 1, 11, 34), (9, 1, 16, 47)
+SMALL_GROUPS = (  # of one, two and three
+    Shape(cactus(0, TRUNK, (1, 9.5, 4, 22), (16, 5.5, 13, 19))),
+    Shape(cactus(0, TRUNK, (1, 9.5, 4, 22), (16, 5.5, 13, 19)) + cactus(17, TRUNK, (1, 5, 5, 17), (16, 5.5, 13, 21))),
+    Shape(
+        cactus(0, TRUNK, (1, 9.5, 4, 22), (16, 5.5, 13, 19))
+        + cactus(17, TRUNK, (1, 4.5, 4, 24), (16, 8.5, 13, 26))
+        + cactus(34, TRUNK, (1, 4.5, 4, 19), (16, 5.5, 13, 21))
+    ),
 )
-LARGE_CACTI = (cactus(box(9, 1, 16, 48), (1, 13, 31), (24, 11, 30), 5),)
-
-
-def group(members: tuple[tuple[Polygon, ...], ...], size: int, width: float) -> Shape:
-    return Shape(tuple(p for i in range(size) for p in moved(members[i % len(members)], i * width)))
-
+LARGE_GROUPS = (
+    Shape(cactus(0, TALL, (1, 13, 6, 32), (24, 11, 19, 31))),
+    Shape(cactus(0, TALL, (1, 13, 6, 32), (23, 11, 19, 30)) + cactus(25, TALL, (1, 6, 6, 26), (24, 11, 19, 31))),
+    Shape(
+        cactus(0, TALL, (1, 13, 6, 33), (23, 12, 19, 31))
+        + cactus(25, (6, 3, 11, 48), (0, 17, 4, 34), (17, 8.5, 14, 21))
+        + cactus(39, (5, 20, 8, 48), (0, 25, 3, 38), (13, 25, 10, 37))
+        + cactus(50, TALL, (1, 7, 6, 26), (24, 12, 19, 31))
+    ),
+)
 
 HEAD = ((2, 18), (2, 16), (10, 8), (14, 8), (16, 12), (16, 16))
 REAR = ((34, 20), (44, 20), (44, 22), (38, 22), (38, 24), (42, 24), (42, 26), (36, 26), (36, 28))
@@ -83,18 +96,23 @@ CLOUD_INSIDE = ((4, 12), (6, 10), (13, 9), (18, 4), (22, 1), (28, 2), (30, 6), (
 CLOUD_SHAPE = Shape((CLOUD_OUTSIDE,), (CLOUD_INSIDE,))
 
 LINE, HILL, DIP = 6.0, 2.0, 8.0  # heights of the ground's line, in its tile of 600 x 12
-HILLS, DIPS, LONG = (129, 451, 474), (160,), 15  # where the bumpy tile has them
-STONES = tuple((x, 10 if i % 3 else 9) for i, x in enumerate(range(8, 600, 27)))
+BENDS = ((129, 16, HILL), (160, 12, DIP), (450, 16, HILL), (472, 17, HILL))  # of the bumpy tile: start, length, height
+STONES = {  # of both tiles: height to start and length
+    9: ((55, 3), (151, 4), (226, 3), (353, 4), (575, 4)),
+    10: ((6, 4), (85, 1), (102, 2), (182, 2), (246, 1), (321, 2), (381, 3), (438, 3), (497, 3), (548, 2), (563, 3)),
+    11: ((231, 1), (299, 1), (410, 2), (491, 1), (515, 3)),
+}
 
 
 def ground(bumpy: bool) -> Shape:
-    bends = sorted([(x, HILL) for x in HILLS] + [(x, DIP) for x in DIPS]) if bumpy else []
     above = [(0.0, LINE)]
-    for x, height in bends:
-        above += [(x, LINE), (x + 4, height), (x + LONG - 4, height), (x + LONG, LINE)]
+    for x, length, height in BENDS if bumpy else ():
+        slope = min(5, length / 4)
+        above += [(x, LINE), (x + slope, height), (x + length - slope, height), (x + length, LINE)]
     above.append((600.0, LINE))
     below = [(x, y + 1) for x, y in reversed(above)]
-    return Shape(((*above, *below), *(box(x, y, x + 2 + x % 3, y + 1) for x, y in STONES)))
+    stones = [box(x, y, x + length, y + 1) for y, row in STONES.items() for x, length in row]
+    return Shape(((*above, *below), *stones))
 
 
 SEGMENTS = (  # of a digit of 8 x 11: top, upper left, upper right, middle, lower left, lower right, bottom
@@ -126,19 +144,13 @@ def inside(polygon: Polygon, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return odd
 
 
-def overlaps(start: float, count: int, cell: float, cells: int) -> np.ndarray:
-    """Share of each of `cells` cells of `cell` pixels covered by each sample of a row from `start`: (cells, count)."""
-    left = start + np.arange(count) / FINE
-    edge = np.arange(cells)[:, None] * cell
-    return np.clip(np.minimum(left + 1 / FINE, edge + cell) - np.maximum(left, edge), 0, None) / cell
+def shares(ink: np.ndarray, starts: np.ndarray, cell: float, cells: int) -> np.ndarray:
+    """What rows of samples (..., n) that begin at each of `starts` cover of `cells` cells of `cell` pixels.
 
-
-def coverage(
-    ink: np.ndarray, right: float, down: float, cell: tuple[float, float], size: tuple[int, int]
-) -> np.ndarray:
-    """Share of each cell that `ink` covers when it is moved `right` and `down` in a grid of `size` (rows, columns).
-
-    `cell` is the height and width of one in canvas pixels. uint8, 255 is all of it.
+    (..., starts, cells), from 0 to 1; exact but for the samples.
     """
-    rows, columns = overlaps(down, ink.shape[0], cell[0], size[0]), overlaps(right, ink.shape[1], cell[1], size[1])
-    return np.rint(rows @ ink.astype(float) @ columns.T * 255).astype(np.uint8)
+    total = np.concatenate([np.zeros((*ink.shape[:-1], 1)), np.cumsum(ink, -1)], -1)  # up to a sample's left edge
+    edges = np.clip((np.arange(cells + 1) * cell - starts[:, None]) * FINE, 0, ink.shape[-1])
+    whole = np.minimum(edges.astype(int), ink.shape[-1] - 1)
+    part = edges - whole
+    return np.diff(total[..., whole] * (1 - part) + total[..., whole + 1] * part) / (cell * FINE)

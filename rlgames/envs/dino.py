@@ -141,8 +141,9 @@ def frame(s, action, acceleration) -> bool:
         s.distance += s.speed * dt / FRAME
         if s.speed < FASTEST:
             s.speed += acceleration
-    flash(s, dt)
-    turn_to_night(s, dt)
+    points = shown(s)
+    flash(s, dt, points)
+    turn_to_night(s, dt, points)
     if hit:
         s.status = CRASHED
         return True
@@ -154,26 +155,26 @@ def frame(s, action, acceleration) -> bool:
 
 
 @register_jitable
-def flash(s, dt):
+def flash(s, dt, points):
     if s.flash > FLASH:
         s.flash = 0.0
-    elif s.flash > 0 or (shown(s) > 0 and shown(s) % FLASH_EVERY == 0):
+    elif s.flash > 0 or (points % FLASH_EVERY == 0 and points > 0):
         s.flash += dt
 
 
 @register_jitable
-def turn_to_night(s, dt):
+def turn_to_night(s, dt, points):
     if s.night_time > NIGHT:
         s.night_time, s.night = 0.0, 0
     elif s.night_time > 0:
         s.night_time += dt
-    elif shown(s) > 0 and shown(s) % NIGHT_EVERY == 0:
+    elif points % NIGHT_EVERY == 0 and points > 0:
         s.night_time, s.night = s.night_time + dt, 1
 
 
 @register_jitable
 def score(s, reward):
-    return shown(s)
+    return float(shown(s))
 
 
 @register_jitable
@@ -215,17 +216,18 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
 
     @register_jitable
     def step(s, action):
-        before = shown(s)
-        hit = frame(s, action, faster)
         if by_score:
-            return shown(s) - before, hit
+            before = shown(s)
+            hit = frame(s, action, faster)
+            return float(shown(s) - before), hit
+        hit = frame(s, action, faster)
         return (-1.0 if hit else 0.1), hit
 
-    changed = [("acceleration", "false")] * (not acceleration) + [("obs", obs)] * (obs != "pixels")
-    changed += [("reward", reward)] * (reward != "survival")
+    options = [f"obs={obs}"] * (obs != "pixels") + ["acceleration=false"] * (not acceleration)
+    options += [f"reward={reward}"] * (reward != "survival")
     pixels = Box(0, 255, (SIZE, SIZE), np.uint8)
     return Game(
-        name=":".join(["Dino", ",".join(f"{option}={value}" for option, value in changed)]).rstrip(":"),
+        name="Dino" + ":" * bool(options) + ",".join(options),
         record=RECORD,
         observation=pixels if obs == "pixels" else Box(-2, 2, (FEATURES,), np.float32),
         actions=("noop", "jump", "duck"),

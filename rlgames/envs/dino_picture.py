@@ -35,14 +35,14 @@ DIGIT_X, DIGIT_TOP, DIGIT_EVERY, PLACES = 534, 10, 11, 5  # of the score
 BLINK = 500  # ms, of which the score is not seen for half
 
 
-def sheet(ink: np.ndarray, x: np.ndarray, y: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """What samples of a shape cover of the pixels from the one on that holds its corner, which is at (x, y).
+def sheet(shape: np.ndarray, x: np.ndarray, y: np.ndarray, rows: int, columns: int, ink: int = INK) -> np.ndarray:
+    """Samples of a shape as they are seen from the pixel on that holds its corner, which is at (x, y) of the canvas.
 
-    (y, x, rows, columns) uint8, 255 is all of it.
+    Grey (y, x, rows, columns) uint8 on white; `ink` is the shape's own grey.
     """
-    across = shapes.shares(ink, within(x, CELL[1]), CELL[1], columns)  # (samples, x, columns)
+    across = shapes.shares(shape, within(x, CELL[1]), CELL[1], columns)  # (samples, x, columns)
     both = shapes.shares(across.transpose(1, 2, 0), within(y, CELL[0]), CELL[0], rows)  # (x, columns, y, rows)
-    return np.ascontiguousarray(np.rint(255 * both).transpose(2, 0, 3, 1), np.uint8)
+    return np.ascontiguousarray(np.rint(PAPER - (PAPER - ink) * both).transpose(2, 0, 3, 1), np.uint8)
 
 
 def within(at: np.ndarray, cell: float) -> np.ndarray:
@@ -68,15 +68,16 @@ def obstacles() -> np.ndarray:
 
 def clouds() -> np.ndarray:
     """By height: (42, PHASES, 9, 8)."""
-    return sheet(shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1), 9, 8)
+    return sheet(
+        shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1), 9, 8, CLOUD_INK
+    )
 
 
 def grounds() -> np.ndarray:
-    """Grey of two tiles side by side, by their pictures: (2, 2, PHASES, 8, 2 * SIZE + 2)."""
+    """Two tiles side by side, by their pictures: (2, 2, PHASES, 8, 2 * SIZE + 2)."""
     tiles = [shapes.samples(shapes.ground(bumpy), VIEW, GROUND_HEIGHT) for bumpy in (False, True)]
     pairs, top = [np.hstack([a, b]) for a in tiles for b in tiles], np.array([GROUND_TOP])
-    covered = np.concatenate([sheet(pair, STARTS, top, 8, 2 * SIZE + 2) for pair in pairs])
-    return np.rint(PAPER - covered / 255.0 * (PAPER - INK)).astype(np.uint8).reshape(2, 2, PHASES, 8, -1)
+    return np.concatenate([sheet(pair, STARTS, top, 8, 2 * SIZE + 2) for pair in pairs]).reshape(2, 2, PHASES, 8, -1)
 
 
 def digits() -> np.ndarray:
@@ -86,18 +87,17 @@ def digits() -> np.ndarray:
 
 
 TREX, OBSTACLES, CLOUDS, GROUNDS, DIGITS = trex(), obstacles(), clouds(), grounds(), digits()
+HEIGHTS, WIDTHS = (  # of each of OBSTACLES, as far as it is not white
+    np.array([1 + np.flatnonzero((one < PAPER).any(axis))[-1] for one in OBSTACLES]) for axis in ((0, 2), (0, 1))
+)
 
 
 @register_jitable
-def lay(obs, row, column, covered, ink):
-    """Something of grey `ink` over the picture from (row, column) on, as far as it lies inside."""
-    rows, columns = covered.shape
-    first, last = max(-column, 0), min(columns, SIZE - column)
-    for r in range(min(rows, SIZE - row)):
-        for c in range(first, last):
-            share = int(covered[r, c])
-            if share:
-                obs[row + r, column + c] = (obs[row + r, column + c] * (255 - share) + ink * share + 127) // 255
+def lay(obs, row, column, picture, rows, columns):
+    """A picture of so many rows and columns, from (row, column) on; where it meets another one the darker is seen."""
+    for r in range(rows):
+        for c in range(max(-column, 0), min(columns, SIZE - column)):
+            obs[row + r, column + c] = min(obs[row + r, column + c], picture[r, c])
 
 
 @register_jitable
@@ -116,19 +116,19 @@ def draw(s, obs):
             obs[row_of(GROUND_TOP) + r, c] = strip[r, skipped + c]
     for i in range(s.clouds):
         at, top = int(s.cloud_x[i]) * 7, int(s.cloud_top[i])
-        lay(obs, row_of(top), at // PHASES, CLOUDS[top - CLOUD_TOP[0], at % PHASES], CLOUD_INK)
+        lay(obs, row_of(top), at // PHASES, CLOUDS[top - CLOUD_TOP[0], at % PHASES], 9, 8)
     for i in range(s.obstacles):
         at = int(s.x[i]) * 7
         which = 3 * s.kind[i] + s.size[i] - 1
         if s.kind[i] == PTERODACTYL:
             which = 6 + 3 * s.wing[i] + (100 - int(s.top[i])) // 25
-        lay(obs, row_of(s.top[i]), at // PHASES, OBSTACLES[which, at % PHASES], INK)
-    lay(obs, row_of(max(s.y, HIGHEST)), X * 7 // PHASES, TREX[posture(s)], INK)
+        lay(obs, row_of(s.top[i]), at // PHASES, OBSTACLES[which, at % PHASES], HEIGHTS[which], WIDTHS[which])
+    lay(obs, row_of(max(s.y, HIGHEST)), X * 7 // PHASES, TREX[posture(s)], 28, 10)
     draw_score(s, obs)
     if s.night:
         for r in range(SIZE):
             for c in range(SIZE):
-                obs[r, c] = PAPER - obs[r, c]
+                obs[r, c] = ~obs[r, c]
 
 
 @register_jitable
@@ -151,7 +151,7 @@ def draw_score(s, obs):
         value -= value % 100
     for place in range(PLACES - 1, -1, -1):
         x = (DIGIT_X + DIGIT_EVERY * place) * 7 // PHASES
-        lay(obs, row_of(DIGIT_TOP), x, DIGITS[value % 10, place], INK)
+        lay(obs, row_of(DIGIT_TOP), x, DIGITS[value % 10, place], 7, 3)
         value //= 10
 
 

@@ -99,9 +99,9 @@ def rounded(x: float) -> float:
 
 
 @register_jitable
-def shown(s) -> float:
+def shown(s) -> int:
     """The score that the page shows."""
-    return rounded(POINT * ceil(s.distance))
+    return floor(POINT * ceil(s.distance) + 0.5)
 
 
 @register_jitable

@@ -1,14 +1,11 @@
-"""A player of Dino who tries out what comes: keys that survive a game as long as wanted, by search with backtracking."""
+"""A player of Dino who tries out what comes: keys that survive as long as wanted, by search with backtracking."""
 
 import numpy as np
 from numba import njit
-from numba.extending import register_jitable
 
-from rlgames.envs import dino
-from rlgames.envs.dino import ACCELERATION, DUCK, JUMP, NOOP
+from rlgames.envs.dino import ACCELERATION, DUCK, JUMP, NOOP, frame
 
 HOLD = 3  # frames that a key is held
-frame = register_jitable(dino.frame)
 
 
 @njit

@@ -24,13 +24,18 @@ class Entry:
 
     module: str  # that holds `game(**options) -> Game`, and `share(pixels, many)` if its engines see to pixels
     summary: str
-    pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise
+    pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise; see `default_pixels`
 
 
 GAMES: dict[str, Entry] = {
     "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
     "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
     "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks", Pixels(skip=2)),
+    "Dino": Entry(
+        "rlgames.envs.dino",
+        "the T-Rex of chrome://dino, simulated to the last digit (obs=pixels or state)",
+        Pixels(skip=4, stack=4),
+    ),
     "Pong": Entry(
         "rlgames.envs.pong",
         "Atari's Pong, to 21 points (extra pong)",
@@ -110,12 +115,23 @@ def parse(game: str) -> tuple[str, dict[str, Any]]:
     return name_of(name), options
 
 
+def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
+    """What an agent sees unless told otherwise; where the game's options decide, its module has a `default_pixels` too.
+
+    The module's function has some of the arguments of its `game`, with the same defaults, and returns a declaration.
+    """
+    decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
+    if decide is None:
+        return GAMES[name].pixels
+    return decide(**{key: options[key] for key in inspect.signature(decide).parameters if key in options})
+
+
 def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
     """What an agent sees: the game's default declaration, or `pixels`; `options` may change its skip and stack.
 
     Those two are taken out of `options`: the engine and the wrappers below must not skip a second time.
     """
-    pixels = GAMES[name].pixels if pixels is None else pixels
+    pixels = default_pixels(name, options) if pixels is None else pixels
     for option, field in (("frame_skip", "skip"), ("stack", "stack")):
         if option in options:
             value = options.pop(option)

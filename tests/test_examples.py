@@ -193,6 +193,17 @@ def test_mario_ppo_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture, monke
     assert run("mario_ppo_tutorial", whole, quick=True, play=True) > 30
 
 
+def test_dino_dqn_tutorial(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("dino_dqn_tutorial", tmp_path, quick=True) > 30
+    counts = pictures(tmp_path)
+    assert counts.pop("dino.gif") > 5
+    assert counts == {"scores.png": 1}
+    run("dino_dqn_tutorial", tmp_path, quick=True)  # nothing left to do
+    assert "going on from step 400, record" in capsys.readouterr().out
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert run("dino_dqn_tutorial", tmp_path, quick=True, play=True) > 30
+
+
 def test_moving_average() -> None:
     averages = __import__("cartpole_a3c_tutorial").averages
     assert averages([10.0, 20.0, 0.0]).tolist() == pytest.approx([10.0, 10.1, 9.999])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import gymnasium as gym
@@ -78,13 +78,7 @@ def environments(agent: Agent, env: str | gym.Env | VectorEnv | None, players: i
         raise ValueError("this agent was not made from a game's name: say what to play, evaluate(agent, env)")
     if env is None:
         return agent.task.make_vec(players)
-    return task_for(agent, env).make_vec(players) if isinstance(env, str) else vectorised(env)
-
-
-def task_for(agent: Agent, game: str) -> Task:
-    """What a game's name means to an agent: its own game is seen as it has learned to see it."""
-    task, own = Task.parse(game), agent.task
-    return replace(task, pixels=own.pixels) if own and own.game == task.game else task
+    return Task.parse(env).as_learnt(agent.task).make_vec(players) if isinstance(env, str) else vectorised(env)
 
 
 def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from rlgames.agents.base import Agent
 from rlgames.agents.loading import load
-from rlgames.evaluation import task_for
+from rlgames.envs.task import Task
 
 COLOURS = 128  # of a GIF's palette
 SAMPLES = 16  # frames, evenly spread, that the palette is chosen for
@@ -70,7 +70,7 @@ def record(
     kind = film_kind(path)
     agent = agent if isinstance(agent, Agent) else load(agent)
     own = env is None or isinstance(env, str)
-    task = agent.task if env is None else task_for(agent, env) if isinstance(env, str) else None
+    task = agent.task if env is None else Task.parse(env).as_learnt(agent.task) if isinstance(env, str) else None
     if own and task is None:
         raise ValueError("this agent was not made from a game's name: say what to play, record(agent, path, env)")
     stage: Any = task.make(render_mode="rgb_array") if task else env

@@ -205,6 +205,24 @@ def test_a_path_is_as_good_as_an_agent(tmp_path: Path):
     assert evaluate(str(tmp_path / "agent"), "CatchBall", episodes=4) == expected
 
 
+def test_a_game_by_name_is_seen_as_the_agent_has_learnt_to(tmp_path: Path):
+    """With other options of its own, but for those that decide what is seen."""
+    agent = PPO("Dino:obs=state", SMALL, num_envs=2)
+    agent.save(tmp_path / "agent")
+    slow = rlgames.load(tmp_path / "agent", "Dino:acceleration=false")
+    assert slow.task is not None
+    assert str(slow.task) == "Dino:obs=state,acceleration=False"
+    assert slow.task.rewards == agent.task.rewards
+    assert evaluate(agent, "Dino:acceleration=false", episodes=2) == evaluate(slow, episodes=2)
+    with pytest.raises(ValueError, match="expected an observation of shape"):
+        evaluate(agent, "Dino:obs=pixels", episodes=2)
+    pixels = rlgames.Pixels(skip=2, stack=3)
+    own = Task("Cave", {}, pixels, rlgames.Rewards(scale=2))
+    assert Task.parse("Cave").as_learnt(own) == own
+    assert Task.parse("CatchBall").as_learnt(own) == Task("CatchBall")
+    assert Task.parse("CartPole-v1").as_learnt(own) == Task("CartPole-v1")
+
+
 def test_what_was_opened_is_closed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     agent = PPO("CatchBall", SMALL, num_envs=2)
     agent.save(tmp_path / "agent")

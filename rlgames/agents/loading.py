@@ -39,14 +39,13 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
             f"{path}: its {kind.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
         )
     config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
-    task = None
+    task = own = presets.Task.from_json(header["task"]) if header["task"] else None
     if isinstance(env, str):
-        env, _, task = presets.settle(kind.name, env, header["num_envs"])
+        env, _, task = presets.settle(kind.name, env, header["num_envs"], own)
     elif env is not None:
-        env = vectorised(env)
-    elif header["task"] is not None:
-        task = presets.Task.from_json(header["task"])
-        env = task.make_vec(header["num_envs"] or 1)
+        env, task = vectorised(env), None
+    elif own is not None:
+        env = own.make_vec(header["num_envs"] or 1)
     space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
     given, saved = describe(space, actions), header["spaces"]
     for key, value in saved.items():

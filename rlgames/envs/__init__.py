@@ -25,6 +25,7 @@ class Entry:
     module: str  # that holds `game(**options) -> Game`, and `share(pixels, many)` if its engines see to pixels
     summary: str
     pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise; see `default_pixels`
+    twin: str = ""  # a game by another name that agents cannot tell from this one
 
 
 GAMES: dict[str, Entry] = {
@@ -121,9 +122,13 @@ def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
     The module's function has some of the arguments of its `game`, with the same defaults, and returns a declaration.
     """
     decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
-    if decide is None:
-        return GAMES[name].pixels
-    return decide(**{key: options[key] for key in inspect.signature(decide).parameters if key in options})
+    return decide(**look(name, options)) if decide else GAMES[name].pixels
+
+
+def look(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Those of `options` that decide what is seen, such as Dino's obs."""
+    decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
+    return {key: options[key] for key in inspect.signature(decide).parameters if key in options} if decide else {}
 
 
 def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:

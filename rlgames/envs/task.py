@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.envs import GAMES, make, make_vec, parse
+from rlgames.envs import GAMES, look, make, make_vec, parse
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -36,6 +36,15 @@ class Task:
     @property
     def native(self) -> bool:
         return self.game in GAMES
+
+    def as_learnt(self, own: Task | None) -> Task:
+        """What this is to an agent made for `own`: seen and rewarded as there, if the game is the same or its twin.
+
+        Options that decide what is seen, such as Dino's obs, are `own`'s unless named.
+        """
+        if own is None or not self.native or own.game not in (self.game, GAMES[self.game].twin):
+            return self
+        return Task(self.game, look(self.game, own.options) | self.options, own.pixels, own.rewards)
 
     def make(self, **kwargs: Any) -> gym.Env:
         if self.native:

@@ -51,9 +51,12 @@ def preset(agent: str, task: Task) -> Preset:
     return found or Preset(kind.Config(), steps=1_000_000, envs=16)  # an agent from elsewhere
 
 
-def settle(agent: str, game: str, num_envs: int | None = None) -> tuple[VectorEnv, Any, Task]:
-    """What `Agent(game)` means: the environments, the config, and the task they belong to."""
+def settle(agent: str, game: str, num_envs: int | None = None, own: Task | None = None) -> tuple[VectorEnv, Any, Task]:
+    """What `Agent(game)` means: the environments, the config, and the task they belong to.
+
+    `own` is the task of an agent that has learnt already; see `Task.as_learnt`.
+    """
     task = Task.parse(game)
     chosen = preset(agent, task)
-    task = Task(task.game, task.options, chosen.pixels, chosen.rewards)
+    task = Task(task.game, task.options, chosen.pixels, chosen.rewards).as_learnt(own)
     return task.make_vec(chosen.envs if num_envs is None else num_envs), chosen.config, task

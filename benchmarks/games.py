@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/games.py [--markdown] [--rounds 7] [--seconds 0.4]     (make bench; about a minute)
 
 Both sides of a row are made by `gym.make`, `gym.make_vec` or `envpool.make`, as a user makes them, restart in the same
-mode (NEXT_STEP) and play the same random actions, drawn beforehand. They take turns, ours, peer, ours, peer. A turn is
+mode (NEXT_STEP) and play the same random actions, drawn beforehand. A step of a row with a frame_skip is all of its
+frames. They take turns, ours, peer, ours, peer. A turn is
 `--seconds` of nothing but `step` (one player: and `reset` when an episode is over); the first turn of each side, in
 which code is compiled and caches are filled, does not count. A rate is the median over the rounds; a ratio is taken
 within a round, and its median, least and greatest are shown. A step in which a player restarts counts on both sides.
@@ -28,6 +29,7 @@ import tyro
 from gymnasium.vector import AutoresetMode
 from side_by_side import machine, progress, rate, report
 
+from rlgames.envs import parse
 from rlgames.envs.batch import CORES  # importing anything of rlgames registers its games
 
 NONE = "—"
@@ -36,7 +38,7 @@ MISSING = "pip install envpool"  # the remedy, in the place of its rate
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: our game, and the peer's of the name `rival`, if there is one to compare with."""
+    """One line of the table: our game with its options, and the peer's `rival`, if there is one to compare with."""
 
     game: str
     players: int
@@ -61,6 +63,8 @@ ROWS = (
     Row("CartPole", 1, "Gymnasium", "CartPole-v1", note="single"),
     Row("Cave", 1024, note="pictures, one core", threads=1),
     Row("Cave", 1024, note="pictures, all cores", threads=CORES),
+    Row("Dino:obs=state,frame_skip=4", 1024, note="all cores", threads=CORES),
+    Row("Dino:frame_skip=4", 1024, note="pictures, all cores", threads=CORES),
     Row("CatchBall", 65536, note="all cores", threads=CORES),
     Row("CartPole", 65536, note="all cores", threads=CORES),
 )
@@ -68,11 +72,12 @@ ROWS = (
 
 def ours(row: Row) -> Any:
     """Our side of a row, reset."""
-    name = f"rlgames/{row.game}-v0"
+    name, options = parse(row.game)
     if row.players == 1:
-        env = gym.make(name)
+        env = gym.make(f"rlgames/{name}-v0", **options)
     else:
-        env = gym.make_vec(name, row.players, autoreset_mode=AutoresetMode.NEXT_STEP, threads=row.threads)
+        options |= {"autoreset_mode": AutoresetMode.NEXT_STEP, "threads": row.threads}
+        env = gym.make_vec(f"rlgames/{name}-v0", row.players, **options)
     env.reset(seed=0)
     return env
 

@@ -10,38 +10,45 @@ let go early; duck, in the air, falls fast. Reward: 0.1 for a frame survived and
 the frame adds to the shown score ("score"). Score: the page's own, round(0.025 ceil(distance)).
 """
 
-from math import ceil
-
 import numpy as np
 from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
+from rlgames.envs.dino_collision import crashed
 from rlgames.envs.dino_picture import SIZE, draw, paint
-from rlgames.envs.dino_world import FRAME, HEIGHT, RECORD, clear, move_obstacles, rounded, scroll
+from rlgames.envs.dino_world import (
+    CRASHED,
+    DUCKING,
+    FRAME,
+    GROUND,
+    HEIGHT,
+    JUMPING,
+    RECORD,
+    RUNNING,
+    X,
+    clear,
+    move_obstacles,
+    rounded,
+    scroll,
+    shown,
+)
 from rlgames.envs.game import Game, uniform
+from rlgames.wrappers.pixels import Pixels
 
 __all__ = ["FEATURES", "RECORD", "features", "game", "shown"]
 
 NOOP, JUMP, DUCK = range(3)
-RUNNING, JUMPING, DUCKING, CRASHED = range(4)  # what the T-Rex does
 PACE = (1000 / 12, 1000 / 60, 1000 / 8, 1000 / 60)  # ms that one of its pictures is seen
-X, GROUND, LENGTH = 24, 93.0, 44  # of the T-Rex: left edge, height on the ground, length when it stands
+LENGTH = 44  # of the T-Rex when it stands
 SLOWEST, FASTEST, ACCELERATION = 6.0, 13.0, 0.001
 CLEAR = 3000  # ms without obstacles
 GRAVITY, TAKE_OFF, CUT, SPEED_DROP = 0.6, -10.0, -5.0, 3  # pixels a frame, and their change a frame; a factor
 HIGH_ENOUGH, TOO_HIGH = 63, 30  # from where a jump can be cut, and is
 NIGHT_EVERY, NIGHT = 700, 12_000  # points, ms
+FLASH_EVERY, FLASH = 100, 2067  # points; ms that the score blinks
 START = 1000.0  # ms, the page's clock
-POINT = 0.025  # of the score for a pixel
 AHEAD = 3  # obstacles among the features
 FEATURES = 6 + 6 * AHEAD
-UPRIGHT = np.array([[22, 0, 17, 16], [1, 18, 30, 9], [10, 35, 14, 8], [1, 24, 29, 5], [5, 30, 21, 4], [9, 34, 15, 4]])
-LOW = np.array([[1, 18, 55, 25]])  # x, y, width, height of the boxes that may collide, here of the ducking T-Rex
-BOXES = (
-    np.array([[0, 7, 5, 27], [4, 0, 6, 34], [10, 4, 7, 14]]),
-    np.array([[0, 12, 7, 38], [8, 0, 7, 49], [13, 10, 10, 38]]),
-    np.array([[15, 15, 16, 5], [18, 21, 24, 6], [2, 14, 4, 3], [6, 10, 4, 7], [10, 8, 6, 9]]),
-)
 
 
 @register_jitable
@@ -51,7 +58,7 @@ def spawn(s):
     s.held = NOOP
     s.speed, s.distance, s.running, s.now = SLOWEST, 0.0, 0.0, START
     s.y, s.velocity, s.jumping, s.ducking, s.speed_drop, s.reached = GROUND, 0.0, 0, 0, 0, 0
-    s.status, s.pose, s.pose_time = RUNNING, 0, 0.0
+    s.status, s.pose, s.pose_time, s.seen, s.flash = RUNNING, 0, 0.0, 0, 0.0
     clear(s)
     scroll(s, 0.0)
 
@@ -93,9 +100,11 @@ def become(s, status):
 
 @register_jitable
 def animate(s, dt):
+    s.seen = s.pose
     s.pose_time += dt
     if s.pose_time >= PACE[s.status]:
-        s.pose_time, s.pose = 0.0, 1 - s.pose
+        s.pose_time = 0.0
+        s.pose = 0 if s.status == JUMPING else 1 - s.pose
 
 
 @register_jitable
@@ -111,38 +120,6 @@ def fly(s, dt):
         s.y, s.velocity, s.jumping, s.ducking = GROUND, 0.0, 0, s.speed_drop
         become(s, DUCKING if s.speed_drop else RUNNING)
         s.speed_drop = 0
-
-
-@register_jitable
-def crashed(s) -> bool:
-    """Whether the first obstacle is touched: the outer boxes overlap, and so do two of the boxes inside."""
-    kind, left, top = s.kind[0], s.x[0] + 1, s.top[0] + 1
-    x, y = X + 1, s.y + 1
-    if not (x < left + s.width[0] - 2 and left < x + 42 and y < top + HEIGHT[kind] - 2 and top < y + 45):
-        return False
-    if kind == 0:
-        return touch(s, BOXES[0], left - x, top - y)
-    if kind == 1:
-        return touch(s, BOXES[1], left - x, top - y)
-    return touch(s, BOXES[2], left - x, top - y)
-
-
-@register_jitable
-def touch(s, boxes, right, down) -> bool:
-    """Whether one of the T-Rex's boxes overlaps one of `boxes`, moved; in a group the middle one is stretched."""
-    own = LOW if s.ducking else UPRIGHT
-    for i in range(len(boxes)):
-        x, width = boxes[i, 0] + right, boxes[i, 2] * 1.0
-        if s.size[0] > 1 and i == 1:
-            width = s.width[0] - boxes[0, 2] - boxes[2, 2]
-        if s.size[0] > 1 and i == 2:
-            x = s.width[0] - width + right
-        y = boxes[i, 1] + down
-        for j in range(len(own)):
-            across = own[j, 0] < x + width and x < own[j, 0] + own[j, 2]
-            if across and own[j, 1] < y + boxes[i, 3] and y < own[j, 1] + own[j, 3]:
-                return True
-    return False
 
 
 @register_jitable
@@ -164,7 +141,9 @@ def frame(s, action, acceleration) -> bool:
         s.distance += s.speed * dt / FRAME
         if s.speed < FASTEST:
             s.speed += acceleration
-    turn_to_night(s, dt)
+    points = shown(s)
+    flash(s, dt, points)
+    turn_to_night(s, dt, points)
     if hit:
         s.status = CRASHED
         return True
@@ -176,24 +155,26 @@ def frame(s, action, acceleration) -> bool:
 
 
 @register_jitable
-def turn_to_night(s, dt):
+def flash(s, dt, points):
+    if s.flash > FLASH:
+        s.flash = 0.0
+    elif s.flash > 0 or (points % FLASH_EVERY == 0 and points > 0):
+        s.flash += dt
+
+
+@register_jitable
+def turn_to_night(s, dt, points):
     if s.night_time > NIGHT:
         s.night_time, s.night = 0.0, 0
     elif s.night_time > 0:
         s.night_time += dt
-    elif shown(s) > 0 and shown(s) % NIGHT_EVERY == 0:
+    elif points % NIGHT_EVERY == 0 and points > 0:
         s.night_time, s.night = s.night_time + dt, 1
 
 
 @register_jitable
-def shown(s) -> float:
-    """The score that the page shows."""
-    return rounded(POINT * ceil(s.distance))
-
-
-@register_jitable
 def score(s, reward):
-    return shown(s)
+    return float(shown(s))
 
 
 @register_jitable
@@ -209,6 +190,11 @@ def features(s, obs):
             at += 6
     for i in range(at, FEATURES):
         obs[i] = 0.0
+
+
+def default_pixels(obs: str = "pixels") -> Pixels:
+    """What an agent sees: every fourth frame, of pictures the last four; one state tells all."""
+    return Pixels(skip=4, stack=4) if obs == "pixels" else Pixels(skip=4)
 
 
 def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival") -> Game:
@@ -230,17 +216,18 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
 
     @register_jitable
     def step(s, action):
-        before = shown(s)
-        hit = frame(s, action, faster)
         if by_score:
-            return shown(s) - before, hit
+            before = shown(s)
+            hit = frame(s, action, faster)
+            return float(shown(s) - before), hit
+        hit = frame(s, action, faster)
         return (-1.0 if hit else 0.1), hit
 
-    changed = [("acceleration", "false")] * (not acceleration) + [("obs", obs)] * (obs != "pixels")
-    changed += [("reward", reward)] * (reward != "survival")
+    options = [f"obs={obs}"] * (obs != "pixels") + ["acceleration=false"] * (not acceleration)
+    options += [f"reward={reward}"] * (reward != "survival")
     pixels = Box(0, 255, (SIZE, SIZE), np.uint8)
     return Game(
-        name=":".join(["Dino", ",".join(f"{option}={value}" for option, value in changed)]).rstrip(":"),
+        name="Dino" + ":" * bool(options) + ",".join(options),
         record=RECORD,
         observation=pixels if obs == "pixels" else Box(-2, 2, (FEATURES,), np.float32),
         actions=("noop", "jump", "duck"),

@@ -11,6 +11,9 @@ from numba.extending import register_jitable
 
 from rlgames.envs.game import CLOCK
 
+RUNNING, JUMPING, DUCKING, CRASHED = range(4)  # what the T-Rex does
+X, GROUND = 24, 93.0  # the T-Rex's left edge; its top when it is on the ground
+POINT = 0.025  # of the score for a pixel of the way
 VIEW = 600  # the canvas's width
 FRAME = 1000 / 60  # ms
 SMALL, LARGE, PTERODACTYL = range(3)  # kinds of obstacles, two of them cacti
@@ -60,6 +63,8 @@ RECORD = np.dtype(
         ("status", "i4"),  # of the T-Rex: running, jumping, ducking or crashed
         ("pose", "i4"),  # 0 or 1: its picture
         ("pose_time", "f8"),  # ms that it has been seen
+        ("seen", "i4"),  # the pose when it was drawn
+        ("flash", "f8"),  # ms that the score has been blinking, 0: it does not
         ("ground", "f8"),  # where the leading one of its two tiles begins
         ("bumpy", "u1", (2,)),  # the tiles' pictures, leading one first
         ("clouds", "i4"),
@@ -94,6 +99,12 @@ def rounded(x: float) -> float:
 
 
 @register_jitable
+def shown(s) -> int:
+    """The score that the page shows."""
+    return floor(POINT * ceil(s.distance) + 0.5)
+
+
+@register_jitable
 def clear(s):
     """The world at the start of an episode; the page places the stars anew."""
     s.obstacles, s.clouds = 0, 0
@@ -118,8 +129,8 @@ def scroll(s, dt: float):
     if s.ground <= -VIEW:
         s.ground += VIEW
         s.bumpy[0], s.bumpy[1] = s.bumpy[1], roll(s) > 0.5
-    if s.night:
-        s.opacity = min(s.opacity + FADE, 1.0)
+    if s.night and s.opacity < 1:  # and once it is there, in turns below and above 1
+        s.opacity += FADE
     else:
         s.opacity = max(s.opacity - FADE, 0.0)
     if s.opacity == 0:

@@ -16,7 +16,7 @@ from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.random import RandomConfig
 from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.envs.task import Task
-from rlgames.presets import cart_pole, catch_ball, cave, pong
+from rlgames.presets import cart_pole, catch_ball, cave, dino, pong
 from rlgames.presets.pong import BALL_AND_BATS
 from rlgames.presets.settings import Preset
 
@@ -27,6 +27,7 @@ BY_GAME: dict[str, dict[str, Preset]] = {
     "CatchBall": catch_ball.SMALL,
     "CatchBall:size=16": catch_ball.LARGE,
     "Cave": cave.PRESETS,
+    "Dino:obs=state": dino.STATE,
     "Pong": pong.PRESETS,
 }
 PRESETS: dict[tuple[str, str], Preset] = {

@@ -81,6 +81,8 @@ class Pixels:
         """`env`, seen through this declaration: at most one wrapper for each step of it, mostly Gymnasium's own."""
         if self == Pixels():
             return env
+        if self == Pixels(skip=self.skip):  # which needs no pictures
+            return FrameSkip(env, self.skip, self.max_pool)
         self.check(env.observation_space)
         if self.skip > 1:
             env = FrameSkip(env, self.skip, self.max_pool)

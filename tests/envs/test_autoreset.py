@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from suite import batch, random_actions, solo
+from suite import batch, long_enough, random_actions, solo
 
 N = 5
 
@@ -30,7 +30,7 @@ def test_as_gymnasiums_sync_vector_env(game: str, mode: AutoresetMode, limit: in
     assert np.array_equal(obs, expected)
     assert np.array_equal(info["score"], expected_info["score"])
     ends = np.zeros(2, np.int64)
-    for row in random_actions(game, 5, (120, N)):
+    for row in random_actions(game, 5, (long_enough(game, 120), N)):
         obs, reward, terminated, truncated, info = ours.step(row)
         expected, their_reward, their_terminated, their_truncated, their_info = theirs.step(row)
         assert np.array_equal(obs, expected)

@@ -5,7 +5,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import batch, random_actions, rules_of, solo
+from suite import batch, long_enough, random_actions, rules_of, solo
 
 skips = st.one_of(
     st.just({}),
@@ -48,7 +48,7 @@ def test_episodes_end_in_these_tests(game: str) -> None:
     """Without ends the test above would say nothing about them."""
     envs = batch(game, 4)
     envs.reset(seed=0)
-    ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (200, 4))])
+    ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (long_enough(game, 200), 4))])
     assert (ends.sum(axis=0) >= 2).all()
 
 

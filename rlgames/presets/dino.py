@@ -1,0 +1,17 @@
+"""Dino's presets, by agent, for the game seen as numbers: 0.01 for every step survived, -1 for the crash.
+
+Larger rewards make larger errors of the value; policy and value have a network each, and gradients clipped apart.
+"""
+
+from rlgames.agents.ppo import PPOConfig
+from rlgames.presets.settings import Preset
+from rlgames.wrappers.rewards import Rewards
+
+STATE: dict[str, Preset] = {
+    "ppo": Preset(
+        PPOConfig(horizon=256, epochs=6, minibatches=8, learning_rate=1e-3, entropy=0.003, hidden=(128, 128)),
+        steps=4_000_000,
+        envs=32,
+        rewards=Rewards(scale=0.0, survival=0.01, lost=-1.0),
+    ),
+}

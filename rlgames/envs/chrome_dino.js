@@ -78,7 +78,7 @@ const dino = (() => {
       for (const [line, tiles] of this.tiles) line.sourceXPos = [...tiles];
       Object.assign(horizon.nightMode, {xPos: 0, drawStars: false, currentPhase: 0});
       Object.assign(runner.distanceMeter, this.meter, {digits: []});
-      Object.assign(tRex, {timer: 0, blinkCount: 0, speedDrop: false});
+      Object.assign(tRex, {timer: 0, blinkCount: 0, speedDrop: false, reachedMinHeight: false});
       runner.highestScore = 0;
       runner.restart();
     }

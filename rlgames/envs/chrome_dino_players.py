@@ -43,6 +43,8 @@ class DinoPlayers(Players):
         visible: bool = False,
     ):
         super().__init__(game, n, frame_skip, max_pool, max_episode_steps)  # pyright: ignore[reportArgumentType]  it has what that needs of a Game
+        if max_pool and not game.pictures:
+            raise ValueError(f"max_pool is for pictures: {game.name} shows its state")
         check_packages()
         find(BROWSERS, game.browser, "browser")
         find(DRIVERS, game.driver, "driver of the browser")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 import weakref
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,7 +35,8 @@ QUIET = (
     *("--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-extensions"),
 )
 ALIKE = ("--force-device-scale-factor=1", "--window-size=1280,720", "--lang=en-US")  # on every machine
-WIDOW = 'trap "" INT HUP; read -r line || { kill -KILL -- "-$1"; sleep 0.5; rm -rf -- "$2"; }'  # its input ends when Python does
+# A shell: it reads until Python has died, or a line that tells it not to mind.
+WIDOW = 'trap "" INT HUP; read -r line || { kill -s KILL -- "-$1"; sleep 0.5; rm -rf -- "$2"; }'
 
 
 class BrowserError(Error):
@@ -80,7 +82,9 @@ class Browser:
             traces.callback(remove, profile)
             options = ChromeOptions()
             options.binary_location = self.path
-            options.ignore_local_proxy_environment_variables()
+            with warnings.catch_warnings():  # deprecated for something that `Chrome` does not take
+                warnings.simplefilter("ignore", DeprecationWarning)
+                options.ignore_local_proxy_environment_variables()
             head = ("--headless=new", "--disable-gpu") if headless else ()
             root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root it does not start with one
             for argument in (*QUIET, *ALIKE, *head, *root, f"--user-data-dir={profile}"):

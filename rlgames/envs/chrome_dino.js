@@ -254,7 +254,7 @@ const dino = (() => {
       for (let i = 1; i < count; i++) {
         games[i] = current = new Game();
         const runner = new Runner("body", {...first.config});
-        runner.startListening = runner.setArcadeMode = () => {};
+        runner.startListening = runner.setArcadeMode = runner.adjustDimensions = () => {};  // it shares the first one's
         runner.loadImages();
         games[i].adopt(runner, acceleration);
       }

@@ -7,7 +7,6 @@ import time
 from binascii import a2b_base64
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -115,5 +114,3 @@ class DinoPage:
 
     def close(self) -> None:
         self.browser.close()
-
-

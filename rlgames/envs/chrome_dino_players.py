@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
@@ -49,9 +49,9 @@ class DinoPlayers(Players):
         find(BROWSERS, game.browser, "browser")
         find(DRIVERS, game.driver, "driver of the browser")
         self.chrome, self.visible, self.closed = game, visible, False
+        self.record_names = set(game.record.names or ())
         self.page: DinoPage | None = None
         self._rewards = np.concatenate([[0.0], np.cumsum(np.full(frame_skip, SURVIVED))])  # after so many frames
-        self._none = np.zeros(n, np.bool_)
 
     def begin(self, mask: np.ndarray) -> np.ndarray:
         """New episodes of the players in `mask`, and what all of them see."""
@@ -68,14 +68,11 @@ class DinoPlayers(Players):
         """A step. Players of `restart` begin anew instead, with `same_step` those whose episodes end also do."""
         records, skip = self.records, self.skip
         dice, after = self._dice() if same_step or restart.any() else ([None] * len(actions), records["rng"])
-        left = [skip] * len(actions) if self.limit is None else (self.limit - records["age"]).tolist()
-        orders: list[Order] = [
-            [RESET, dice[i]] if restart[i] else [action, min(skip, left[i]), dice[i] if same_step else None, left[i] <= skip]
-            for i, action in enumerate(actions)
-        ]
-        if self.limit is None:
-            for order in orders:
-                order[3:] = [False]
+        limit = np.inf if self.limit is None else self.limit
+        orders: list[Order] = []
+        for i, left in enumerate((limit - records["age"]).tolist()):
+            again = dice[i] if same_step else None
+            orders.append([RESET, dice[i]] if restart[i] else [actions[i], int(min(skip, left)), again, left <= skip])
         rows = self._ask(orders)
         now, fresh = rows[: len(actions)], rows[len(actions) :]
         frames = now["frames"].astype(np.int64)
@@ -83,7 +80,7 @@ class DinoPlayers(Players):
         records["rng"][restart] = after[restart]
         records["age"] = np.where(restart, 0, records["age"] + frames)
         records["score"] = now["points"]
-        truncated = self._none.copy() if self.limit is None else (records["age"] >= self.limit) & ~terminated & ~restart
+        truncated = (records["age"] >= limit) & ~terminated & ~restart
         reward = np.where(restart, 0.0, self._reward(frames, terminated, now["points"] - before))
         records["over"] = done = terminated | truncated
         obs, final = self._observed(now, records), None
@@ -119,7 +116,7 @@ class DinoPlayers(Players):
         if self.chrome.pictures:
             return rows["picture"].copy()
         for name in (*PLAIN, *LISTS):
-            if name in records.dtype.fields:
+            if name in self.record_names:
                 records[name] = rows[name]
         obs = np.empty((len(rows), *self.chrome.observation.shape), self.chrome.observation.dtype)
         self.chrome.features(records, np.zeros(len(rows), np.bool_), obs)

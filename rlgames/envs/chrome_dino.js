@@ -146,7 +146,8 @@ const dino = (() => {
     }
 
     pixels(rows) {  // (600 x rows) words of alpha, blue, green, red
-      return new Uint32Array(this.runner.canvasCtx.getImageData(0, 0, WIDTH, rows).data.buffer);
+      const {canvasCtx} = this.runner;
+      return new Uint32Array((canvasCtx.drawn?.() || canvasCtx).getImageData(0, 0, WIDTH, rows).data.buffer);
     }
 
     // 84 x 84 bytes: mean levels over areas, on white, inverted at night. An area is 50/7 x 25/14 pixels: in units of
@@ -191,6 +192,36 @@ const dino = (() => {
     }
   }
 
+  // Stands for the `context` of a canvas and only notes what is to be drawn, until `drawn()`. Frames that nobody looks at
+  // are never drawn, for each begins by clearing everything.
+  function sketch(context) {
+    const notes = [], known = {
+      drawn() {
+        for (const [name, value] of notes) {
+          if (Array.isArray(value)) context[name](...value);
+          else context[name] = value;
+        }
+        notes.length = 0;
+        return context;
+      },
+      clearRect(x, y, width, height) {
+        if (width >= WIDTH && height >= HEIGHT) notes.length = 0;
+        notes.push(["clearRect", [x, y, width, height]]);
+      },
+    };
+    return new Proxy(context, {
+      get(_, name) {
+        if (name in known) return known[name];
+        const value = context[name];
+        return typeof value === "function" ? known[name] = (...given) => { notes.push([name, given]); } : value;
+      },
+      set(_, name, value) {
+        notes.push([name, value]);
+        return true;
+      },
+    });
+  }
+
   function darkness(pixel) {  // of red, for the game is grey, on white: 0 to 255
     const alpha = pixel >>> 24;
     return alpha === 255 ? 255 - (pixel & 255) : Math.round(alpha * (255 - (pixel & 255)) / 255);
@@ -217,15 +248,17 @@ const dino = (() => {
   }
 
   return {
-    takeOver() {
+    takeOver(visible) {  // by a person; otherwise pictures are drawn when they are looked at
       games = [current = new Game()];
       Math.random = () => current.uniform();
       performance.now = () => current.clock;
       window.requestAnimationFrame = (callback) => current.ask(callback);
       window.cancelAnimationFrame = (number) => current.cancel(number);
-      const {getContext} = HTMLCanvasElement.prototype;  // pictures are read in every step: keep them out of the GPU
+      if (visible) return;
+      const {getContext} = HTMLCanvasElement.prototype, sketches = new WeakMap();
       HTMLCanvasElement.prototype.getContext = function (kind) {
-        return getContext.call(this, kind, {willReadFrequently: true});
+        if (!sketches.has(this)) sketches.set(this, sketch(getContext.call(this, kind, {willReadFrequently: true})));
+        return sketches.get(this);
       };
     },
 

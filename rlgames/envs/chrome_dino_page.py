@@ -63,7 +63,7 @@ class DinoPage:
         self.count, self.real_time, self.slowly = count, real_time, visible or real_time
         self.kind = SEEN if look else STATE
         self._more = f"{json.dumps(look)}, {json.dumps(pool)}"
-        code = script() + ("" if real_time else "\ndino.takeOver();")
+        code = script() + ("" if real_time else f"\ndino.takeOver({json.dumps(visible)});")
         self.browser = Browser(code, headless=not visible, browser=browser, driver=driver)
         try:
             self._page = Page(self.browser.open(URL))

@@ -37,7 +37,8 @@ Order = list[int | None]
 
 @lru_cache
 def script() -> str:
-    return (Path(__file__).parent / "chrome_dino.js").read_text(encoding="utf-8")
+    files = (Path(__file__).parent / name for name in ("chrome_dino_canvas.js", "chrome_dino.js"))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 class DinoPage:

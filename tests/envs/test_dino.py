@@ -73,6 +73,15 @@ def test_a_fall_that_ends_on_the_ground_to_the_pixel_is_a_duck_before_it_lands()
     assert (s["y"], s["jumping"], s["ducking"], s["velocity"]) == (93, 0, 0, 0)
 
 
+def test_so_is_one_that_ends_in_a_cactus() -> None:
+    there = {"obstacles": 1, "size": 1, "x": 56.0, "width": 17.0, "top": 105.0, "running": 5000.0}
+    env = placed(y=80.0, velocity=4.4, jumping=1, speed_drop=1, reached=1, held=DUCK, status=1, **there)
+    _, _, crash, _, _ = env.step(DUCK)
+    s = record(env)
+    assert crash
+    assert (s["y"], s["jumping"], s["ducking"], s["speed_drop"]) == (93, 1, 1, 0)
+
+
 def test_the_first_obstacle_and_the_speed() -> None:
     env = placed()
     assert record(env)["speed"] == 6.001

@@ -33,6 +33,7 @@ QUIET = (
     *("--no-first-run", "--no-default-browser-check", "--disable-sync", "--disable-component-update"),
     *("--disable-background-networking", "--disable-quic", "--disable-breakpad", "--mute-audio"),
     *("--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-extensions"),
+    *("--disable-renderer-backgrounding", "--disable-hang-monitor"),  # it works for us although nobody looks
 )
 ALIKE = ("--force-device-scale-factor=1", "--window-size=1280,720", "--lang=en-US")  # on every machine
 # A shell: it reads until Python has died, or a line that tells it not to mind.

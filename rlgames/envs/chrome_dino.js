@@ -6,15 +6,11 @@
 // the same game. Without it (real time) the page runs on the browser's clock and is only looked at.
 
 const dino = (() => {
+  const {WIDTH, HEIGHT, sketch, grey, colours} = dinoCanvas;
   const FRAME = 1000 / 60;  // ms
   const START = 1000;  // ms, the clock at the beginning of an episode
   const NOOP = 0, JUMP = 1, DUCK = 2, RESET = -1;  // what is held during a frame; RESET restarts instead
   const KEYS = {[JUMP]: 38, [DUCK]: 40};  // codes of the arrows up and down
-  const WIDTH = 600, HEIGHT = 150, SIDE = 84;
-  const LOWEST = 140;  // rows; nothing is drawn below
-  const INK = new Uint32Array(SIDE * SIDE + SIDE + 1);  // of the 84 x 84 areas, and room for what is 0 times something
-  const COLUMN = Uint16Array.from({length: WIDTH}, (_, x) => Math.floor(7 * x / 50));
-  const LEFT = Uint8Array.from({length: WIDTH}, (_, x) => Math.min(7, 50 * (COLUMN[x] + 1) - 7 * x));  // of 7 parts
   const nextPicture = window.requestAnimationFrame.bind(window);  // of the screen
   let games = [], current = null, obstacles = 0;
 
@@ -104,7 +100,7 @@ const dino = (() => {
 
     // Up to `frames` frames, fewer if it crashes; returns what is seen, with `pool` the lighter of the last two frames.
     // It halts before each of them, so that somebody may look on.
-    *frameByFrame(action, frames, look, pool) {
+    *frameByFrame(action, frames, seen, pool) {
       this.frames = 0;
       let before = null, last = null;
       while (this.frames < frames && !this.runner.crashed) {
@@ -112,11 +108,11 @@ const dino = (() => {
         before = last;
         current = this;
         this.frame(action);
-        if (pool) last = this.grey();
+        if (pool) last = grey(this.runner);
       }
-      if (!look) return null;
+      if (!seen) return null;
       if (before) return last.map((level, i) => Math.max(level, before[i]));
-      return last || this.grey();
+      return last || grey(this.runner);
     }
 
     play(...order) {
@@ -136,42 +132,13 @@ const dino = (() => {
       return at.value;
     }
 
-    async live(action, frames, look) {  // by the clock on the wall: as many frames as the page has shown since
+    async live(action, frames, seen) {  // by the clock on the wall: as many frames as the page has shown since
       this.press(action, (type, keyCode) => document.dispatchEvent(new KeyboardEvent(type, {keyCode})));
       for (let i = 0; i < frames && !this.runner.crashed; i++) await new Promise(nextPicture);
       const {runningTime} = this.runner;
       this.frames = Math.round((runningTime - this.seen) / FRAME);
       this.seen = runningTime;
-      return look ? this.grey() : null;
-    }
-
-    pixels(rows) {  // (600 x rows) words of alpha, blue, green, red
-      return new Uint32Array(this.runner.canvasCtx.getImageData(0, 0, WIDTH, rows).data.buffer);
-    }
-
-    // 84 x 84 bytes: mean levels over areas, on white, inverted at night. An area is 50/7 x 25/14 pixels: in units of
-    // 1/7 x 1/14 pixels whole numbers of the canvas's pixels are summed, and most of those are empty.
-    grey() {
-      const pixels = this.pixels(LOWEST);
-      INK.fill(0);
-      for (let y = 0, i = 0; y < LOWEST; y++) {
-        const row = Math.floor(14 * y / 25), upper = Math.min(14, 25 * (row + 1) - 14 * y), lower = 14 - upper;
-        for (let x = 0; x < WIDTH; x++, i++) {
-          const pixel = pixels[i];
-          if (pixel === 0) continue;
-          const at = row * SIDE + COLUMN[x], dark = darkness(pixel), left = dark * LEFT[x], right = 7 * dark - left;
-          INK[at] += left * upper;
-          INK[at + 1] += right * upper;
-          INK[at + SIDE] += left * lower;
-          INK[at + SIDE + 1] += right * lower;
-        }
-      }
-      const levels = new Uint8Array(SIDE * SIDE), {inverted} = this.runner;
-      for (let i = 0; i < levels.length; i++) {
-        const dark = (INK[i] + 625) / 1250 | 0;
-        levels[i] = inverted ? dark : 255 - dark;
-      }
-      return levels;
+      return seen ? grey(this.runner) : null;
     }
 
     // As `FIELDS` of rlgames/envs/chrome_dino_page.py has them.
@@ -189,11 +156,6 @@ const dino = (() => {
         ...column((o) => o.followingObstacleCreated),
       ];
     }
-  }
-
-  function darkness(pixel) {  // of red, for the game is grey, on white: 0 to 255
-    const alpha = pixel >>> 24;
-    return alpha === 255 ? 255 - (pixel & 255) : Math.round(alpha * (255 - (pixel & 255)) / 255);
   }
 
   // One block of bytes a part, in base64: its state as float64, then its picture if there is one.
@@ -217,15 +179,17 @@ const dino = (() => {
   }
 
   return {
-    takeOver() {
+    takeOver(visible) {  // by a person; otherwise pictures are drawn when they are looked at
       games = [current = new Game()];
       Math.random = () => current.uniform();
       performance.now = () => current.clock;
       window.requestAnimationFrame = (callback) => current.ask(callback);
       window.cancelAnimationFrame = (number) => current.cancel(number);
-      const {getContext} = HTMLCanvasElement.prototype;  // pictures are read in every step: keep them out of the GPU
+      if (visible) return;
+      const {getContext} = HTMLCanvasElement.prototype, sketches = new WeakMap();
       HTMLCanvasElement.prototype.getContext = function (kind) {
-        return getContext.call(this, kind, {willReadFrequently: true});
+        if (!sketches.has(this)) sketches.set(this, sketch(getContext.call(this, kind, {willReadFrequently: true})));
+        return sketches.get(this);
       };
     },
 
@@ -263,40 +227,29 @@ const dino = (() => {
 
     // An order for each game: [RESET, dice], or [action, frames, dice, last]: with dice (not null) the game restarts in
     // the same step if it crashed, or if these frames were its `last`. Returns all games, then those that restarted.
-    step(orders, look, pool) {
+    step(orders, seen, pool) {
       const parts = [], restarted = [];
       orders.forEach(([action, number, dice, last], i) => {
         const game = current = games[i];
         if (action === RESET) game.reset(number);
-        const picture = game.play(action, action === RESET ? 0 : number, look, pool);
+        const picture = game.play(action, action === RESET ? 0 : number, seen, pool);
         parts.push([game.state(), picture]);
         if (action === RESET || dice === null || !(last || game.runner.crashed)) return;
         game.reset(dice);
-        restarted.push([game.state(), game.play(NOOP, 0, look, false)]);
+        restarted.push([game.state(), game.play(NOOP, 0, seen, false)]);
       });
       return pack(parts.concat(restarted));
     },
 
     // The same for the first game alone, before somebody's eyes or in real time.
-    async slowly([[action, number]], look, pool, live) {
+    async slowly([[action, number]], seen, pool, live) {
       const game = games[0];
       if (action === RESET) game.reset(number);
       const frames = action === RESET ? 0 : number;
-      const picture = await (live ? game.live(Math.max(action, NOOP), frames, look) : game.show(action, frames, look, pool));
+      const picture = await (live ? game.live(Math.max(action, NOOP), frames, seen) : game.show(action, frames, seen, pool));
       return pack([[game.state(), picture]]);
     },
 
-    // What a person sees of a game: (150, 600, 3) bytes.
-    colours(i) {
-      const pixels = games[i].pixels(HEIGHT), bytes = new Uint8Array(3 * pixels.length), {inverted} = games[i].runner;
-      pixels.forEach((pixel, at) => {
-        const alpha = pixel >>> 24;
-        for (let c = 0; c < 3; c++) {
-          const dark = Math.round(alpha * (255 - (pixel >>> 8 * c & 255)) / 255);
-          bytes[3 * at + c] = inverted ? dark : 255 - dark;
-        }
-      });
-      return text(bytes);
-    },
+    colours: (i) => text(colours(games[i].runner)),
   };
 })();

@@ -37,7 +37,8 @@ Order = list[int | None]
 
 @lru_cache
 def script() -> str:
-    return (Path(__file__).parent / "chrome_dino.js").read_text(encoding="utf-8")
+    files = (Path(__file__).parent / name for name in ("chrome_dino_canvas.js", "chrome_dino.js"))
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 class DinoPage:
@@ -63,7 +64,7 @@ class DinoPage:
         self.count, self.real_time, self.slowly = count, real_time, visible or real_time
         self.kind = SEEN if look else STATE
         self._more = f"{json.dumps(look)}, {json.dumps(pool)}"
-        code = script() + ("" if real_time else "\ndino.takeOver();")
+        code = script() + ("" if real_time else f"\ndino.takeOver({json.dumps(visible)});")
         self.browser = Browser(code, headless=not visible, browser=browser, driver=driver)
         try:
             self._page = Page(self.browser.open(URL))

@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # Debian packages that a test needs. They are installed when missing and allowed, see `system-packages`.
-SYSTEM_PACKAGES :=
+SYSTEM_PACKAGES := chromium chromium-driver
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

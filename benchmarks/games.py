@@ -3,11 +3,11 @@
     .venv/bin/python benchmarks/games.py [--markdown] [--rounds 7] [--seconds 0.4]     (make bench; about a minute)
 
 Both sides of a row are made by `gym.make`, `gym.make_vec` or `envpool.make`, as a user makes them, restart in the same
-mode (NEXT_STEP) and play the same random actions, drawn beforehand. A step of a row with a frame_skip is all of its
-frames. They take turns, ours, peer, ours, peer. A turn is
+mode (NEXT_STEP) and play the same random actions, drawn beforehand. They take turns, ours, peer, ours, peer. A turn is
 `--seconds` of nothing but `step` (one player: and `reset` when an episode is over); the first turn of each side, in
 which code is compiled and caches are filled, does not count. A rate is the median over the rounds; a ratio is taken
-within a round, and its median, least and greatest are shown. A step in which a player restarts counts on both sides.
+within a round, and its median, least and greatest are shown. A step in which a player restarts counts on both sides;
+one of a row with a frame_skip is all of its frames.
 
 Threads: EnvPool has one for each core, or `--envpool-threads`. Ours takes as many as it chooses, which is one for 1,024
 players of a small game, except where a row says otherwise. EnvPool's Catch-v0 is not our CatchBall: one ball on a board

@@ -47,6 +47,11 @@ GAMES: dict[str, Entry] = {
         "Super Mario Bros., a stage (world=1,stage=2) or all of them (extra mario)",
         Pixels(crop=(32, 240, 0, 256), grey=True, size=(84, 84), skip=4, stack=4),  # without the score board
     ),
+    "ChromeDino": Entry(
+        "rlgames.envs.chrome_dino",
+        "chrome://dino in the real browser (obs=pixels or state; extra dino)",
+        Pixels(skip=4, stack=4),
+    ),
 }
 
 

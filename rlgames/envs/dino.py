@@ -146,12 +146,12 @@ def frame(s, action, acceleration) -> bool:
     turn_to_night(s, dt, points)
     if hit:
         s.status = CRASHED
-        return True
-    animate(s, dt)
+    else:
+        animate(s, dt)
     if s.speed_drop and s.y == GROUND:  # the fall has not ended, yet it is a duck
         s.speed_drop, s.ducking = 0, 1
         become(s, DUCKING)
-    return False
+    return hit
 
 
 @register_jitable

@@ -22,14 +22,14 @@ from rlgames.envs.dino_world import (
     X,
     shown,
 )
-from rlgames.envs.screen import Canvas
+from rlgames.envs.screen import Canvas, Colour
 
 SIZE = 84
 CELL = 150 / SIZE, VIEW / SIZE  # height and width of a pixel on the canvas
 PHASES = 50  # places of a whole pixel of the canvas within a column, a seventh of a pixel apart
 STARTS = np.arange(PHASES) / 7
 INK, CLOUD_INK, PAPER = 83, 218, 255
-HIGHEST, LOWEST = -8, 93  # its top, in the air
+LOWEST = 93  # the T-Rex's top when it is on the ground; no jump is higher than 0
 GROUND_TOP, GROUND_HEIGHT = 127, 12
 DIGIT_X, DIGIT_TOP, DIGIT_EVERY, PLACES = 534, 10, 11, 5  # of the score
 BLINK = 500  # ms, of which the score is not seen for half
@@ -51,26 +51,25 @@ def within(at: np.ndarray, cell: float) -> np.ndarray:
 
 
 def trex() -> np.ndarray:
-    """In the air, by height; then the two strides and the two ducks on the ground: (102 + 4, 28, 10)."""
-    air, x = np.arange(HIGHEST, LOWEST + 1), np.array([X])
+    """Standing, by its top; then the two strides and the two ducks on the ground: (94 + 4, 28, 10)."""
+    air, x = np.arange(LOWEST + 1), np.array([X])
     moves = [sheet(shapes.samples(shape, 60, 47), x, air[-1:], 28, 10) for shape in (*shapes.STRIDES, *shapes.DUCKS)]
     return np.concatenate([sheet(shapes.samples(shapes.STANDING, 60, 47), x, air, 28, 10), *moves]).squeeze(1)
 
 
 def obstacles() -> np.ndarray:
     """Small cacti by size, large ones, pterodactyls by wing and height: (12, PHASES, 30, 12)."""
-    every = [(shapes.SMALL_GROUPS, CACTUS_TOP[:1]), (shapes.LARGE_GROUPS, CACTUS_TOP[1:])]
-    every.append((shapes.PTERODACTYLS, PTERODACTYL_TOP))
-    return np.concatenate(
-        [sheet(shapes.samples(s, 76, 50), STARTS, np.array(tops), 30, 12) for group, tops in every for s in group]
-    )
+    every = [(shape, CACTUS_TOP[:1]) for shape in shapes.SMALL_GROUPS]
+    every += [(shape, CACTUS_TOP[1:]) for shape in shapes.LARGE_GROUPS]
+    flying = [(shape, PTERODACTYL_TOP) for shape in shapes.PTERODACTYLS]
+    known = [(shapes.samples(shape, 76, 50), np.array(tops)) for shape, tops in (*every, *flying)]
+    return np.concatenate([sheet(samples, STARTS, tops, 30, 12) for samples, tops in known])
 
 
 def clouds() -> np.ndarray:
     """By height: (42, PHASES, 9, 8)."""
-    return sheet(
-        shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1), 9, 8, CLOUD_INK
-    )
+    tops = np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1)
+    return sheet(shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, tops, 9, 8, CLOUD_INK)
 
 
 def grounds() -> np.ndarray:
@@ -123,7 +122,7 @@ def draw(s, obs):
         if s.kind[i] == PTERODACTYL:
             which = 6 + 3 * s.wing[i] + (100 - int(s.top[i])) // 25
         lay(obs, row_of(s.top[i]), at // PHASES, OBSTACLES[which, at % PHASES], HEIGHTS[which], WIDTHS[which])
-    lay(obs, row_of(max(s.y, HIGHEST)), X * 7 // PHASES, TREX[posture(s)], 28, 10)
+    lay(obs, row_of(s.y), X * 7 // PHASES, TREX[posture(s)], 28, 10)
     draw_score(s, obs)
     if s.night:
         for r in range(SIZE):
@@ -135,16 +134,16 @@ def draw(s, obs):
 def posture(s) -> int:
     """Which of TREX: on the ground by what it does, otherwise by its height."""
     if s.y == LOWEST and s.status == RUNNING:
-        return LOWEST - HIGHEST + 1 + s.seen
+        return LOWEST + 1 + s.seen
     if s.y == LOWEST and s.status == DUCKING:
-        return LOWEST - HIGHEST + 3 + s.seen
-    return int(max(s.y, HIGHEST)) - HIGHEST
+        return LOWEST + 3 + s.seen
+    return int(s.y)
 
 
 @register_jitable
 def draw_score(s, obs):
     """At each hundred it stands still and blinks."""
-    value = int(shown(s))
+    value = shown(s)
     if s.flash > 0:
         if s.flash % BLINK < BLINK / 2:
             return
@@ -157,11 +156,10 @@ def draw_score(s, obs):
 
 def paint(s: np.void) -> np.ndarray:
     """The canvas itself, larger."""
-    colours = (INK, INK, INK), (CLOUD_INK, CLOUD_INK, CLOUD_INK), (247, 247, 247)
-    ink, pale, paper = (tuple(255 - x for x in colour) for colour in colours) if s["night"] else colours
+    ink, pale, paper = (grey(level, bool(s["night"])) for level in (INK, CLOUD_INK, 247))
     canvas = Canvas(1600, 400, 8 / 3, paper)
 
-    def put(shape: shapes.Shape, x: float, y: float, colour: tuple[int, ...]) -> None:
+    def put(shape: shapes.Shape, x: float, y: float, colour: Colour) -> None:
         for polygons, shade in ((shape.ink, colour), (shape.holes, paper)):
             for polygon in polygons:
                 canvas.shape([v for px, py in polygon for v in (px + x, py + y)], shade)
@@ -181,3 +179,8 @@ def paint(s: np.void) -> np.ndarray:
     for place, digit in enumerate(f"{int(s['score']):05d}"[-PLACES:]):
         put(shapes.DIGITS[int(digit)], DIGIT_X + DIGIT_EVERY * place, DIGIT_TOP, ink)
     return canvas.pixels()
+
+
+def grey(level: int, inverted: bool) -> Colour:
+    level = PAPER - level if inverted else level
+    return level, level, level

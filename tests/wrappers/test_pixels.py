@@ -313,6 +313,18 @@ def test_skipped_frames_equal_a_plain_loop(seed: int, skip: int, grey: bool, dif
         np.testing.assert_array_equal(one["obs"], np.float32(plain["obs"]) / np.float32(255))
 
 
+def test_numbers_can_be_skipped_but_not_stacked():
+    one, all_frames = Pixels(skip=3).wrap(gym.make("CartPole-v1")), gym.make("CartPole-v1")
+    one.reset(seed=1)
+    all_frames.reset(seed=1)
+    obs, reward, *_ = one.step(1)
+    frames = [all_frames.step(1) for _ in range(3)]
+    assert np.array_equal(obs, frames[-1][0])
+    assert reward == 3
+    with pytest.raises(ValueError, match="Pixels is for games seen as pictures"):
+        Pixels(skip=3, stack=2).wrap(gym.make("CartPole-v1"))
+
+
 def test_skip_equals_gymnasium_but_where_an_episode_ends_within_a_skip():
     skip, cut, whole = 3, 0, 0
     ours = episodes(FrameSkip(Pictures(), skip, True), 3, 60)

@@ -419,6 +419,7 @@ STICKY = "Pong:repeat_action_probability=0.25"
         ("ppo", CONFIG, STICKY),
         ("dqn", REMEMBERS, STICKY),
         ("ppo", CONFIG, "Mario:world=1,stage=1"),
+        ("ppo", CONFIG, "ChromeDino:obs=state"),
     ],
 )
 def test_environments_without_a_snapshot_begin_anew_at_every_checkpoint(

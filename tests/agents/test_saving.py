@@ -32,7 +32,7 @@ def batch(mode: AutoresetMode, **options: Any) -> Callable[[], Any]:
 
 
 PLACES: dict[str, Callable[[], Any]] = {  # environments that can be snapshotted
-    **{game: lambda game=game: game for game in GAMES if game != "Mario"},
+    **{game: lambda game=game: game for game in GAMES if game not in ("Mario", "ChromeDino")},
     "NEXT_STEP": batch(AutoresetMode.NEXT_STEP),
     "DISABLED": batch(AutoresetMode.DISABLED, rewards=Rewards(scale=0.5, survival=0.1)),
 }

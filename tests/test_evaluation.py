@@ -220,6 +220,8 @@ def test_a_game_by_name_is_seen_as_the_agent_has_learnt_to(tmp_path: Path):
     own = Task("Cave", {}, pixels, rlgames.Rewards(scale=2))
     assert Task.parse("Cave").as_learnt(own) == own
     assert Task.parse("CatchBall").as_learnt(own) == Task("CatchBall")
+    twin = Task.parse("ChromeDino").as_learnt(agent.task)  # what was learnt in the simulator is played in the browser
+    assert twin == Task("ChromeDino", {"obs": "state"}, agent.task.pixels, agent.task.rewards)
     assert Task.parse("CartPole-v1").as_learnt(own) == Task("CartPole-v1")
 
 

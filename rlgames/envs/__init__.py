@@ -36,6 +36,7 @@ GAMES: dict[str, Entry] = {
         "rlgames.envs.dino",
         "the T-Rex of chrome://dino, simulated to the last digit (obs=pixels or state)",
         Pixels(skip=4, stack=4),
+        twin="ChromeDino",
     ),
     "Pong": Entry(
         "rlgames.envs.pong",
@@ -51,6 +52,7 @@ GAMES: dict[str, Entry] = {
         "rlgames.envs.chrome_dino",
         "chrome://dino in the real browser (obs=pixels or state; extra dino)",
         Pixels(skip=4, stack=4),
+        twin="Dino",
     ),
 }
 

@@ -28,6 +28,7 @@ BY_GAME: dict[str, dict[str, Preset]] = {
     "CatchBall:size=16": catch_ball.LARGE,
     "Cave": cave.PRESETS,
     "Mario": mario.PRESETS,
+    "Dino": dino.PICTURES,
     "Dino:obs=state": dino.STATE,
     "Pong": pong.PRESETS,
 }

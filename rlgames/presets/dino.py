@@ -1,17 +1,31 @@
-"""Dino's presets, by agent, for the game seen as numbers: 0.01 for every step survived, -1 for the crash.
+"""Dino's presets, by agent, for the game seen as numbers and as pictures: 0.01 for every step survived, -1 for the crash.
 
 Larger rewards make larger errors of the value; policy and value have a network each, and gradients clipped apart.
 """
 
 from rlgames.agents.ppo import PPOConfig
 from rlgames.presets.settings import Preset
+from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
+SURVIVE = Rewards(scale=0.0, survival=0.01, lost=-1.0)
+OUTLINES = Pixels(  # black where there is nothing, by day (255) and by night (0); clouds are fainter than 225
+    erase=(*range(31), *range(225, 256)), skip=4, stack=2
+)
 STATE: dict[str, Preset] = {
     "ppo": Preset(
         PPOConfig(horizon=256, epochs=6, minibatches=8, learning_rate=1e-3, entropy=0.003, hidden=(128, 128)),
         steps=4_000_000,
         envs=32,
-        rewards=Rewards(scale=0.0, survival=0.01, lost=-1.0),
+        rewards=SURVIVE,
+    ),
+}
+PICTURES: dict[str, Preset] = {
+    "ppo": Preset(
+        PPOConfig(horizon=128, sample=0.5, learning_rate=1e-3, entropy=0.01, encoder="nips"),
+        steps=2_000_000,
+        envs=32,
+        rewards=SURVIVE,
+        pixels=OUTLINES,
     ),
 }

@@ -1,4 +1,4 @@
-"""Dino's presets, by agent, for the game seen as numbers and as pictures: 0.01 for every step survived, -1 for the crash.
+"""Presets for Dino, by agent, seen as numbers and as pictures: 0.01 for every step survived, -1 for the crash.
 
 Larger rewards make larger errors of the value; policy and value have a network each, and gradients clipped apart.
 """

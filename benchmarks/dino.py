@@ -73,7 +73,9 @@ def tutorials() -> Turn:
         crashed = driver.execute_script("return Runner.getInstance().crashed")
         driver.execute_script("return Runner.getInstance().distanceMeter.digits.join('')")
         png = np.frombuffer(base64.b64decode(driver.execute_script(IMAGE)), np.uint8)
-        cv2.resize(cv2.imdecode(png, cv2.IMREAD_UNCHANGED)[..., 3], (84, 84), interpolation=cv2.INTER_AREA)
+        picture = cv2.imdecode(png, cv2.IMREAD_UNCHANGED)
+        assert picture is not None
+        cv2.resize(picture[..., 3], (84, 84), interpolation=cv2.INTER_AREA)
         return crashed
 
     def turn(seconds: float) -> float:

@@ -4,12 +4,17 @@
 "1-1+1-2"); without either it is the whole game. `version` is the look of gym-super-mario-bros: 0 as it was, 1 without
 backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions 0 and 1,
 worlds 1 to 4 by name).
+
+`engine` is the emulator. "nes-py" plays as gym-super-mario-bros does, frame by frame; "retro" (extra `retro`) plays the
+same game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so that the same
+buttons lead elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +46,7 @@ ROMS = {  # by version
 }
 WORLDS = {False: 8, True: 4}  # of the sequel's others nobody knows where they lie in memory
 STAGES = 4  # of a world
+ENGINES = {"nes-py": "rlgames.envs.nes", "retro": "rlgames.envs.nes_retro"}  # the emulator's module
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class MarioGame:
     rom: str
     lost_levels: bool
     actions: tuple[str, ...]
+    engine: str = "nes-py"
     fps: int = 60
     keys: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -61,6 +68,10 @@ class MarioGame:
     def codes(self) -> tuple[int, ...]:
         """The buttons of each action, as a sum of bits."""
         return tuple(sum(BUTTONS.get(button, 0) for button in action.split()) for action in self.actions)
+
+    def emulator(self) -> Any:
+        """The module of the engine, with its `library` and its `Nes`."""
+        return import_module(ENGINES[self.engine])
 
     def solo(self, **kwargs: Any) -> SoloMario:
         from rlgames.envs.mario_solo import SoloMario
@@ -93,13 +104,16 @@ def game(
     actions: str = "simple",
     stages: str | Sequence[str] | None = None,
     lost_levels: bool = False,
+    engine: str = "nes-py",
 ) -> MarioGame:
-    """Raises ValueError for worlds, stages, versions and actions that there are not."""
+    """Raises ValueError for worlds, stages, versions, actions and engines that there are not."""
     looks = ROMS[bool(lost_levels)]
     if not is_integer(version) or not 0 <= version < len(looks):
         raise ValueError(f"expected a version of 0 to {len(looks) - 1}, got {version!r}")
     if actions not in ACTIONS:
         raise ValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
+    if engine not in ENGINES:
+        raise ValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
     if stages is not None and (world is not None or stage is not None):
         raise ValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
     if (world is None) != (stage is None):
@@ -108,6 +122,7 @@ def game(
     told = {key: value for key, value in options.items() if value is not None}
     told |= {"actions": actions} if actions != "simple" else {}
     told |= {"lost_levels": True} if lost_levels else {}
+    told |= {"engine": engine} if engine != "nes-py" else {}
     names = ACTIONS[actions]
     return MarioGame(
         name="Mario" + ":" * bool(told) + ",".join(f"{key}={value}" for key, value in told.items()),
@@ -115,6 +130,7 @@ def game(
         rom=looks[version],
         lost_levels=bool(lost_levels),
         actions=names,
+        engine=engine,
         keys=keys(names),
     )
 

@@ -5,15 +5,16 @@
 backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions 0 and 1,
 worlds 1 to 4 by name).
 
-`engine` is the emulator. "nes-py" plays as gym-super-mario-bros does, frame by frame; "retro" (extra `retro`) plays the
-same game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so that the same
-buttons lead elsewhere.
+`engine` is the emulator. "nes-py" plays as gym-super-mario-bros does, frame by frame; "retro" (extra `retro`) plays
+the same game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so that
+the same buttons lead elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from rlgames.wrappers.pixels import Pixels
 
 if TYPE_CHECKING:
     from rlgames.envs.mario_solo import SoloMario
+    from rlgames.envs.processes import ProcessEnv
     from rlgames.envs.threaded import ThreadedEnv
 
 BUTTONS = {"right": 128, "left": 64, "down": 32, "up": 16, "start": 8, "select": 4, "B": 2, "A": 1}
@@ -47,6 +49,7 @@ ROMS = {  # by version
 WORLDS = {False: 8, True: 4}  # of the sequel's others nobody knows where they lie in memory
 STAGES = 4  # of a world
 ENGINES = {"nes-py": "rlgames.envs.nes", "retro": "rlgames.envs.nes_retro"}  # the emulator's module
+PRELOAD = ("rlgames.envs.mario_solo", "cv2", "stable_retro")  # what each process of retro needs
 
 
 @dataclass(frozen=True)
@@ -74,15 +77,21 @@ class MarioGame:
         return import_module(ENGINES[self.engine])
 
     def solo(self, **kwargs: Any) -> SoloMario:
-        from rlgames.envs.mario_solo import SoloMario
+        from rlgames.envs.mario_solo import SoloMario, SoloRetro
 
-        return SoloMario(self, **kwargs)
+        return (SoloRetro if self.engine == "retro" else SoloMario)(self, **kwargs)
 
-    def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv:
+    def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv | ProcessEnv:
+        """On threads, whose number may be given, or in processes, of which each can have one emulator of retro."""
+        from rlgames.envs.processes import ProcessEnv
         from rlgames.envs.threaded import ThreadedEnv
 
         outer = {key: kwargs.pop(key) for key in ("autoreset_mode", "threads") if key in kwargs}
-        return ThreadedEnv(lambda: self.solo(**kwargs), num_envs, **outer)
+        if self.engine == "nes-py":
+            return ThreadedEnv(lambda: self.solo(**kwargs), num_envs, **outer)
+        if (threads := outer.pop("threads", None)) is not None:
+            raise ValueError(f"engine='retro' plays each game in a process: it takes no threads, got {threads!r}")
+        return ProcessEnv(partial(self.solo, **kwargs), num_envs, preload=PRELOAD, **outer)
 
     def refusal(self, action: Any) -> ValueError:
         named = ", ".join(f"{i} {name}" for i, name in enumerate(self.actions[:12]))

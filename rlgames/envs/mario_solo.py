@@ -12,6 +12,7 @@ from gymnasium.spaces import Box, Discrete
 from rlgames.envs.mario import MarioGame
 from rlgames.envs.mario_rules import Mario
 from rlgames.envs.nes import HEIGHT, WIDTH
+from rlgames.envs.nes_retro import Moment
 from rlgames.envs.players import at, check_pace, check_seed, pace
 from rlgames.envs.window import Window
 from rlgames.wrappers.pixels import Pixels
@@ -148,6 +149,39 @@ class SoloMario(gym.Env):
         self._marios.clear()
         if self._window:
             self._window.close()
+
+
+class SoloRetro(SoloMario):
+    """One player on the emulator of stable-retro, which can say all that comes next depends on.
+
+    Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
+    """
+
+    def snapshot(self) -> dict[str, Any]:
+        """Arrays and plain values; `restore` goes on from it bit for bit."""
+        mario = self._mario
+        state: dict[str, Any] = {"game": self.game.name, "np_random": self.np_random.bit_generator.state}
+        if mario is None:
+            return state | {"mario": None}
+        moment = mario.nes.keep()
+        return state | {
+            "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._age, self._over],
+            "console": np.frombuffer(moment.state, np.uint8).copy(),
+            "screen": moment.screen.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a snapshot of another game."""
+        self._check_open()
+        if state["game"] != self.game.name:
+            raise ValueError(f"this snapshot is of {state['game']}, the environment is {self.game.name}")
+        self.np_random.bit_generator.state = state["np_random"]
+        self._mario = None
+        if state["mario"] is not None:
+            target, clock, x, self._age, self._over = state["mario"]
+            self._mario = self._at(target and tuple(target))
+            self._mario.clock, self._mario.x = clock, x
+            self._mario.nes.back(Moment(state["console"].tobytes(), state["screen"].copy()))
 
 
 def colours(mario: Mario) -> np.ndarray:

@@ -1,10 +1,10 @@
 """The NES emulator of stable-retro, FCEUmm: several times as fast as nes-py's, and not the same frame by frame.
 
-Only what stable-retro exports is used: `RetroEmulator`, which opens a ROM wherever it lies, and `GameData`, through which
-the memory is read and written. Its integrations of games, each with rewards of its own, are not needed.
+Only what stable-retro exports is used: `RetroEmulator`, which opens a ROM wherever it lies, and `GameData`, through
+which the memory is read and written. Its integrations of games, each with rewards of its own, are not needed.
 
-It shows 224 x 240 pixels, without the margin of 8 that televisions hid; the margin is filled with what is next to it, so
-that everything stands where nes-py has it. There is one emulator in a process.
+It shows 224 x 240 pixels, without the margin of 8 that televisions hid; the margin is filled with what is next to it,
+so that everything stands where nes-py has it. There is one emulator in a process.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Nes:
         names = retro.get_system_info("Nes")["buttons"]
         self._places = [(names.index(button), bit) for bit, button in enumerate(BUTTONS)]
         self._mask, self._held = np.zeros(len(names), np.uint8), 0
-        self._screen: np.ndarray | None = None
+        self._screen: Any = None  # read when asked for
         self._emulator.step()  # what it holds before the first frame is not defined
         self._dawn = self.keep()
 
@@ -114,9 +114,10 @@ class Nes:
     @property
     def screen(self) -> np.ndarray:
         """(224, 240, 3) uint8: red, green, blue. Not to be changed."""
-        if self._screen is None:
-            self._screen = self._emulator.get_screen()
-        return self._screen
+        screen = self._screen
+        if screen is None:
+            screen = self._screen = self._emulator.get_screen()
+        return screen
 
     def picture(self, part: tuple[slice, slice], grey: bool) -> np.ndarray:
         """A copy of a part of the picture, rows and columns: (height, width, 3) uint8, or (height, width) if `grey`."""

@@ -134,8 +134,6 @@ class Mario:
     def _pass_title(self) -> None:
         """Press start until the clock runs, with the stage that is wanted."""
         nes = self.nes
-        while self.time:
-            nes.frame(0)  # memory that does not begin with zeros is cleared by the game
         nes.frame(START)
         nes.frame(0)
         while self.time == 0:

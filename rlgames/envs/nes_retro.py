@@ -83,7 +83,9 @@ class Nes:
         self._places = [(names.index(button), bit) for bit, button in enumerate(BUTTONS)]
         self._mask, self._held = np.zeros(len(names), np.uint8), 0
         self._screen: Any = None  # read when asked for
-        self._emulator.step()  # what it holds before the first frame is not defined
+        self._emulator.step()  # before the first frame there is no picture
+        for address in range(RAM):  # here it powers on as 255, and the games do not clear all that they go on to read
+            self.ram[address] = 0
         self._dawn = self.keep()
 
     def frame(self, buttons: int) -> None:

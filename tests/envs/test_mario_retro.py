@@ -1,0 +1,268 @@
+"""Mario on the emulator of stable-retro: the rules are those of nes-py's, the frames are not."""
+
+import multiprocessing
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, ResetNeeded
+from gymnasium.utils.env_checker import check_env
+
+import rlgames
+from rlgames.envs import nes, nes_retro, rules
+from rlgames.envs.mario import game
+
+for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
+    if not nes.find_spec(package):
+        pytest.skip(f"needs {package}", allow_module_level=True)
+
+RIGHT, RUN_AND_JUMP = 1, 4  # of the simple actions
+Seen = tuple[Any, ...]
+
+
+@pytest.fixture(name="solo")
+def made() -> Iterator[Any]:
+    """Makes environments, and closes them: there may be one emulator in a process."""
+    envs: list[gym.Env] = []
+
+    def solo(**options: Any) -> gym.Env:
+        engine = {key: options.pop(key) for key in ("frame_skip", "max_episode_steps", "render_mode") if key in options}
+        envs.append(rules("Mario", **{"engine": "retro"} | options).solo(**engine))
+        return envs[-1]
+
+    yield solo
+    for env in envs:
+        env.close()
+
+
+def assert_same(found: Seen, expected: Seen) -> None:
+    np.testing.assert_array_equal(found[0], expected[0])
+    assert found[1:] == expected[1:]
+
+
+def played(env: gym.Env, steps: int, seed: int = 0) -> list[Seen]:
+    """Resets with the seed, then buttons by chance, held for four steps; begins anew when it is over."""
+    rng, action = np.random.default_rng(seed), 0
+    seen: list[Seen] = [env.reset(seed=seed)]
+    for t in range(steps):
+        if t % 4 == 0:
+            action = int(rng.choice(7, p=[0.05, 0.3, 0.2, 0.1, 0.25, 0.05, 0.05]))
+        seen.append(env.step(action))
+        if seen[-1][2] or seen[-1][3]:
+            seen.append(env.reset())
+    return seen
+
+
+@pytest.mark.parametrize("stage", [(1, 1), (1, 2), (2, 3), (4, 2), (7, 4), (8, 4)], ids=str)
+@pytest.mark.parametrize("lost_levels", [False, True])
+def test_a_stage_begins_as_on_the_other_emulator(stage: tuple[int, int], lost_levels: bool, solo: Any) -> None:
+    if lost_levels and stage[0] > 4:
+        pytest.skip("the sequel has worlds 1 to 4 by name")
+    world, number = stage
+    (obs, info), (shown, expected) = (
+        solo(world=world, stage=number, lost_levels=lost_levels, engine=engine).reset(seed=0)
+        for engine in ("retro", "nes-py")
+    )
+    assert obs.shape == shown.shape == (240, 256, 3)
+    assert (info["world"], info["stage"]) == stage
+    assert info["x_pos"] == 40
+    assert set(info) == set(expected)
+    assert [type(info[key]) for key in expected] == [type(value) for value in expected.values()]
+    falls = {"y_pos"}  # where Mario drops into the stage, he is a frame further here
+    assert {key: info[key] for key in set(info) - falls} == {key: expected[key] for key in set(info) - falls}
+    ours, theirs = (picture.mean(-1)[16:224, 16:240] for picture in (obs, shown))  # what both show, less the margin
+    alike = {
+        (down, right): np.corrcoef(np.roll(ours, (down, right), (0, 1)).ravel(), theirs.ravel())[0, 1]
+        for down in (-8, 0, 8)
+        for right in (-8, 0, 8)
+    }
+    assert max(alike, key=lambda shift: alike[shift]) == (0, 0), alike
+    assert alike[0, 0] > 0.9
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_all_looks(version: int, solo: Any) -> None:
+    plain, other = solo(world=1, stage=1), solo(world=1, stage=1, version=version)
+    first, info = plain.reset(seed=0)
+    plain.close()
+    second, told = other.reset(seed=0)
+    assert told == info
+    assert (first != second).any()
+
+
+def test_rewards_are_what_the_information_says(solo: Any) -> None:
+    """dx + dt - 25 at a death, within -15 and 15: recomputed from x_pos and time alone."""
+    seen, deaths = played(solo(world=1, stage=1), 3000), 0
+    for before, after in pairwise(seen):
+        if len(after) == 2:
+            continue
+        info, (_, reward, terminated, truncated, told) = before[-1], after
+        moved, ticked = told["x_pos"] - info["x_pos"], told["time"] - info["time"]
+        lost = terminated and not told["flag_get"]
+        assert reward == np.clip((moved if abs(moved) <= 5 else 0) + min(ticked, 0) - 25 * lost, -15, 15)
+        assert {type(value) for value in (reward, terminated, *told.values())} == {int, bool, str}
+        assert not truncated
+        deaths += lost
+    assert deaths >= 2
+    assert max(info["x_pos"] for *_, info in seen) > 300
+
+
+def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> None:
+    stage = solo(world=1, stage=1)
+    stage.reset(seed=0)
+    rewards = []
+    for _ in range(200):
+        _, reward, over, _, info = stage.step(RUN_AND_JUMP)
+        rewards.append(reward)
+        if over:
+            break
+    assert over
+    assert rewards[-1] == -15
+    assert min(rewards[:-1]) >= -1
+    assert (info["life"], info["flag_get"]) == (2, False)
+    with pytest.raises(ResetNeeded, match="after the end of an episode"):
+        stage.step(0)
+    stage.close()
+
+    whole = solo(frame_skip=4)
+    lives = [whole.reset(seed=0)[1]["life"]]
+    for _ in range(400):
+        _, _, over, _, info = whole.step(RUN_AND_JUMP)
+        if info["life"] != lives[-1]:
+            lives.append(info["life"])
+        if over:
+            break
+    assert lives == [2, 1, 0, 255]
+    assert over
+
+
+def test_a_restart_is_exact_whatever_came_before(solo: Any) -> None:
+    env = solo(stages="1-1+4-2", frame_skip=4)
+    expected = [played(env, 60, seed) for seed in (0, 1)]
+    assert {seen[0][1]["world"] for seen in expected} == {1, 4}
+    env.close()
+    env = solo(stages="1-1+4-2", frame_skip=4)
+    for seed in (1, 0, 1):
+        for found, known in zip(played(env, 60, seed), expected[seed], strict=True):
+            assert_same(found, known)
+
+
+def test_goes_on_from_a_snapshot(solo: Any) -> None:
+    env = solo(stages="1-1+4-2", frame_skip=2, render_mode="rgb_array")
+    played(env, 40)
+    place, picture = env.snapshot(), env.render()
+
+    def went_on(env: gym.Env) -> list[Seen]:
+        seen: list[Seen] = []
+        for t in range(150):
+            seen.append(env.step((RIGHT, RUN_AND_JUMP)[t // 10 % 2]))
+            if seen[-1][2]:
+                seen.append(env.reset())
+        return [*seen, env.reset()]
+
+    expected = went_on(env)
+    assert sum(len(one) == 2 for one in expected) > 1
+    env.close()
+    fresh = solo(stages="1-1+4-2", frame_skip=2, render_mode="rgb_array")
+    for _ in range(2):
+        fresh.restore(place)
+        np.testing.assert_array_equal(fresh.render(), picture)
+        for found, known in zip(went_on(fresh), expected, strict=True):
+            assert_same(found, known)
+    with pytest.raises(ValueError, match="this snapshot is of Mario:stages=1-1"):
+        solo(world=1, stage=1).restore(place)
+
+
+def test_keeps_gymnasiums_contract() -> None:
+    env = gym.make("rlgames/Mario-v0", world=1, stage=2, engine="retro")
+    check_env(env.unwrapped, skip_render_check=True)
+    env.close()
+    for call in (env.unwrapped.reset, lambda: env.unwrapped.step(0)):
+        with pytest.raises(ClosedEnvironmentError, match="make another"):
+            call()
+
+
+def test_rows_of_many_are_single_environments() -> None:
+    many = rlgames.make_vec("Mario:stages=1-1+4-2,engine=retro", 3, max_episode_steps=40)
+    obs, infos = many.reset(seed=0)
+    rows, rng = [[(obs[i], infos["world"][i])] for i in range(3)], np.random.default_rng(0)
+    actions, finals = rng.choice([1, 2, 4], (60, 3)), 0
+    for given in actions:
+        obs, reward, terminated, truncated, infos = many.step(given)
+        for i, row in enumerate(rows):
+            ended = bool(terminated[i] or truncated[i])
+            final = (infos["final_obs"][i], infos["final_info"]["x_pos"][i]) if ended else ()
+            row.append((obs[i], infos["x_pos"][i], reward[i], terminated[i], truncated[i], *final))
+            finals += ended
+    many.close()
+    assert not multiprocessing.active_children()
+    assert finals > 3
+    for i, row in enumerate(rows):
+        one = rlgames.make("Mario:stages=1-1+4-2,engine=retro", max_episode_steps=40)
+        obs, info = one.reset(seed=i)
+        expected: list[Seen] = [(obs, info["world"])]
+        for action in actions[:, i]:
+            obs, reward, terminated, truncated, info = one.step(int(action))
+            final = ()
+            if terminated or truncated:
+                final = (obs, info["x_pos"])
+                obs, info = one.reset()
+            expected.append((obs, info["x_pos"], reward, terminated, truncated, *final))
+        one.close()
+        for found, known in zip(row, expected, strict=True):
+            for value, other in zip(found, known, strict=True):
+                np.testing.assert_array_equal(value, other)
+
+
+def test_many_go_on_from_a_snapshot() -> None:
+    def make() -> Any:
+        return rlgames.make_vec("Mario:world=1,stage=1,engine=retro", 2)
+
+    def went_on(envs: Any) -> list[np.ndarray]:
+        return [part for t in range(40) for part in envs.step(np.array([t % 2 * 3 + 1, 4]))[:4]]
+
+    envs = make()
+    envs.reset(seed=3)
+    for _ in range(5):
+        envs.step(np.array([1, 4]))
+    place = envs.snapshot()
+    expected = went_on(envs)
+    envs.close()
+    fresh = make()
+    fresh.restore(place)
+    for found, known in zip(went_on(fresh), expected, strict=True):
+        np.testing.assert_array_equal(found, known)
+    with pytest.raises(ValueError, match="is of 1 environments, these are 2"):
+        fresh.unwrapped.restore(place["env"] | {"envs": place["env"]["envs"][:1]})
+    other = dict(place["env"]["envs"][0], game="Mario")
+    with pytest.raises(ValueError, match="(?s)other environments.*this snapshot is of Mario,"):
+        fresh.unwrapped.restore(place["env"] | {"envs": [other, other]})
+    fresh.close()
+    assert not multiprocessing.active_children()
+
+
+def test_a_second_emulator_in_a_process(solo: Any) -> None:
+    first, second = solo(world=1, stage=1), solo(world=1, stage=2)
+    first.reset(seed=0)
+    with pytest.raises(
+        RuntimeError, match=r"it allows one: close\(\) that environment before, play several by rlgames"
+    ):
+        second.reset(seed=0)
+    first.step(RIGHT)
+    first.close()
+    assert second.reset(seed=0)[1]["stage"] == 2
+
+
+def test_what_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="expected an engine of nes-py, retro, got 'mame'"):
+        game(engine="mame")
+    with pytest.raises(ValueError, match="it takes no threads, got 2"):
+        gym.make_vec("rlgames/Mario-v0", 2, engine="retro", threads=2)
+    assert game(world=1, stage=1, engine="retro").name == "Mario:world=1,stage=1,engine=retro"
+    assert game(engine="nes-py") == game()
+    monkeypatch.setattr(nes_retro, "find_spec", lambda name: None)
+    with pytest.raises(DependencyNotInstalled, match=r"needs stable-retro: pip install .*retro"):
+        rules("Mario", engine="retro").solo()

@@ -21,7 +21,7 @@ from rlgames.envs.nes import HEIGHT, RAM, WIDTH
 
 BYTE = "|u1"  # as stable-retro calls it
 BUTTONS = ("A", "B", "SELECT", "START", "UP", "DOWN", "LEFT", "RIGHT")  # from the lowest bit, as nes-py counts them
-# Of the versions that need no other pyglet than nes-py does, which brings the ROM: those are not for Python 3.13.
+# For Python 3.13 there is no version that pip installs beside nes-py: they ask for pyglets, which neither needs here.
 REMEDY = 'pip install "rlgames[retro]"' if sys.version_info < (3, 13) else "pip install --no-deps stable-retro"
 ALONE = (
     "there is an emulator of stable-retro in this process already, and it allows one: close() that environment before, "

@@ -20,6 +20,10 @@ for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 RIGHT, RUN_AND_JUMP = 1, 4  # of the simple actions
+TO_THE_FLAG = (  # of 1-1, each held for twelve frames; found by search
+    "413144244344444314433143444443432233424133344244313324443334441443443434414434344344343334424314344341443444333"
+    "4344431414443341432433344413433342344444"
+)
 Seen = tuple[Any, ...]
 
 
@@ -49,18 +53,20 @@ def played(env: gym.Env, steps: int, seed: int = 0) -> list[Seen]:
     seen: list[Seen] = [env.reset(seed=seed)]
     for t in range(steps):
         if t % 4 == 0:
-            action = int(rng.choice(7, p=[0.05, 0.3, 0.2, 0.1, 0.25, 0.05, 0.05]))
+            action = int(rng.choice(7, p=[0.02, 0.3, 0.2, 0.3, 0.14, 0.02, 0.02]))
         seen.append(env.step(action))
         if seen[-1][2] or seen[-1][3]:
             seen.append(env.reset())
     return seen
 
 
-@pytest.mark.parametrize("stage", [(1, 1), (1, 2), (2, 3), (4, 2), (7, 4), (8, 4)], ids=str)
-@pytest.mark.parametrize("lost_levels", [False, True])
+STAGES = [(1, 1), (1, 2), (2, 3), (4, 2), (7, 4), (8, 4)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "lost_levels"), [*((one, False) for one in STAGES), *((one, True) for one in STAGES[:4])]
+)
 def test_a_stage_begins_as_on_the_other_emulator(stage: tuple[int, int], lost_levels: bool, solo: Any) -> None:
-    if lost_levels and stage[0] > 4:
-        pytest.skip("the sequel has worlds 1 to 4 by name")
     world, number = stage
     (obs, info), (shown, expected) = (
         solo(world=world, stage=number, lost_levels=lost_levels, engine=engine).reset(seed=0)
@@ -93,9 +99,10 @@ def test_all_looks(version: int, solo: Any) -> None:
     assert (first != second).any()
 
 
-def test_rewards_are_what_the_information_says(solo: Any) -> None:
+@pytest.mark.parametrize("stage", [(1, 1), (4, 3)], ids=str)
+def test_rewards_are_what_the_information_says(stage: tuple[int, int], solo: Any) -> None:
     """dx + dt - 25 at a death, within -15 and 15: recomputed from x_pos and time alone."""
-    seen, deaths = played(solo(world=1, stage=1), 3000), 0
+    seen, deaths = played(solo(world=stage[0], stage=stage[1]), 1200), 0
     for before, after in pairwise(seen):
         if len(after) == 2:
             continue
@@ -106,8 +113,8 @@ def test_rewards_are_what_the_information_says(solo: Any) -> None:
         assert {type(value) for value in (reward, terminated, *told.values())} == {int, bool, str}
         assert not truncated
         deaths += lost
-    assert deaths >= 2
-    assert max(info["x_pos"] for *_, info in seen) > 300
+    assert deaths
+    assert max(info["x_pos"] for *_, info in seen) > 250
 
 
 def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> None:
@@ -137,6 +144,20 @@ def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> Non
             break
     assert lives == [2, 1, 0, 255]
     assert over
+
+
+def test_the_flag_ends_a_stage_and_leads_on_in_a_whole_game(solo: Any) -> None:
+    for options, ends in (({"world": 1, "stage": 1}, True), ({}, False)):
+        env = solo(frame_skip=12, **options)
+        env.reset(seed=0)
+        outcomes = [env.step(int(action))[1:] for action in TO_THE_FLAG]
+        assert [over for _, over, *_ in outcomes] == [False] * (len(outcomes) - 1) + [ends]
+        info = outcomes[-1][-1]
+        assert (info["flag_get"], info["stage"], info["x_pos"], info["time"]) == (
+            (True, 1, 3161, 310) if ends else (False, 2, 40, 400)
+        )
+        assert info["life"] == 2
+        env.close()
 
 
 def test_a_restart_is_exact_whatever_came_before(solo: Any) -> None:

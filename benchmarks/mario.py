@@ -4,8 +4,8 @@
 
 The bare emulator is nes-py's library alone: a thread a core, each with consoles of its own, no picture read, no reward.
 Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped,
-84 x 84 grey, four pictures stacked. engine="retro" is another emulator, seen in the same way. In all Mario stands at the beginning of 1-1, so that all compute the same frames;
-the sides take turns, and a ratio is taken within a round.
+84 x 84 grey, four pictures stacked. engine=retro is another emulator, seen in the same way. In all Mario stands at the
+beginning of 1-1, so that all compute the same frames; the sides take turns, and a ratio is taken within a round.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class SoloMario(gym.Env):
     `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
     (top, bottom, left, right) a part of the screen, `grey` the luminance, (height, width) uint8, `size` (height, width)
     what an area resize makes of it; `max_episode_steps` is in steps. The information is that of the last frame, as
-    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. The consoles
-    are made when first needed, one for each stage, and every array that is handed out is the caller's.
+    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. A console is
+    made when first needed, by nes-py one for each stage, and every array that is handed out is the caller's.
 
     Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, DependencyNotInstalled where the emulator or the ROM is missing.

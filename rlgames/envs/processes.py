@@ -191,8 +191,8 @@ class ProcessEnv(AsyncVectorEnv):
         """End all processes at once, whatever they do: they have nothing to put in order."""
         living = [process for process in self.processes if process.pid is not None]
         for process in living:
-            process.terminate()
-        for pipe in self.parent_pipes:
+            process.kill()  # SIGTERM may be blocked, as in the processes of A3C
+        for pipe in filter(None, self.parent_pipes):  # Gymnasium takes out that of a process which has failed
             pipe.close()
         for process in living:
             process.join()

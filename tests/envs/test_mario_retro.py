@@ -120,7 +120,7 @@ def test_rewards_are_what_the_information_says(stage: tuple[int, int], solo: Any
 def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> None:
     stage = solo(world=1, stage=1)
     stage.reset(seed=0)
-    rewards = []
+    rewards, over, info = [], False, {}
     for _ in range(200):
         _, reward, over, _, info = stage.step(RUN_AND_JUMP)
         rewards.append(reward)
@@ -209,7 +209,8 @@ def test_keeps_gymnasiums_contract() -> None:
 def test_rows_of_many_are_single_environments() -> None:
     many = rlgames.make_vec("Mario:stages=1-1+4-2,engine=retro", 3, max_episode_steps=40)
     obs, infos = many.reset(seed=0)
-    rows, rng = [[(obs[i], infos["world"][i])] for i in range(3)], np.random.default_rng(0)
+    rng = np.random.default_rng(0)
+    rows: list[list[Seen]] = [[(obs[i], infos["world"][i])] for i in range(3)]
     actions, finals = rng.choice([1, 2, 4], (60, 3)), 0
     for given in actions:
         obs, reward, terminated, truncated, infos = many.step(given)

@@ -91,6 +91,14 @@ def test_what_one_raises_is_raised_with_its_traceback() -> None:
         envs.reset()
 
 
+def test_what_an_environment_does_not_have_ends_its_process_and_closing_still_ends_the_others() -> None:
+    envs = ProcessEnv(Box, 2)
+    with pytest.raises(AttributeError, match="no_such_thing"), pytest.warns(UserWarning, match="Worker-"):
+        envs.get_attr("no_such_thing")
+    envs.close()
+    assert not living()
+
+
 def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
     envs = ProcessEnv(Box, 3)
     envs.reset(seed=0)

@@ -4,8 +4,8 @@
 
 The bare emulator is nes-py's library alone: a thread a core, each with consoles of its own, no picture read, no reward.
 Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped,
-84 x 84 grey, four pictures stacked. In all Mario stands at the beginning of 1-1, so that all compute the same frames;
-the sides take turns, and a ratio is taken within a round.
+84 x 84 grey, four pictures stacked. engine=retro is another emulator, seen in the same way. In all Mario stands at the
+beginning of 1-1, so that all compute the same frames; the sides take turns, and a ratio is taken within a round.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from side_by_side import machine, progress, rate, report
 import rlgames
 from rlgames.envs.batch import CORES
 from rlgames.envs.mario_rules import Mario
+from rlgames.envs.nes import Nes, find_spec
 
 GAME, SKIP = "Mario:world=1,stage=1", 4
 Turn = Callable[[float], float]  # seconds -> frames a second
@@ -31,7 +32,7 @@ Turn = Callable[[float], float]  # seconds -> frames a second
 
 def bare(players: int) -> Turn:
     rom = rlgames.make(GAME).unwrapped.rom  # pyright: ignore[reportAttributeAccessIssue]
-    consoles = [Mario(rom, (1, 1)) for _ in range(players)]
+    consoles = [Mario(Nes(rom), (1, 1)) for _ in range(players)]
 
     def thread(mine: list[Mario], seconds: float) -> int:
         frames, start = 0, perf_counter()
@@ -87,6 +88,8 @@ def main(rounds: int = 7, seconds: float = 3.0, players: int = 16, markdown: boo
         "AsyncVectorEnv, processes": played(AsyncVectorEnv([make] * players)),
         "SyncVectorEnv, one thread": played(SyncVectorEnv([make] * players)),
     }
+    if find_spec("stable_retro"):
+        sides["rlgames.make_vec, engine=retro, processes"] = played(rlgames.make_vec(f"{GAME},engine=retro", players))
     for turn in sides.values():
         turn(seconds)
     rates: list[list[float]] = []
@@ -102,7 +105,7 @@ def main(rounds: int = 7, seconds: float = 3.0, players: int = 16, markdown: boo
         f"Mario, {players} players: frames a second",
         {"who": "left", "frames/s": "right", "ours / theirs": "right"},
         rows,
-        (machine("nes-py", "gymnasium", "numpy", "opencv-python-headless"),),
+        (machine("nes-py", "stable-retro", "gymnasium", "numpy", "opencv-python-headless"),),
         markdown,
     )
 

@@ -29,6 +29,7 @@ CORE = {  # distribution -> the module that it brings
 EXTRAS = {
     "pong": {"ale-py": "ale_py"},
     "mario": {"gym-super-mario-bros": "gym_super_mario_bros", "nes-py": "nes_py"},
+    "retro": {"gym-super-mario-bros": "gym_super_mario_bros", "stable-retro": "stable_retro"},
     "dino": {"selenium": "selenium", "websocket-client": "websocket"},
     "tensorboard": {"tensorboard": "tensorboard"},
     "video": {"imageio": "imageio", "imageio-ffmpeg": "imageio_ffmpeg", "moviepy": "moviepy"},

@@ -54,7 +54,7 @@ EXCEPTIONS = {  # (module, what it may import inside a function): why
     ("rlgames/agents/loading.py", "presets"): "as in base.py, and a checkpoint's task is read by the presets above",
     ("rlgames/cli.py", FACE): "its version",
 }
-HEAVY = {"ale_py", "cv2", "nes_py", "selenium", "websocket"}
+HEAVY = {"ale_py", "cv2", "nes_py", "selenium", "stable_retro", "websocket"}
 
 
 class Import(NamedTuple):

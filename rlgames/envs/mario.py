@@ -4,12 +4,18 @@
 "1-1+1-2"); without either it is the whole game. `version` is the look of gym-super-mario-bros: 0 as it was, 1 without
 backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions 0 and 1,
 worlds 1 to 4 by name).
+
+`engine` is the emulator. "nes-py" plays as gym-super-mario-bros does, frame by frame; "retro" (extra `retro`) plays
+the same game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so that
+the same buttons lead elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +29,7 @@ from rlgames.wrappers.pixels import Pixels
 
 if TYPE_CHECKING:
     from rlgames.envs.mario_solo import SoloMario
+    from rlgames.envs.processes import ProcessEnv
     from rlgames.envs.threaded import ThreadedEnv
 
 BUTTONS = {"right": 128, "left": 64, "down": 32, "up": 16, "start": 8, "select": 4, "B": 2, "A": 1}
@@ -41,6 +48,8 @@ ROMS = {  # by version
 }
 WORLDS = {False: 8, True: 4}  # of the sequel's others nobody knows where they lie in memory
 STAGES = 4  # of a world
+ENGINES = {"nes-py": "rlgames.envs.nes", "retro": "rlgames.envs.nes_retro"}  # the emulator's module
+PRELOAD = ("rlgames.envs.mario_solo", "cv2", "stable_retro")  # what each process of retro needs
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class MarioGame:
     rom: str
     lost_levels: bool
     actions: tuple[str, ...]
+    engine: str = "nes-py"
     fps: int = 60
     keys: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -62,16 +72,26 @@ class MarioGame:
         """The buttons of each action, as a sum of bits."""
         return tuple(sum(BUTTONS.get(button, 0) for button in action.split()) for action in self.actions)
 
+    def emulator(self) -> Any:
+        """The module of the engine, with its `library` and its `Nes`."""
+        return import_module(ENGINES[self.engine])
+
     def solo(self, **kwargs: Any) -> SoloMario:
-        from rlgames.envs.mario_solo import SoloMario
+        from rlgames.envs.mario_solo import SoloMario, SoloRetro
 
-        return SoloMario(self, **kwargs)
+        return (SoloRetro if self.engine == "retro" else SoloMario)(self, **kwargs)
 
-    def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv:
+    def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv | ProcessEnv:
+        """On threads, whose number may be given, or in processes, of which each can have one emulator of retro."""
+        from rlgames.envs.processes import ProcessEnv
         from rlgames.envs.threaded import ThreadedEnv
 
         outer = {key: kwargs.pop(key) for key in ("autoreset_mode", "threads") if key in kwargs}
-        return ThreadedEnv(lambda: self.solo(**kwargs), num_envs, **outer)
+        if self.engine == "nes-py":
+            return ThreadedEnv(lambda: self.solo(**kwargs), num_envs, **outer)
+        if (threads := outer.pop("threads", None)) is not None:
+            raise ValueError(f"engine='retro' plays each game in a process: it takes no threads, got {threads!r}")
+        return ProcessEnv(partial(self.solo, **kwargs), num_envs, preload=PRELOAD, **outer)
 
     def refusal(self, action: Any) -> ValueError:
         named = ", ".join(f"{i} {name}" for i, name in enumerate(self.actions[:12]))
@@ -93,13 +113,16 @@ def game(
     actions: str = "simple",
     stages: str | Sequence[str] | None = None,
     lost_levels: bool = False,
+    engine: str = "nes-py",
 ) -> MarioGame:
-    """Raises ValueError for worlds, stages, versions and actions that there are not."""
+    """Raises ValueError for worlds, stages, versions, actions and engines that there are not."""
     looks = ROMS[bool(lost_levels)]
     if not is_integer(version) or not 0 <= version < len(looks):
         raise ValueError(f"expected a version of 0 to {len(looks) - 1}, got {version!r}")
     if actions not in ACTIONS:
         raise ValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
+    if engine not in ENGINES:
+        raise ValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
     if stages is not None and (world is not None or stage is not None):
         raise ValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
     if (world is None) != (stage is None):
@@ -108,6 +131,7 @@ def game(
     told = {key: value for key, value in options.items() if value is not None}
     told |= {"actions": actions} if actions != "simple" else {}
     told |= {"lost_levels": True} if lost_levels else {}
+    told |= {"engine": engine} if engine != "nes-py" else {}
     names = ACTIONS[actions]
     return MarioGame(
         name="Mario" + ":" * bool(told) + ",".join(f"{key}={value}" for key, value in told.items()),
@@ -115,6 +139,7 @@ def game(
         rom=looks[version],
         lost_levels=bool(lost_levels),
         actions=names,
+        engine=engine,
         keys=keys(names),
     )
 

@@ -11,10 +11,9 @@ deaths, pipes, black screens, the end of a world.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from rlgames.envs.nes import Nes
+import numpy as np
 
 START = 8  # the button
 STILL = 5  # pixels a frame: nobody runs faster
@@ -26,20 +25,31 @@ BOWSER, FLAGPOLE = 0x2D, 0x31
 GONE = 255  # lives, when the last one is lost
 
 
+class Console(Protocol):
+    """A NES with the game in it, whichever emulator that is."""
+
+    ram: Any  # 2,048 bytes, integers when read
+
+    def frame(self, buttons: int) -> None: ...
+    def power(self) -> None: ...
+    def keep(self) -> Any: ...
+    def back(self, moment: Any) -> None: ...
+    def picture(self, part: tuple[slice, slice], grey: bool) -> np.ndarray: ...
+
+
 class Mario:
     """A running game: the whole of it, or with `target` (world, stage) one stage, over with a death or the flag."""
 
-    def __init__(self, rom: Path, target: tuple[int, int] | None = None, lost_levels: bool = False):
-        self.nes = Nes(rom)
-        self.target, self.lost_levels = target, lost_levels
+    def __init__(self, nes: Console, target: tuple[int, int] | None = None, lost_levels: bool = False):
+        self.nes, self.target, self.lost_levels = nes, target, lost_levels
         self.clock = self.x = 0  # before the last frame
         self.nes.power()
         self._pass_title()
-        self.nes.keep()
+        self.start = self.nes.keep()
 
     def begin(self) -> None:
         """Back to the beginning."""
-        self.nes.back()
+        self.nes.back(self.start)
         self.clock, self.x = self.time, self.x_pos
 
     def frame(self, buttons: int, tell: bool = True) -> tuple[int, bool, dict[str, Any]]:

@@ -11,7 +11,8 @@ from gymnasium.spaces import Box, Discrete
 
 from rlgames.envs.mario import MarioGame
 from rlgames.envs.mario_rules import Mario
-from rlgames.envs.nes import HEIGHT, WIDTH, library
+from rlgames.envs.nes import HEIGHT, WIDTH
+from rlgames.envs.nes_retro import Moment
 from rlgames.envs.players import at, check_pace, check_seed, pace
 from rlgames.envs.window import Window
 from rlgames.wrappers.pixels import Pixels
@@ -23,8 +24,8 @@ class SoloMario(gym.Env):
     `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
     (top, bottom, left, right) a part of the screen, `grey` the luminance, (height, width) uint8, `size` (height, width)
     what an area resize makes of it; `max_episode_steps` is in steps. The information is that of the last frame, as
-    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. The consoles
-    are made when first needed, one for each stage, and every array that is handed out is the caller's.
+    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. A console is
+    made when first needed, by nes-py one for each stage, and every array that is handed out is the caller's.
 
     Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, DependencyNotInstalled where the emulator or the ROM is missing.
@@ -47,7 +48,7 @@ class SoloMario(gym.Env):
         check_pace(frame_skip, max_pool, max_episode_steps)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
-        library()
+        game.emulator().library()
         self.rom = game.rom_path()
         self.game, self.render_mode, self.grey = game, render_mode, grey
         self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
@@ -63,7 +64,8 @@ class SoloMario(gym.Env):
         self.action_space = Discrete(len(game.actions))
         self._codes = game.codes
         self._window = Window(game.name, game.fps) if render_mode == "human" else None
-        self._consoles: dict[tuple[int, int] | None, Mario] = {}
+        self._consoles: list[Any] = []
+        self._marios: dict[tuple[int, int] | None, Mario] = {}
         self._mario: Mario | None = None  # None: never reset
         self._age, self._over, self._closed = 0, False, False
 
@@ -72,13 +74,19 @@ class SoloMario(gym.Env):
         super().reset(seed=check_seed(seed))
         targets = list(self.game.targets) or [None]
         target = targets[int(self.np_random.integers(len(targets)))] if len(targets) > 1 else targets[0]
-        if target not in self._consoles:
-            self._consoles[target] = Mario(self.rom, target, self.game.lost_levels)
-        self._mario = self._consoles[target]
+        self._mario = self._at(target)
         self._mario.begin()
         self._age, self._over = 0, False
         self._show(self._mario)
         return self._picture(self._mario), self._mario.info(False)
+
+    def _at(self, target: tuple[int, int] | None) -> Mario:
+        """The game with this target, on a console of its own unless that remembers where every game of it begins."""
+        if target not in self._marios:
+            if not self._consoles or self._consoles[0].moments is not None:
+                self._consoles.append(self.game.emulator().Nes(self.rom))
+            self._marios[target] = Mario(self._consoles[-1], target, self.game.lost_levels)
+        return self._marios[target]
 
     def step(self, action: int):
         self._check_open()
@@ -105,10 +113,7 @@ class SoloMario(gym.Env):
 
     def _frame(self, mario: Mario) -> np.ndarray:
         """A copy of what is seen of the screen."""
-        import cv2
-
-        code = cv2.COLOR_BGRA2GRAY if self.grey else cv2.COLOR_BGRA2RGB
-        return cv2.cvtColor(mario.nes.screen[self._part], code)
+        return mario.nes.picture(self._part, self.grey)
 
     def _picture(self, mario: Mario, before: np.ndarray | None = None) -> np.ndarray:
         frame = self._frame(mario) if before is None else np.maximum(before, self._frame(mario))
@@ -138,13 +143,47 @@ class SoloMario(gym.Env):
 
     def close(self) -> None:
         self._closed, self._mario = True, None
-        for mario in self._consoles.values():
-            mario.nes.close()
+        for console in self._consoles:
+            console.close()
         self._consoles.clear()
+        self._marios.clear()
         if self._window:
             self._window.close()
 
 
+class SoloRetro(SoloMario):
+    """One player on the emulator of stable-retro, which can say all that comes next depends on.
+
+    Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
+    """
+
+    def snapshot(self) -> dict[str, Any]:
+        """Arrays and plain values; `restore` goes on from it bit for bit."""
+        mario = self._mario
+        state: dict[str, Any] = {"game": self.game.name, "np_random": self.np_random.bit_generator.state}
+        if mario is None:
+            return state | {"mario": None}
+        moment = mario.nes.keep()
+        return state | {
+            "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._age, self._over],
+            "console": np.frombuffer(moment.state, np.uint8).copy(),
+            "screen": moment.screen.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a snapshot of another game."""
+        self._check_open()
+        if state["game"] != self.game.name:
+            raise ValueError(f"this snapshot is of {state['game']}, the environment is {self.game.name}")
+        self.np_random.bit_generator.state = state["np_random"]
+        self._mario = None
+        if state["mario"] is not None:
+            target, clock, x, self._age, self._over = state["mario"]
+            self._mario = self._at(target and tuple(target))
+            self._mario.clock, self._mario.x = clock, x
+            self._mario.nes.back(Moment(state["console"].tobytes(), state["screen"].copy()))
+
+
 def colours(mario: Mario) -> np.ndarray:
     """The whole screen, (240, 256, 3) uint8."""
-    return mario.nes.screen[..., 2::-1].copy()
+    return mario.nes.picture((slice(None), slice(None)), grey=False)

@@ -61,6 +61,8 @@ class Nes:
     `ram` holds 2,048 bytes, Python integers when read; `screen` (240, 256, 4) uint8 is blue, green, red and nothing.
     """
 
+    moments = 1  # that it remembers
+
     def __init__(self, rom: Path):
         self._lib = library()
         self._handle: Any = self._lib.Initialize(str(rom))
@@ -82,8 +84,14 @@ class Nes:
         """Remember this moment, the only one that `back` goes back to."""
         self._lib.Backup(self._handle)
 
-    def back(self) -> None:
+    def back(self, moment: None = None) -> None:
         self._lib.Restore(self._handle)
+
+    def picture(self, part: tuple[slice, slice], grey: bool) -> np.ndarray:
+        """A copy of a part of the screen, rows and columns: (height, width, 3) uint8, or (height, width) if `grey`."""
+        import cv2
+
+        return cv2.cvtColor(self.screen[part], cv2.COLOR_BGRA2GRAY if grey else cv2.COLOR_BGRA2RGB)
 
     def close(self) -> None:
         if self._handle is not None:

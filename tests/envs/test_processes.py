@@ -1,0 +1,146 @@
+"""`ProcessEnv` beside Gymnasium's SyncVectorEnv, and what it does when something goes wrong in a process."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from test_threaded import assert_equal, cart
+
+from rlgames.envs.processes import ProcessEnv
+
+
+def living() -> list[Any]:
+    return [process for process in multiprocessing.active_children() if "ProcessEnv" in process.name]
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_is_gymnasiums_vector_environment(mode: AutoresetMode) -> None:
+    ours = ProcessEnv(cart, 3, autoreset_mode=mode)
+    theirs = SyncVectorEnv([cart] * 3, autoreset_mode=mode)
+    assert ours.single_observation_space == theirs.single_observation_space
+    assert ours.action_space == theirs.action_space
+    assert ours.metadata["autoreset_mode"] is mode
+    assert_equal(ours.reset(seed=3), theirs.reset(seed=3))
+    rng, ended = np.random.default_rng(0), 0
+    for _ in range(60):
+        actions = rng.integers(2, size=3)
+        found, expected = ours.step(actions), theirs.step(actions)
+        assert_equal(found, expected)
+        done = found[2] | found[3]
+        ended += int(done.sum())
+        if mode is AutoresetMode.DISABLED and done.any():
+            with pytest.raises(ResetNeeded, match="over and was not reset"):
+                ours.step(actions)
+            options = {"reset_mask": done}
+            assert_equal(ours.reset(options=options), theirs.reset(options=dict(options)))
+            assert "reset_mask" in options
+    assert ended > 5
+    kept = ours.step(np.zeros(3, np.int64))[0]
+    before = kept.copy()
+    ours.reset(seed=0)
+    np.testing.assert_array_equal(kept, before)
+    with pytest.raises(NotImplementedError, match="snapshot"):
+        ours.snapshot()
+    ours.close()
+    theirs.close()
+    assert not living()
+
+
+class Box(gym.Env):
+    """Action 1 breaks it, action 2 ends its process; a seed of 7 cannot be."""
+
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        if seed == 7:
+            raise LookupError("100% of the sevens are gone")
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: int):
+        if action == 1:
+            raise LookupError("the cartridge fell out")
+        if action == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return np.ones(1, np.float32), 1.0, False, False, {}
+
+
+def test_what_one_raises_is_raised_with_its_traceback() -> None:
+    envs = ProcessEnv(Box, 3)
+    with pytest.raises(RuntimeError, match="(?s)environment 1 .*in reset\n.*LookupError: 100% of the sevens are gone"):
+        envs.reset(seed=6)
+    envs.reset(seed=0)
+    with pytest.raises(RuntimeError, match="(?s)environment 2 .*in step\n.*LookupError: the cartridge fell out"):
+        envs.step(np.array([0, 0, 1]))
+    with pytest.raises(ResetNeeded, match="before the first reset"):
+        envs.step(np.zeros(3, np.int64))
+    envs.reset(seed=0)
+    assert envs.step(np.zeros(3, np.int64))[1].sum() == 3
+    envs.close()
+    envs.close()
+    assert not living()
+    with pytest.raises(ClosedEnvironmentError):
+        envs.reset()
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # which is how Gymnasium logs the traceback
+def test_what_an_environment_does_not_have_ends_its_process_and_closing_still_ends_the_others() -> None:
+    envs = ProcessEnv(Box, 2)
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        envs.get_attr("no_such_thing")
+    envs.close()
+    assert not living()
+
+
+def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
+    envs = ProcessEnv(Box, 3)
+    envs.reset(seed=0)
+    with pytest.raises(RuntimeError, match="process 1 of ProcessEnv was killed by SIGKILL"):
+        envs.step(np.array([0, 2, 0]))
+    assert not living()
+    envs.close()
+    with pytest.raises(ClosedEnvironmentError):
+        envs.step(np.zeros(3, np.int64))
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        (np.zeros(1, np.int64), "expected 2 integer actions, got int64 of shape"),
+        (np.zeros(2), "expected 2 integer actions, got float64"),
+        (np.array([0, 3]), "no such action: got 3, expected 0 to 2"),
+        (np.array([0, -1]), "no such action: got -1, expected 0 to 2"),
+    ],
+)
+def test_bad_actions(actions: np.ndarray, message: str) -> None:
+    envs = ProcessEnv(Box, 2)
+    try:
+        with pytest.raises(ResetNeeded, match="before the first reset"):
+            envs.step(np.zeros(2, np.int64))
+        with pytest.raises(ResetNeeded, match="reset all environments once"):
+            envs.reset(options={"reset_mask": np.array([True, False])})
+        envs.reset(seed=0)
+        with pytest.raises(ValueError, match=message):
+            envs.step(actions)
+        assert envs.step(np.zeros(2, np.int64))[0].sum() == 2
+    finally:
+        envs.close()
+
+
+def test_a_script_without_its_guard_is_told(tmp_path: Any) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from functools import partial\nimport gymnasium\nfrom rlgames.envs.processes import ProcessEnv\n"
+        "ProcessEnv(partial(gymnasium.make, 'CartPole-v1'), 2)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    assert 'does the script guard it by if __name__ == "__main__"?' in done.stderr.splitlines()[-1]

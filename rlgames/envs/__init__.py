@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any
 
@@ -206,12 +206,13 @@ def make_vec(
 def one_by_one(
     name: str, num_envs: int, pixels: Pixels, autoreset_mode: AutoresetMode | str, options: dict[str, Any]
 ) -> VectorEnv:
-    """Environments each with wrappers of its own, side by side on threads."""
+    """Environments each with wrappers of its own, side by side."""
     from rlgames.envs.threaded import ThreadedEnv
 
-    threads = options.pop("threads", None)
-    one = lambda: make(name, pixels=pixels, **options)  # noqa: E731
-    return ThreadedEnv(one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
+    outer = {"autoreset_mode": autoreset_mode, "threads": options.pop("threads", None)}
+    own = {key: options[key] for key in own_options(name) if key in options}
+    beside = getattr(rules(name, **own), "beside", ThreadedEnv)
+    return beside(partial(make, name, pixels=pixels, **options), num_envs, **outer)
 
 
 def register() -> None:

@@ -12,13 +12,14 @@ the same buttons lead elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
@@ -82,16 +83,21 @@ class MarioGame:
         return (SoloRetro if self.engine == "retro" else SoloMario)(self, **kwargs)
 
     def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv | ProcessEnv:
+        outer = {key: kwargs.pop(key) for key in ("autoreset_mode", "threads") if key in kwargs}
+        return self.beside(partial(self.solo, **kwargs), num_envs, **outer)
+
+    def beside(
+        self, make: Callable[[], gym.Env], num_envs: int, *, threads: int | None = None, **outer: Any
+    ) -> ThreadedEnv | ProcessEnv:
         """On threads, whose number may be given, or in processes, of which each can have one emulator of retro."""
         from rlgames.envs.processes import ProcessEnv
         from rlgames.envs.threaded import ThreadedEnv
 
-        outer = {key: kwargs.pop(key) for key in ("autoreset_mode", "threads") if key in kwargs}
         if self.engine == "nes-py":
-            return ThreadedEnv(lambda: self.solo(**kwargs), num_envs, **outer)
-        if (threads := outer.pop("threads", None)) is not None:
+            return ThreadedEnv(make, num_envs, threads=threads, **outer)
+        if threads is not None:
             raise ValueError(f"engine='retro' plays each game in a process: it takes no threads, got {threads!r}")
-        return ProcessEnv(partial(self.solo, **kwargs), num_envs, preload=PRELOAD, **outer)
+        return ProcessEnv(make, num_envs, preload=PRELOAD, **outer)
 
     def refusal(self, action: Any) -> ValueError:
         named = ", ".join(f"{i} {name}" for i, name in enumerate(self.actions[:12]))

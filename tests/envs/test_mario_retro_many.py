@@ -93,3 +93,14 @@ def test_a_snapshot_keeps_what_is_shown_of_the_rows_that_go_on() -> None:
     obs = fresh.reset(options={"reset_mask": np.array([True, False])})[0]
     np.testing.assert_array_equal(obs, [first[0], shown[1]])
     fresh.close()
+
+
+def test_the_skipped_frames_of_many() -> None:
+    look = rlgames.Pixels(grey=True, size=(20, 20), skip=2, stack_skipped=True)
+    many = rlgames.make_vec("Mario:world=1,stage=1,engine=retro", 2, pixels=look)
+    one = rlgames.make("Mario:world=1,stage=1,engine=retro", pixels=look)
+    assert np.array_equal(many.reset(seed=0)[0][1], one.reset(seed=1)[0])
+    for _ in range(5):
+        assert np.array_equal(many.step(np.array([1, 2]))[0][1], one.step(2)[0])
+    many.close()
+    one.close()

@@ -45,7 +45,7 @@ class Evaluate:
         result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=best, max_steps=cut)
         lengths = result.lengths
         if self.json:
-            facts = {"path": str(path), **facts_of(agent, result, self.seed, best), "lengths": lengths}
+            facts = {"path": str(path), **facts_of(agent, result, self.seed, best, cut), "lengths": lengths}
             return print(json.dumps(facts))
         print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
         print(f"score   {result}")
@@ -53,7 +53,7 @@ class Evaluate:
         print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps{capped}")
 
 
-def facts_of(agent: Agent, result: Evaluation, seed: int, deterministic: bool) -> dict[str, Any]:
+def facts_of(agent: Agent, result: Evaluation, seed: int, deterministic: bool, max_steps: int | None) -> dict[str, Any]:
     """What is to be known of a trained agent and its evaluation, for JSON."""
     from rlgames.checkpoint import weights_sha256
 
@@ -64,6 +64,8 @@ def facts_of(agent: Agent, result: Evaluation, seed: int, deterministic: bool) -
         "episodes": len(result.scores),
         "seed": seed,
         "deterministic": deterministic,
+        "max_steps": max_steps,
+        "capped": result.capped,
         "mean": result.mean,
         "std": result.std,
         "min": min(result.scores),
@@ -82,6 +84,7 @@ class Export:
     episodes: int = 20  # to play for the card
     seed: int = 0  # of the games
     sample: bool = False  # draw actions from the policy instead of taking the best
+    max_steps: DisallowNone[int | None] = None  # agent steps after which an episode is cut short; None: never
     overwrite: bool = False  # replace what was exported there before
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
 
@@ -89,13 +92,14 @@ class Export:
         from rlgames.evaluation import evaluate
         from rlgames.runs import EXPORTED, RunDirectory, rows, write
 
-        at_least(1, episodes=self.episodes)
+        at_least(1, episodes=self.episodes, max_steps=self.max_steps)
         path, agent = trained(self.path, None, self.seed, self.device)
         if (self.out / EXPORTED).exists() and not self.overwrite:
             raise Refusal(f"{self.out} holds an agent already: choose another folder, or give --overwrite")
-        result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=not self.sample)
-        card = agent.header() | {"evaluation": facts_of(agent, result, self.seed, not self.sample)}
-        times = rows(RunDirectory(self.path).times)
+        best, cut = not self.sample, self.max_steps
+        result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=best, max_steps=cut)
+        card = agent.header() | {"evaluation": facts_of(agent, result, self.seed, best, cut)}
+        times = rows(RunDirectory(path.parents[1]).times)  # nothing, if the checkpoint is not in a run's directory
         if spent := [row["seconds"] for row in times if row["step"] <= agent.step]:
             card["training_seconds"] = max(spent)
         with refusing():

@@ -313,6 +313,8 @@ def test_evaluate_in_json(run, capsys):
         "episodes": 3,
         "seed": 9,
         "deterministic": True,
+        "max_steps": None,
+        "capped": 0,
         "mean": result.mean,
         "std": result.std,
         "min": min(result.scores),
@@ -389,7 +391,11 @@ def test_export_leaves_a_folder_to_hand_on(run, tmp_path, capsys):
     assert str(out / "agent.ckpt") in said
     assert cli.main(["export", str(run), str(out)]) == 2
     assert f"{out} holds an agent already: choose another folder, or give --overwrite" in capsys.readouterr().err
-    assert cli.main(["export", str(run), str(out), "--episodes", "1", "--overwrite"]) == 0
+    final = str(run / "checkpoints" / "final.ckpt")
+    assert cli.main(["export", final, str(out), "--episodes", "1", "--max-steps", "3", "--overwrite"]) == 0
+    card = json.loads((out / "card.json").read_text())
+    assert card["training_seconds"] == times[-1]["seconds"]
+    assert (card["evaluation"]["max_steps"], card["evaluation"]["capped"]) == (3, 1)
 
 
 # ---- play

@@ -9,8 +9,8 @@ from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
 SURVIVE = Rewards(scale=0.0, survival=0.01, lost=-1.0)
-OUTLINES = Pixels(  # black where there is nothing, by day (255) and by night (0); clouds are fainter than 225
-    erase=(*range(31), *range(225, 256)), skip=4, stack=2
+OUTLINES = Pixels(  # without the scores; black but for what is darker than clouds, moon and stars, by day and by night
+    crop=(13, 84, 0, 84), erase=(*range(56), *range(200, 256)), skip=4, stack=2
 )
 STATE: dict[str, Preset] = {
     "ppo": Preset(

@@ -541,7 +541,7 @@ def test_declarations_that_cannot_be_meant(declaration: dict[str, Any], message:
         (Pixels(erase=(0,)), PICTURE, r"erase needs one level a pixel, got frames \(9, 11, 3\)"),
         (Pixels(size=(4, 4)), Box(0, 2, (8, 8), np.uint8), r"from 0 to 255, got Box\(0, 2"),
         (Pixels(stack=2), Box(0, 1, (8, 8), np.float32), r"uint8 Box .* got Box\(0.0, 1.0, \(8, 8\), float32\)"),
-        (Pixels(skip=2), Box(0, 255, (8,), np.uint8), r"got Box\(0, 255, \(8,\)"),
+        (Pixels(skip=2, stack=2), Box(0, 255, (8,), np.uint8), r"got Box\(0, 255, \(8,\)"),
         (Pixels(scale=True), Discrete(3), r"got Discrete\(3\)"),
     ],
 )

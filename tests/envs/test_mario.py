@@ -56,6 +56,26 @@ def test_plays_as_the_original(trace: dict[str, Any]) -> None:
     assert digest.hexdigest() == trace["sha256"]
 
 
+def test_reaches_the_flag_as_the_original() -> None:
+    """A run that an agent found: every reward and information to the end of the stage, and the last screen."""
+    trace = json.loads((Path(__file__).parent / "mario_flag.json").read_text())
+    env = game(**trace["options"]).solo()
+    digest, total, frames, over, info = hashlib.sha256(), 0, 0, False, {}
+    obs, _ = env.reset(seed=0)
+    digest.update(obs.tobytes())
+    for action in "".join(trace["held"]):
+        for _ in range(4):
+            if not over:
+                obs, reward, over, _, info = env.step(int(action))
+                digest.update(json.dumps([reward, over, info], sort_keys=True).encode())
+                total, frames = total + reward, frames + 1
+    digest.update(obs.tobytes())
+    env.close()
+    assert info["flag_get"]
+    assert (total, frames, info) == (trace["reward"], trace["frames"], trace["info"])
+    assert digest.hexdigest() == trace["sha256"]
+
+
 def test_keeps_gymnasiums_contract() -> None:
     env = gym.make("rlgames/Mario-v0", world=1, stage=2)
     check_env(env.unwrapped, skip_render_check=True)

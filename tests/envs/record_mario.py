@@ -53,7 +53,8 @@ def record_flag(path: Path) -> None:
     trace = json.loads(path.read_text())
     env = SuperMarioBrosEnv("vanilla", False, (1, 1))
     digest, total, frames, done, info = hashlib.sha256(), 0, 0, False, {}
-    digest.update(np.ascontiguousarray(env.reset()).tobytes())
+    obs = env.reset()
+    digest.update(np.ascontiguousarray(obs).tobytes())
     for action in "".join(trace["held"]):
         for _ in range(4):
             if not done:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import Dice, batch, random_actions, rules_of, solo
+from suite import Dice, batch, long_enough, random_actions, rules_of, solo
 
 from rlgames.envs.game import stream
 
@@ -57,7 +57,7 @@ def test_a_reset_without_a_seed_goes_on(game: str) -> None:
 
 
 def test_never_seeded_never_alike(game: str) -> None:
-    actions = random_actions(game, 0, (50, 2))
+    actions = random_actions(game, 0, (long_enough(game, 50), 2))
     assert episode(batch(game, 2), actions) != episode(batch(game, 2), actions)
     assert episode(solo(game), actions[:, 0]) != episode(solo(game), actions[:, 0])
     obs, _ = batch(game, 20).reset()

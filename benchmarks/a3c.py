@@ -20,7 +20,7 @@ from time import perf_counter
 
 import torch
 import tyro
-from side_by_side import machine, progress, rate, report
+from side_by_side import machine, progress, rate, report, spread
 
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Update
@@ -77,7 +77,7 @@ def measure(row: Row, rounds: int, seconds: float) -> tuple[str, ...]:
 
 
 def ratio(ratios: Sequence[float]) -> str:
-    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+    return spread(ratios, 2)
 
 
 def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:

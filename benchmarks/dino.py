@@ -11,7 +11,6 @@ their own at the same time, halted when it is not their turn; they take turns, a
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from statistics import median
 from time import perf_counter
 
@@ -19,13 +18,12 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import tyro
-from side_by_side import machine, progress, rate, report
+from side_by_side import Turn, in_turn, machine, rate, report, spread
 
 from rlgames.envs.browser import Browser
 from rlgames.envs.chrome_dino_page import URL
 
 SKIP = 4
-Turn = Callable[[float], float]  # seconds -> steps a second
 IMAGE = "return Runner.getInstance().canvas.toDataURL('image/png').slice(22)"
 
 
@@ -106,17 +104,12 @@ def main(rounds: int = 7, seconds: float = 2.0, players: int = 16, markdown: boo
         f"{players} games in one page, their states": batch("state", players),
         "the tutorials' way": tutorials(),
     }
-    for turn in sides.values():
-        turn(seconds / 2)
-    rates: list[list[float]] = []
-    for i in range(rounds):
-        progress.print(f"round {i + 1} of {rounds}", highlight=False)
-        rates.append([turn(seconds) for turn in sides.values()])
+    rates = in_turn(sides.values(), rounds, seconds)
     rows = []
     for i, name in enumerate(sides):
         ratios = [row[i] / row[-1] for row in rates]
-        spread = f"{median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})" if i < len(sides) - 1 else ""
-        rows.append((name, rate(median(row[i] for row in rates)), spread))
+        ratio = spread(ratios, 1) if i < len(sides) - 1 else ""
+        rows.append((name, rate(median(row[i] for row in rates)), ratio))
     report(
         f"ChromeDino, {SKIP} frames a step: steps a second",
         {"who": "left", "steps/s": "right", "of the tutorials'": "right"},

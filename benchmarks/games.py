@@ -27,7 +27,7 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.vector import AutoresetMode
-from side_by_side import machine, progress, rate, report
+from side_by_side import machine, progress, rate, report, spread
 
 from rlgames.envs import parse
 from rlgames.envs.batch import CORES  # importing anything of rlgames registers its games
@@ -153,7 +153,7 @@ def measure(row: Row, rounds: int, seconds: float, envpool_threads: int) -> tupl
     if len(sides) == 1:
         return row.what, f"{row.players:,}", our_rate, row.peer, peer_rate, NONE
     ratios = [mine / theirs for mine, theirs in rates]
-    ratio = f"{median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})"
+    ratio = spread(ratios, 1)
     return row.what, f"{row.players:,}", our_rate, row.peer, rate(median(turn[1] for turn in rates)), ratio
 
 

@@ -10,8 +10,8 @@ beginning of 1-1, so that all compute the same frames; the sides take turns, and
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from statistics import median
 from time import perf_counter
 
@@ -19,19 +19,19 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from side_by_side import machine, progress, rate, report
+from side_by_side import Turn, in_turn, machine, rate, report, spread
 
 import rlgames
+from rlgames.envs import rules
 from rlgames.envs.batch import CORES
 from rlgames.envs.mario_rules import Mario
-from rlgames.envs.nes import Nes, find_spec
+from rlgames.envs.nes import Nes
 
 GAME, SKIP = "Mario:world=1,stage=1", 4
-Turn = Callable[[float], float]  # seconds -> frames a second
 
 
 def bare(players: int) -> Turn:
-    rom = rlgames.make(GAME).unwrapped.rom  # pyright: ignore[reportAttributeAccessIssue]
+    rom = rules("Mario", world=1, stage=1).rom_path()
     consoles = [Mario(Nes(rom), (1, 1)) for _ in range(players)]
 
     def thread(mine: list[Mario], seconds: float) -> int:
@@ -90,17 +90,12 @@ def main(rounds: int = 7, seconds: float = 3.0, players: int = 16, markdown: boo
     }
     if find_spec("stable_retro"):
         sides["rlgames.make_vec, engine=retro, processes"] = played(rlgames.make_vec(f"{GAME},engine=retro", players))
-    for turn in sides.values():
-        turn(seconds)
-    rates: list[list[float]] = []
-    for i in range(rounds):
-        progress.print(f"round {i + 1} of {rounds}", highlight=False)
-        rates.append([turn(seconds) for turn in sides.values()])
+    rates = in_turn(sides.values(), rounds, seconds)
     rows = []
     for i, name in enumerate(sides):
         ratios = [row[0] / row[i] for row in rates]
-        spread = f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})" if i else ""
-        rows.append((name, rate(median(row[i] for row in rates)), spread))
+        ratio = spread(ratios, 2) if i else ""
+        rows.append((name, rate(median(row[i] for row in rates)), ratio))
     report(
         f"Mario, {players} players: frames a second",
         {"who": "left", "frames/s": "right", "ours / theirs": "right"},

@@ -26,7 +26,7 @@ import tyro
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-from side_by_side import machine, progress, rate, report
+from side_by_side import Turn, machine, progress, rate, report, spread
 
 import rlgames
 from rlgames.agents.dqn import DQNConfig
@@ -34,7 +34,6 @@ from rlgames.agents.ppo import PPOConfig
 from rlgames.envs.batch import CORES
 
 PLAYERS = 16
-Turn = Callable[[float], float]  # seconds -> steps a second
 
 
 def played(envs: Any) -> Turn:
@@ -167,8 +166,8 @@ def measure(what: str, our: Callable[[], Turn], peer: str, their: Callable[[], T
     rates = [[side(seconds) for side in sides] for _ in range(rounds)]
     ratios = [mine / other for mine, other in rates]
     mine, other = (median(column) for column in zip(*rates, strict=True))
-    spread = f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-    return what, rate(mine), peer, rate(other), spread
+    ratio = spread(ratios, 2)
+    return what, rate(mine), peer, rate(other), ratio
 
 
 def main(rounds: int = 5, seconds: float = 3.0, parts: Sequence[str] = tuple(ROWS), markdown: bool = False) -> None:

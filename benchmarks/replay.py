@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import tyro
 from gymnasium.spaces import Box, Discrete
-from side_by_side import machine, progress, rate, report
+from side_by_side import machine, progress, rate, report, spread
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from rlgames.agents.player import Step
@@ -108,7 +108,7 @@ def beside(what: str, ours: Ours, name: str, peer: Theirs, rounds: int, seconds:
         measured(turn, seconds)
     rates = [[measured(turn, seconds) for turn in turns] for _ in range(rounds)]
     ratios = [mine / theirs for mine, theirs in rates]
-    ratio = f"{median(ratios):.1f} ({min(ratios):.1f}–{max(ratios):.1f})"
+    ratio = spread(ratios, 1)
     return what, rate(median(turn[0] for turn in rates)), name, rate(median(turn[1] for turn in rates)), ratio
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import median
 from typing import Literal
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.table import Table
 import rlgames
 from rlgames.envs.batch import CORES
 
+Turn = Callable[[float], float]  # plays for so many seconds: steps or frames a second
 Justify = Literal["left", "right"]
 progress = Console(stderr=True)  # what is being measured right now; kept out of what is pasted
 
@@ -27,6 +29,26 @@ def machine(*packages: str) -> str:
         except PackageNotFoundError:
             continue
     return f"{processor()}, {CORES} core{'s' * (CORES > 1)}; {', '.join(found)}"
+
+
+def spread(ratios: Sequence[float], digits: int) -> str:
+    """Median (least–greatest)."""
+    middle, least, greatest = (f"{value:,.{digits}f}" for value in (median(ratios), min(ratios), max(ratios)))
+    return f"{middle} ({least}–{greatest})"
+
+
+def in_turn(sides: Collection[Turn], rounds: int, seconds: float) -> list[list[float]]:
+    """Rates of all sides in each round, so that whatever else the machine does slows all of them alike.
+
+    A first turn of each is not counted.
+    """
+    for turn in sides:
+        turn(seconds)
+    rates = []
+    for i in range(rounds):
+        progress.print(f"round {i + 1} of {rounds}", highlight=False)
+        rates.append([turn(seconds) for turn in sides])
+    return rates
 
 
 def processor() -> str:

@@ -72,6 +72,8 @@ def save(agent: rlgames.PPO, folder: Path, number: int) -> None:
 
 def watch(folder: Path, game: str, episodes: int) -> float:
     """The newest save at work, in a window; returns how far it came at last."""
+    if not saves(folder):
+        raise SystemExit(f"{folder} holds no save: learn first, or give another --folder")
     agent, x = rlgames.load(saves(folder)[-1]), 0
     env = rlgames.make(game, pixels=SEEN, render_mode="human")
     for episode in range(episodes):
@@ -143,6 +145,8 @@ def main(
     table = folder / "rounds.csv"
     if found := saves(folder):
         agent = rlgames.PPO.load(found[-1], envs)
+        if agent.config != config:
+            raise SystemExit(f"{folder} was begun with other settings: give the same, or another --folder")
         done = agent.step // (horizon * players)
         print(f"going on after round {done}")
         told = [[int(cell) for cell in row] for row in csv.reader(table.read_text().splitlines())][:done]
@@ -157,10 +161,10 @@ def main(
                 csv.writer(file).writerows(told)
             save(agent, folder, row[0])
             draw(folder, told, game)
-    film = rlgames.record(
-        agent, folder / "mario.gif", rlgames.make(game, pixels=SEEN, render_mode="rgb_array"), deterministic=False
-    )
     envs.close()
+    scene = rlgames.make(game, pixels=SEEN, render_mode="rgb_array")
+    film = rlgames.record(agent, folder / "mario.gif", scene, deterministic=False)
+    scene.close()
     print(f"the film ends at x {film.scores[-1]:,.0f};", *sorted(p.name for p in folder.iterdir()), "are in", folder)
     return film.scores[-1]
 

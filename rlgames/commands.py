@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tyro.conf import DisallowNone, Positional
 
 from rlgames import agents
-from rlgames.envs import GAMES, rules
+from rlgames.envs import GAMES, default_pixels, rules
 from rlgames.envs.task import Task
 from rlgames.terminal import Refusal, above_zero, at_least, check_device, first_line, refusing, show
 
@@ -99,7 +99,7 @@ class Export:
         best, cut = not self.sample, self.max_steps
         result = evaluate(agent, episodes=self.episodes, seed=self.seed, deterministic=best, max_steps=cut)
         card = agent.header() | {"evaluation": facts_of(agent, result, self.seed, best, cut)}
-        times = rows(RunDirectory(path.parents[1]).times)  # nothing, if the checkpoint is not in a run's directory
+        times = rows(RunDirectory(path.resolve().parent.parent).times)  # nothing, if it is not in a run's directory
         if spent := [row["seconds"] for row in times if row["step"] <= agent.step]:
             card["training_seconds"] = max(spent)
         with refusing():
@@ -154,8 +154,6 @@ def trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path,
     with refusing():
         path = checkpoint_at(path)
         agent = load(path, game, device=device)
-        if agent.envs is not None:
-            agent.envs.close()  # made for learning on; it will play in environments of its own
         if agent.task is None:
             raise ValueError(f"{path}: its agent was not made from a game's name: say what to play with --game")
     return path, agent
@@ -215,7 +213,7 @@ def agent_summaries() -> dict[str, str]:
 
 def game_row(name: str) -> tuple[str, ...]:
     entry, game = GAMES[name], rules(name)
-    seen = entry.pixels.observation_space(game.observation)
+    seen = default_pixels(name, {}).observation_space(game.observation)
     options = inspect.signature(import_module(entry.module).game).parameters.values()
     return (
         *(f"rlgames/{name}-v0", entry.summary, f"{' x '.join(map(str, seen.shape))} {seen.dtype}"),

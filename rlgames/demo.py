@@ -29,8 +29,6 @@ def demo(out: Path, steps: int | None) -> int:
         print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames demo begins again")
         return 128 + signal.Signals[result.stopped]
     agent = load(run.best)
-    if agent.envs is not None:
-        agent.envs.close()
     test = evaluate(agent, seed=FRESH)
     film = record(agent, out / "film.gif", seed=FRESH)
     say(

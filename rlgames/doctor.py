@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from rlgames.envs import nes_retro
 from rlgames.human import has_display
 
 CORE = {  # distribution -> the module that it brings
@@ -36,6 +37,7 @@ EXTRAS = {
     "ray": {"ray": "ray"},
     "play": {"pygame-ce": "pygame"},
 }
+REMEDIES = {"stable-retro": nes_retro.REMEDY}  # where it is not the extra
 FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo, x86 and ARM
 
 
@@ -70,7 +72,7 @@ def dependency(name: str, module: str) -> Finding:
 def optional(extra: str, name: str, module: str) -> Finding:
     label = f"{name} (extra {extra})"
     if find_spec(module) is None:
-        return Finding(label, "missing", f'pip install "rlgames[{extra}]"')
+        return Finding(label, "missing", REMEDIES.get(name) or f'pip install "rlgames[{extra}]"')
     return Finding(label, version(name) or "found")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -59,26 +60,23 @@ def evaluate(
     for name, value in (("episodes", episodes), ("max_steps", max_steps)):
         if value is not None and value < 1:
             raise ValueError(f"expected {name} >= 1, got {value}")
-    made = []  # environments that are nobody else's
+    agent = agent if isinstance(agent, Agent) else load(agent)
+    task, given = task_of(agent, env)
+    envs = vectorised(given) if task is None else task.make_vec(min(episodes, MOST_PLAYERS))
     try:
-        if not isinstance(agent, Agent):
-            agent = load(agent)
-            made.append(agent.envs)
-        envs = environments(agent, env, min(episodes, MOST_PLAYERS))
-        if env is None or isinstance(env, str):
-            made.append(envs)
         return play(agent, Player(envs, seed), episodes, deterministic, max_steps)
     finally:
-        for envs in filter(None, made):
+        if task:
             envs.close()
 
 
-def environments(agent: Agent, env: str | gym.Env | VectorEnv | None, players: int) -> VectorEnv:
+def task_of(agent: Agent, env: Any) -> tuple[Task | None, Any]:
+    """What to play: a task, or environments. Raises ValueError when there is nothing."""
+    if isinstance(env, str):
+        return Task.parse(env).as_learnt(agent.task), None
     if env is None and agent.task is None:
-        raise ValueError("this agent was not made from a game's name: say what to play, evaluate(agent, env)")
-    if env is None:
-        return agent.task.make_vec(players)
-    return Task.parse(env).as_learnt(agent.task).make_vec(players) if isinstance(env, str) else vectorised(env)
+        raise ValueError("this agent was not made from a game's name: say what to play, as the argument env")
+    return agent.task if env is None else None, env
 
 
 def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:

@@ -29,7 +29,7 @@ def play(task: Task, *, seed: int | None = None, zoom: float = 1.0) -> None:
         for keys, action in env.get_wrapper_attr("get_keys_to_action")().items():
             print(f"{' + '.join('space' if key == ' ' else str(key) for key in keys):<8}{actions[action]}")
         print(f"{'no key':<8}{actions[0]}\n{'escape':<8}the end", flush=True)
-        score = Score()
+        score = Score(env.metadata.get("score", "score"))
         try:
             show(env, callback=score, seed=seed, zoom=zoom)
         except pygame.error as error:
@@ -43,14 +43,18 @@ def play(task: Task, *, seed: int | None = None, zoom: float = 1.0) -> None:
 
 
 class Score:
-    """Prints the score of each episode when it ends; `running` is that of the one in progress."""
+    """Prints the score of each episode when it ends; `running` is that of the one in progress.
 
-    running: float | None = None
+    `called` is its name in the information.
+    """
+
+    def __init__(self, called: str = "score"):
+        self.called, self.running = called, None
 
     def __call__(
         self, obs: Any, after: Any, action: Any, reward: float, terminated: bool, truncated: bool, info: dict[str, Any]
     ) -> None:
-        self.running = float(info.get("score", (self.running or 0.0) + reward))
+        self.running = float(info.get(self.called, (self.running or 0.0) + reward))
         if terminated or truncated:
             print(f"score {self.running:,.1f}", flush=True)
             self.running = None

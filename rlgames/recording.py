@@ -23,7 +23,7 @@ from PIL import Image
 
 from rlgames.agents.base import Agent
 from rlgames.agents.loading import load
-from rlgames.envs.task import Task
+from rlgames.evaluation import task_of
 
 COLOURS = 128  # of a GIF's palette
 SAMPLES = 16  # frames, evenly spread, that the palette is chosen for
@@ -69,11 +69,8 @@ def record(
             raise ValueError(f"expected {name} > 0, got {value}")
     kind = film_kind(path)
     agent = agent if isinstance(agent, Agent) else load(agent)
-    own = env is None or isinstance(env, str)
-    task = agent.task if env is None else Task.parse(env).as_learnt(agent.task) if isinstance(env, str) else None
-    if own and task is None:
-        raise ValueError("this agent was not made from a game's name: say what to play, record(agent, path, env)")
-    stage: Any = task.make(render_mode="rgb_array") if task else env
+    task, given = task_of(agent, env)
+    stage: Any = task.make(render_mode="rgb_array") if task else given
     try:
         if stage.render_mode != "rgb_array":
             raise ValueError(f"expected an environment with render_mode 'rgb_array', got {stage.render_mode!r}")
@@ -81,7 +78,7 @@ def record(
         with kind(Path(path), rate, size) as film:
             return play(agent, stage, film, episodes, seed, deterministic, seconds)
     finally:
-        if own:
+        if task:
             stage.close()
 
 

@@ -376,6 +376,12 @@ def test_watch_names_the_extra_that_mp4_needs(run, tmp_path, monkeypatch, capsys
 # ---- export
 
 
+def test_export_of_a_file_in_the_folder_where_one_stands(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(run / "checkpoints")
+    assert cli.main(["export", "best.ckpt", str(tmp_path / "out"), "--episodes", "1"]) == 0
+    assert "training_seconds" in json.loads((tmp_path / "out" / "card.json").read_text())
+
+
 def test_export_leaves_a_folder_to_hand_on(run, tmp_path, capsys):
     out = tmp_path / "zoo" / "catch"
     assert cli.main(["export", str(run), str(out), "--episodes", "3", "--seed", "9"]) == 0

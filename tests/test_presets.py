@@ -10,6 +10,7 @@ import pytest
 
 from rlgames import presets
 from rlgames.agents import AGENTS, find
+from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import plain, weights_sha256
 from rlgames.envs import GAMES
 from rlgames.envs.task import Task
@@ -64,8 +65,10 @@ def test_the_nearest_preset_is_taken():
 
 
 def test_settings_may_be_given_over_the_presets():
-    envs, config, task = presets.settle("ppo", "Cave", 3)
-    assert (envs.num_envs, config, task.rewards) == (3, PRESETS["ppo", "Cave"].config, PRESETS["ppo", "Cave"].rewards)
+    agent = find("ppo")("Cave", PPOConfig(horizon=8), num_envs=3)
+    assert agent.task is not None
+    assert (agent.num_envs, agent.config.horizon) == (3, 8)
+    assert agent.task.rewards == PRESETS["ppo", "Cave"].rewards
 
 
 TASKS = [

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import gymnasium as gym
 import pytest
 
 import rlgames
@@ -34,8 +33,6 @@ def test_an_agent_is_what_its_card_says(folder: Path):
     most = told.get("max_steps") and 2_000  # for games without an end
     game = rlgames.evaluate(agent, episodes=1, seed=told["seed"], deterministic=told["deterministic"], max_steps=most)
     assert game.capped or game.scores[0] > told["min"] - 3  # the first on the card; another CPU may round apart
-    assert isinstance(agent.envs, gym.vector.VectorEnv)
-    agent.envs.close()
 
 
 def test_its_own_game_by_name_is_seen_as_the_agent_learned_to_see_it(tmp_path: Path):
@@ -44,5 +41,4 @@ def test_its_own_game_by_name_is_seen_as_the_agent_learned_to_see_it(tmp_path: P
     agent = rlgames.load(ZOO / "pong-ppo" / "agent.ckpt", device="cpu")
     film = rlgames.record(agent, tmp_path / "film.gif", "Pong", seconds=0.5)
     assert film.path.exists()
-    assert agent.envs is not None
-    agent.envs.close()
+    assert agent.envs is None  # nothing to close

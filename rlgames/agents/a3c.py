@@ -90,7 +90,7 @@ class A3C(Agent[A3CConfig]):
             )
         if self.step >= total:
             return
-        n = -(-self.envs.num_envs // count) if self.envs else 1
+        n = -(-self.num_envs // count) if self.num_envs else 1
         job = Job(self.task, n, self.config, self.shared, self.shared.updates(), self.seed, self.step, total)
         workers = Workers(work, [(job, i) for i in range(count)])
         try:

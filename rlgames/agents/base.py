@@ -63,14 +63,19 @@ class Agent(ABC, Generic[ConfigT]):
         if isinstance(env, str):
             from rlgames import presets  # an id instead of an environment is settled by the presets above
 
-            env, preset_config, task = presets.settle(self.name, env, num_envs)
-            self._setup(*spaces_of(env), preset_config if config is None else config, seed, device, task)
+            chosen, task = presets.settle(self.name, env)
+            made = task.make_vec(chosen.envs if num_envs is None else num_envs)
+            try:
+                self._setup(*spaces_of(made), chosen.config if config is None else config, seed, device, task)
+            except BaseException:
+                made.close()
+                raise
         elif num_envs is not None:
             raise ValueError(f"num_envs={num_envs} goes with the name of a game: {env} is made already")
         else:
-            env = vectorised(env)
-            self._setup(*spaces_of(env), self.Config() if config is None else config, seed, device, None)
-        self.envs = env
+            made = vectorised(env)
+            self._setup(*spaces_of(made), self.Config() if config is None else config, seed, device, None)
+        self.envs, self.num_envs = made, made.num_envs
 
     def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Any) -> None:
         if not isinstance(config, self.Config):
@@ -81,7 +86,8 @@ class Agent(ABC, Generic[ConfigT]):
         self.observation_space, self.action_space, self.config = space, actions, config
         self.seed, self.task, self.step = seed, task, 0
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.envs: VectorEnv | None = None
+        self.envs: VectorEnv | None = None  # to learn in; a loaded agent makes those of its task when it learns
+        self.num_envs: int | None = None  # how many those are, or will be
         self.player: Player | None = None
         self.pending: dict[str, Any] = {}  # loaded states of the parts that are made when first needed
         self.rng = np.random.default_rng([seed, 1])  # training's dice
@@ -152,6 +158,8 @@ class Agent(ABC, Generic[ConfigT]):
     def playing(self) -> Player:
         """The player of this agent's environments, which begins to play when first asked for."""
         if self.player is None:
+            if self.envs is None and self.task is not None and self.num_envs:
+                self.envs = self.task.make_vec(self.num_envs)
             if self.envs is None:
                 raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
             self.player = Player(self.envs, SEEDS_APART * self.seed)
@@ -195,9 +203,8 @@ class Agent(ABC, Generic[ConfigT]):
         self.step = state["step"]
         self.dice.bit_generator.state = state["dice"]
         for part in self.parts:
-            if part in state or isinstance(
-                getattr(self, part), nn.Module
-            ):  # others lack where weights alone were saved
+            network = isinstance(getattr(self, part), nn.Module)
+            if network or part in state:  # the other parts are missing where weights alone were saved
                 put(self, part, state[part])
 
     def header(self) -> dict[str, Any]:
@@ -208,7 +215,7 @@ class Agent(ABC, Generic[ConfigT]):
             "seed": self.seed,
             "step": self.step,
             "task": self.task and self.task.to_json(),
-            "num_envs": None if self.envs is None else self.envs.num_envs,
+            "num_envs": self.num_envs,
             "spaces": describe(self.observation_space, self.action_space),
         }
 

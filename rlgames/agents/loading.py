@@ -40,20 +40,25 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
         )
     config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
     task = own = presets.Task.from_json(header["task"]) if header["task"] else None
+    envs, num_envs = None, (header["num_envs"] or 1) if own else None
     if isinstance(env, str):
-        env, _, task = presets.settle(kind.name, env, header["num_envs"], own)
+        chosen, task = presets.settle(kind.name, env, own)
+        num_envs = header["num_envs"] or chosen.envs
+        one = vectorised(task.make())  # to see whether it fits
+        space, actions = spaces_of(one)
+        one.close()
     elif env is not None:
-        env, task = vectorised(env), None
-    elif own is not None:
-        env = own.make_vec(header["num_envs"] or 1)
-    space, actions = spaces_of(env) if env is not None else spaces(header["spaces"])
+        task, envs = None, vectorised(env)
+        num_envs, (space, actions) = envs.num_envs, spaces_of(envs)
+    else:
+        space, actions = spaces(header["spaces"])
     given, saved = describe(space, actions), header["spaces"]
     for key, value in saved.items():
         if given[key] != value:
             raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
     agent = kind.__new__(kind)
     agent._setup(space, actions, config, header["seed"], device, task)
-    agent.envs = env
+    agent.envs, agent.num_envs = envs, num_envs
     try:
         agent.load_state_dict(state)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with

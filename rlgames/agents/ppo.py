@@ -50,9 +50,7 @@ class PPOConfig:
     value: float = 0.5  # coefficient of the squared value error
     value_clip: float | None = None  # largest change of a value in one update; None: no limit
     target_kl: float | None = None  # stop the passes once the mean KL from the old policy exceeds this
-    max_norm: float | None = (
-        0.5  # of the gradient; policy and value apart where they have a network each; None: no limit
-    )
+    max_norm: float | None = 0.5  # of the gradient; policy and value apart if they share no network; None: no limit
     normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder

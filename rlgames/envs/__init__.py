@@ -35,7 +35,6 @@ GAMES: dict[str, Entry] = {
     "Dino": Entry(
         "rlgames.envs.dino",
         "the T-Rex of chrome://dino, simulated to the last digit (obs=pixels or state)",
-        Pixels(skip=4, stack=4),
         twin="ChromeDino",
     ),
     "Pong": Entry(
@@ -51,7 +50,6 @@ GAMES: dict[str, Entry] = {
     "ChromeDino": Entry(
         "rlgames.envs.chrome_dino",
         "chrome://dino in the real browser (obs=pixels or state; extra dino)",
-        Pixels(skip=4, stack=4),
         twin="Dino",
     ),
 }
@@ -79,6 +77,10 @@ def rules(name: str, **options: Any) -> Any:
     return build(**options)
 
 
+def hashable(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
 def own_options(name: str) -> tuple[str, ...]:
     return tuple(inspect.signature(import_module(GAMES[name].module).game).parameters)
 
@@ -96,13 +98,13 @@ def engine_options(name: str, many: bool) -> set[str]:
 def solo_env(game: str, **kwargs: Any) -> gym.Env:
     """Gymnasium's entry point: one player. `kwargs` are `SoloEnv`'s arguments and the game's options."""
     engine = {key: kwargs.pop(key) for key in engine_options(game, many=False) & set(kwargs)}
-    return rules(game, **kwargs).solo(**engine)
+    return rules(game, **hashable(kwargs)).solo(**engine)
 
 
 def batch_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     """Gymnasium's vector entry point. `kwargs` are `BatchEnv`'s arguments and the game's options."""
     engine = {key: kwargs.pop(key) for key in engine_options(game, many=True) & set(kwargs)}
-    return rules(game, **kwargs).batch(num_envs, **engine)
+    return rules(game, **hashable(kwargs)).batch(num_envs, **engine)
 
 
 def parse(game: str) -> tuple[str, dict[str, Any]]:
@@ -129,13 +131,13 @@ def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
     The module's function has some of the arguments of its `game`, with the same defaults, and returns a declaration.
     """
     decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
-    return decide(**look(name, options)) if decide else GAMES[name].pixels
+    return decide(**{key: options[key] for key in deciding(name) & set(options)}) if decide else GAMES[name].pixels
 
 
-def look(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Those of `options` that decide what is seen, such as Dino's obs."""
+def deciding(name: str) -> set[str]:
+    """Those of a game's own options that decide what is seen, such as Dino's obs."""
     decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
-    return {key: options[key] for key in inspect.signature(decide).parameters if key in options} if decide else {}
+    return set(inspect.signature(decide).parameters) if decide else set()
 
 
 def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
@@ -211,7 +213,7 @@ def one_by_one(
 
     outer = {"autoreset_mode": autoreset_mode, "threads": options.pop("threads", None)}
     own = {key: options[key] for key in own_options(name) if key in options}
-    beside = getattr(rules(name, **own), "beside", ThreadedEnv)
+    beside = getattr(rules(name, **hashable(own)), "beside", ThreadedEnv)
     return beside(partial(make, name, pixels=pixels, **options), num_envs, **outer)
 
 

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.spaces import Box
+from gymnasium.vector import AutoresetMode
 
 from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
-from rlgames.envs.batch import CORES, autoreset
-from rlgames.envs.players import check_count, check_mask, check_pace, check_seeds, is_integer, pace
+from rlgames.envs.batch import CORES, VectorGame
+from rlgames.envs.players import check_actions, check_count, check_reset, is_integer
 
 
-class BatchAtari(VectorEnv):
+class BatchAtari(VectorGame):
     """`num_envs` players of an Atari game: uint8 (num_envs, [stack,] height, width [, 3 unless grey]).
 
     `size` is (height, width) after an area resize, 210 x 160 without it; `stack` counts frames, oldest first. The other
@@ -47,21 +46,25 @@ class BatchAtari(VectorEnv):
         size: tuple[int, int] | None = None,
         stack: int = 1,
     ):
-        check_pace(frame_skip, max_pool, max_episode_steps)
-        check_count("num_envs", num_envs)
-        check_count("threads", threads, or_none=True)
         check_count("stack", stack)
-        if render_mode is not None:
-            raise ValueError(f"expected render_mode None for a batch of {game.name}, got {render_mode!r}: watch one")
-        self.mode = autoreset(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
-        self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
-        self.frame_skip, self.max_pool, self.stacked = frame_skip, max_pool, stack
+        height, width = size or (HEIGHT, WIDTH)
+        shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
+        super().__init__(
+            game,
+            num_envs,
+            Box(0, 255, shape, np.uint8),
+            autoreset_mode=autoreset_mode,
+            render_mode=render_mode,
+            frame_skip=frame_skip,
+            max_pool=max_pool,
+            max_episode_steps=max_episode_steps,
+            threads=threads,
+        )
+        self.stacked = stack
         emulator()
         rom_path(game)
         from ale_py.vector_env import AtariVectorEnv
 
-        height, width = size or (HEIGHT, WIDTH)
         self._engine: Any = AtariVectorEnv(
             game.rom,
             self.num_envs,
@@ -79,16 +82,8 @@ class BatchAtari(VectorEnv):
             reward_clipping=False,
             use_fire_reset=False,
         )
-        shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
-        self.single_observation_space = Box(0, 255, shape, np.uint8)
-        self.single_action_space = Discrete(len(game.actions))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-
         n = self.num_envs
         self._codes, self._rows = np.array(game.codes, np.int64), np.arange(n)
-        self._all = np.ones(n, np.bool_)
-        self._all.flags.writeable = False
         self._started = False
         self._score = np.zeros(n)
         self._over = np.zeros(n, np.bool_)  # ended and not restarted: NEXT_STEP, DISABLED
@@ -102,11 +97,7 @@ class BatchAtari(VectorEnv):
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
-        seeds, mask = check_seeds(seed, self.num_envs), check_mask(options, self.num_envs)
-        if mask is None:
-            mask = self._all
-        elif not self._started:
-            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
         given = np.array([-1 if s is None else s % SEEDS for s in seeds], np.int64)  # -1: the dice go on
@@ -166,9 +157,7 @@ class BatchAtari(VectorEnv):
         self._check_open()
         if not self._started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        given = np.asarray(actions)
-        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
-            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
+        given = check_actions(actions, self.num_envs)
         if given.min() < 0 or given.max() >= len(self._codes):
             raise self.game.refusal(actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():

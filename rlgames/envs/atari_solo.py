@@ -14,8 +14,9 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
 from rlgames.envs.atari import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
-from rlgames.envs.players import at, check_pace, check_seed, pace
+from rlgames.envs.players import at, check_pace, check_render_mode, check_seed
 from rlgames.envs.window import Window
+from rlgames.wrappers.frames import pace
 
 
 class Noops:
@@ -61,8 +62,7 @@ class SoloAtari(gym.Env):
         grey: bool = False,
     ):
         check_pace(frame_skip, max_pool, max_episode_steps)
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        check_render_mode(render_mode, self.metadata["render_modes"])
         module = emulator()
         self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
         self.game, self.render_mode, self.grey = game, render_mode, grey

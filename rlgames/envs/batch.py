@@ -13,13 +13,22 @@ from typing import Any
 
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Discrete
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rlgames.envs.arrays import Arrays
 from rlgames.envs.game import BAD_ACTION, DISABLED, NEXT_STEP, OVER, SAME_STEP, Game
-from rlgames.envs.players import Players, check_count, check_mask, check_seeds, is_integer, pace
+from rlgames.envs.players import (
+    Players,
+    check_actions,
+    check_count,
+    check_pace,
+    check_render_mode,
+    check_reset,
+    is_integer,
+)
+from rlgames.wrappers.frames import pace
 
 MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -36,7 +45,43 @@ def autoreset(mode: AutoresetMode | str) -> AutoresetMode:
     return AutoresetMode(mode)
 
 
-class BatchEnv(VectorEnv):
+class VectorGame(VectorEnv):
+    """What the vector environments of a game have in common: the arguments of them all, and the spaces.
+
+    `observation` is that of one player. Raises ValueError for a bad count, mode or render_mode.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        game: Any,
+        num_envs: int,
+        observation: Box,
+        *,
+        autoreset_mode: AutoresetMode | str,
+        render_mode: str | None,
+        frame_skip: int,
+        max_pool: bool,
+        max_episode_steps: int | None,
+        threads: int | None,
+    ):
+        check_count("num_envs", num_envs)
+        check_count("threads", threads, or_none=True)
+        check_pace(frame_skip, max_pool, max_episode_steps)
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.mode = autoreset(autoreset_mode)
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
+        self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
+        self.frame_skip, self.max_pool = frame_skip, max_pool
+        self.single_observation_space, self.single_action_space = observation, Discrete(len(game.actions))
+        self.observation_space = batch_space(observation, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._all = np.ones(self.num_envs, np.bool_)
+        self._all.flags.writeable = False
+
+
+class BatchEnv(VectorGame):
     """`num_envs` players of one game in step with each other, as a Gymnasium VectorEnv.
 
     Ownership: every array that `reset` and `step` hand out is the caller's to keep and to change (see `Arrays`), but
@@ -55,8 +100,6 @@ class BatchEnv(VectorEnv):
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
-
     def __init__(
         self,
         game: Game,
@@ -69,36 +112,30 @@ class BatchEnv(VectorEnv):
         max_episode_steps: int | None = None,
         threads: int | None = None,
     ):
-        check_count("num_envs", num_envs)
-        check_count("threads", threads, or_none=True)
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
-        self.mode = autoreset(autoreset_mode)
+        super().__init__(
+            game,
+            num_envs,
+            game.observation,
+            autoreset_mode=autoreset_mode,
+            render_mode=render_mode,
+            frame_skip=frame_skip,
+            max_pool=max_pool,
+            max_episode_steps=max_episode_steps,
+            threads=threads,
+        )
         self._mode = MODES[self.mode]
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
-        self.num_envs, self.render_mode, self.game = int(num_envs), render_mode, game
-        self.frame_skip, self.max_pool = frame_skip, max_pool
-        self.single_observation_space, self.single_action_space = game.observation, Discrete(len(game.actions))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._players = Players(game, self.num_envs, frame_skip, max_pool, max_episode_steps)
         self._begin, self._advance, _ = game.loops
         self._observations = Arrays((self.num_envs, *game.observation.shape), game.observation.dtype)
         self._action = np.zeros(self.num_envs, np.int64)
-        self._all = np.ones(self.num_envs, np.bool_)
-        self._all.flags.writeable = False
         self._final_obs, self._final_score = self._observations.next(), np.empty(self.num_envs)
         parts = threads or max(1, min(CORES, self.num_envs * frame_skip // game.grain))
         edges = [self.num_envs * part // parts for part in range(parts + 1)]
         self._parts = list(pairwise(edges))
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
-        n, players = self.num_envs, self._players
-        seeds, mask = check_seeds(seed, n), check_mask(options, n)
-        if mask is None:
-            mask = self._all
-        elif not players.started:
-            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        players = self._players
+        seeds, mask = check_reset(seed, options, self.num_envs, players.started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
         players.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
@@ -130,10 +167,7 @@ class BatchEnv(VectorEnv):
     def _take(self, actions: Any) -> None:
         if not self._players.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        given = np.asarray(actions)
-        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
-            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
-        self._action[:] = given
+        self._action[:] = check_actions(actions, self.num_envs)
 
     def _advance_in_threads(self, rest: tuple) -> int:
         """As one call over all players. Refusals are looked for first, so that no part moves on without the others."""

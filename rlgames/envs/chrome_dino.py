@@ -8,7 +8,7 @@ simulator's (`rlgames.envs.dino`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +127,4 @@ def game(
 
 def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
     """The page skips, in one round trip; wrappers see to the rest."""
-    if many:
-        return pixels.engine_arguments(), pixels
-    return {"frame_skip": pixels.skip, "max_pool": pixels.max_pool}, replace(pixels, skip=1, max_pool=False)
+    return pixels.engine_arguments(), pixels if many else pixels.after_skip()

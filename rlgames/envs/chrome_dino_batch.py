@@ -5,26 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Discrete
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
+from gymnasium.vector import AutoresetMode
 
-from rlgames.envs.batch import autoreset
+from rlgames.envs.batch import VectorGame
 from rlgames.envs.chrome_dino import ChromeDinoGame
 from rlgames.envs.chrome_dino_players import DinoPlayers
 from rlgames.envs.game import BAD_ACTION, OVER
-from rlgames.envs.players import check_count, check_mask, check_seeds, is_integer, pace
+from rlgames.envs.players import check_actions, check_reset, is_integer
 
 
-class BatchChromeDino(VectorEnv):
+class BatchChromeDino(VectorGame):
     """`num_envs` players; row i is the single environment (`SoloChromeDino`) seeded with `seed + i`.
 
     Autoreset modes and information are `BatchEnv`'s; arguments and errors also `SoloChromeDino`'s. Every array that is
     handed out is the caller's, but for the read-only `info["_score"]`. There is no real time: ValueError.
     """
-
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
     def __init__(
         self,
@@ -36,33 +31,28 @@ class BatchChromeDino(VectorEnv):
         frame_skip: int = 1,
         max_pool: bool = False,
         max_episode_steps: int | None = None,
-        threads: int | None = None,
+        threads: int | None = None,  # of the page there is one, whatever they are
     ):
-        check_count("num_envs", num_envs)
-        check_count("threads", threads, or_none=True)  # of the page there is one, whatever they are
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"expected render_mode None or 'rgb_array' for a batch, got {render_mode!r}")
+        super().__init__(
+            game,
+            num_envs,
+            game.observation,
+            autoreset_mode=autoreset_mode,
+            render_mode=render_mode,
+            frame_skip=frame_skip,
+            max_pool=max_pool,
+            max_episode_steps=max_episode_steps,
+            threads=threads,
+        )
         if game.real_time:
             raise ValueError("expected real_time=False for a batch: in real time one page plays one game")
-        self.mode = autoreset(autoreset_mode)
-        self._players = DinoPlayers(game, int(num_envs), frame_skip, max_pool, max_episode_steps)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
-        self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
-        self.frame_skip, self.max_pool = frame_skip, max_pool
-        self.single_observation_space, self.single_action_space = game.observation, Discrete(len(game.actions))
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._all, self._nobody = np.ones(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        self._all.flags.writeable = False
+        self._players = DinoPlayers(game, self.num_envs, frame_skip, max_pool, max_episode_steps)
+        self._nobody = np.zeros(self.num_envs, np.bool_)
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         players = self._players
         players.check_open()
-        seeds, mask = check_seeds(seed, self.num_envs), check_mask(options, self.num_envs)
-        if mask is None:
-            mask = self._all
-        elif players.page is None:
-            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        seeds, mask = check_reset(seed, options, self.num_envs, players.page is not None)
         if is_integer(seed):
             super().reset(seed=seeds[0])
         players.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
@@ -85,9 +75,7 @@ class BatchChromeDino(VectorEnv):
     def _taken(self, actions: Any) -> list[int]:
         players = self._players
         players.check_ready()
-        given = np.asarray(actions)
-        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
-            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
+        given = check_actions(actions, self.num_envs)
         if given.min() < 0 or given.max() >= len(self.game.actions):
             raise players.refusal(BAD_ACTION, actions)
         if self.mode is AutoresetMode.DISABLED and players.records["over"].any():

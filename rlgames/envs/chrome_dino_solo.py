@@ -12,7 +12,8 @@ from gymnasium.spaces import Discrete
 from rlgames.envs.chrome_dino import ChromeDinoGame
 from rlgames.envs.chrome_dino_players import DinoPlayers
 from rlgames.envs.game import BAD_ACTION, OVER
-from rlgames.envs.players import check_seed, pace
+from rlgames.envs.players import check_render_mode, check_seed
+from rlgames.wrappers.frames import pace
 
 ALONE = np.zeros(1, np.bool_)
 
@@ -42,8 +43,7 @@ class SoloChromeDino(gym.Env):
         max_pool: bool = False,
         max_episode_steps: int | None = None,
     ):
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self._players = DinoPlayers(game, 1, frame_skip, max_pool, max_episode_steps, render_mode == "human")
         self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
         self.game, self.render_mode, self.frame_skip, self.max_pool = game, render_mode, frame_skip, max_pool

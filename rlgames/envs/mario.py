@@ -122,7 +122,9 @@ def game(
     engine: str = "nes-py",
 ) -> MarioGame:
     """Raises ValueError for worlds, stages, versions, actions and engines that there are not."""
-    looks = ROMS[bool(lost_levels)]
+    if type(lost_levels) is not bool:
+        raise ValueError(f"expected lost_levels true or false, got {lost_levels!r}")
+    looks = ROMS[lost_levels]
     if not is_integer(version) or not 0 <= version < len(looks):
         raise ValueError(f"expected a version of 0 to {len(looks) - 1}, got {version!r}")
     if actions not in ACTIONS:
@@ -136,14 +138,14 @@ def game(
     options = {"world": world, "stage": stage, "stages": stages, "version": version or None}
     told = {key: value for key, value in options.items() if value is not None}
     told |= {"actions": actions} if actions != "simple" else {}
-    told |= {"lost_levels": True} if lost_levels else {}
+    told |= {"lost_levels": "true"} if lost_levels else {}
     told |= {"engine": engine} if engine != "nes-py" else {}
     names = ACTIONS[actions]
     return MarioGame(
         name="Mario" + ":" * bool(told) + ",".join(f"{key}={value}" for key, value in told.items()),
-        targets=targets(world, stage, stages, bool(lost_levels)),
+        targets=targets(world, stage, stages, lost_levels),
         rom=looks[version],
-        lost_levels=bool(lost_levels),
+        lost_levels=lost_levels,
         actions=names,
         engine=engine,
         keys=keys(names),

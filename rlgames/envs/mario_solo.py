@@ -13,8 +13,9 @@ from rlgames.envs.mario import MarioGame
 from rlgames.envs.mario_rules import Mario
 from rlgames.envs.nes import HEIGHT, WIDTH
 from rlgames.envs.nes_retro import Moment
-from rlgames.envs.players import at, check_pace, check_seed, pace
+from rlgames.envs.players import at, check_pace, check_render_mode, check_seed
 from rlgames.envs.window import Window
+from rlgames.wrappers.frames import pace
 from rlgames.wrappers.pixels import Pixels
 
 
@@ -46,8 +47,7 @@ class SoloMario(gym.Env):
         size: tuple[int, int] | None = None,
     ):
         check_pace(frame_skip, max_pool, max_episode_steps)
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        check_render_mode(render_mode, self.metadata["render_modes"])
         game.emulator().library()
         self.rom = game.rom_path()
         self.game, self.render_mode, self.grey = game, render_mode, grey

@@ -75,7 +75,8 @@ class Nes:
         try:
             self._emulator: Any = retro.RetroEmulator(str(rom))
         except RuntimeError as error:
-            raise RuntimeError(ALONE) from error
+            alone = "multiple emulator" in str(error)
+            raise RuntimeError(ALONE if alone else f"stable-retro cannot play {rom}: {error}") from error
         data = retro.data.GameData()
         self._emulator.configure_data(data)
         self.ram: Any = Ram(data)

@@ -52,11 +52,6 @@ class Players:
         generator.bit_generator.state = state["np_random"]
 
 
-def pace(fps: int, skip: int) -> int | float:
-    """Pictures a second when one of `skip` frames is shown; an integer where it can be, as Gymnasium wants."""
-    return fps // skip if fps % skip == 0 else fps / skip
-
-
 def is_integer(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
@@ -64,6 +59,12 @@ def is_integer(value: Any) -> bool:
 def check_count(name: str, value: Any, or_none: bool = False) -> None:
     if not (is_integer(value) and value >= 1) and not (or_none and value is None):
         raise ValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+
+
+def check_render_mode(given: Any, known: Sequence[str]) -> None:
+    if given not in (None, *known):
+        possible = ", ".join(map(repr, (None, *known[:-1]))) + "".join(f" or {mode!r}" for mode in known[-1:])
+        raise ValueError(f"expected render_mode {possible}, got {given!r}")
 
 
 def check_pace(frame_skip: Any, max_pool: bool, max_episode_steps: Any) -> None:
@@ -96,6 +97,29 @@ def check_seeds(seed: Any, n: int) -> list[int | None]:
     if len(seed) != n:
         raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seed)}")
     return [check_seed(x) for x in seed]
+
+
+def check_reset(
+    seed: Any, options: dict[str, Any] | None, n: int, started: bool
+) -> tuple[list[int | None], np.ndarray]:
+    """What `reset` of n environments was told: a seed for each, and which of them, bool (n,).
+
+    Raises ResetNeeded when only some are to be reset although nothing has begun.
+    """
+    seeds, mask = check_seeds(seed, n), check_mask(options, n)
+    if mask is not None and not started:
+        raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+    return seeds, np.ones(n, np.bool_) if mask is None else mask
+
+
+def check_actions(actions: Any, n: int, possible: int | None = None) -> np.ndarray:
+    """One integer for each of n environments, from 0 on; how many are `possible` the caller may want to say itself."""
+    given = np.asarray(actions)
+    if given.shape != (n,) or given.dtype.kind not in "iu":
+        raise ValueError(f"expected {n} integer actions, got {given.dtype} of shape {given.shape}")
+    if possible and (bad := given[(given < 0) | (given >= possible)]).size:
+        raise ValueError(f"no such action: got {bad[0]}, expected 0 to {possible - 1}")
+    return given
 
 
 def check_mask(options: dict[str, Any] | None, n: int) -> np.ndarray | None:

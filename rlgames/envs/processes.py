@@ -14,7 +14,9 @@ import signal
 import traceback
 from collections.abc import Callable, Sequence
 from functools import partial
+from multiprocessing import util
 from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import gymnasium as gym
@@ -24,7 +26,7 @@ from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
 from rlgames.envs.batch import autoreset
-from rlgames.envs.players import check_count, check_mask, check_seeds
+from rlgames.envs.players import check_actions, check_count, check_reset
 
 FAILURE = "failure"  # what is raised in a process comes over as information, so that the process lives on
 PATIENCE = 5.0  # seconds that a process has for dying, when its pipe has ended
@@ -69,7 +71,8 @@ def blank(env: gym.Env) -> np.ndarray:
 
 def shielded(make: Callable[[], gym.Env], parent: int) -> gym.Env:
     if os.getpid() != parent:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then ends this process
+        for number in (signal.SIGINT, signal.SIGTERM):  # the parent's to handle, which then ends this process
+            signal.signal(number, signal.SIG_IGN)
     return Shielded(make())
 
 
@@ -102,24 +105,17 @@ class ProcessEnv(AsyncVectorEnv):
         each = partial(shielded, make, os.getpid())
         try:
             self._ask(super().__init__, [each] * int(num_envs), context=START, autoreset_mode=self.mode)
+            assert isinstance(self.single_action_space, Discrete)
         except BaseException:
             self.close()
             raise
-        self._made = True
-        assert isinstance(self.single_action_space, Discrete)
-        self._actions = int(self.single_action_space.n)
+        self._made, self._actions = True, int(self.single_action_space.n)
+        util.Finalize(self, end, (self.processes,), exitpriority=0)  # before multiprocessing waits for them in vain
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
-        seeds, mask = check_seeds(seed, self._over.size), check_mask(options, self._over.size)
-        rest = {key: value for key, value in (options or {}).items() if key != "reset_mask"}
-        if mask is None:
-            mask = np.ones_like(self._over)
-        elif not self._started:
-            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
-        else:
-            rest["reset_mask"] = mask
+        seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         self._started = False  # should one of them fail
-        obs, info = self._ask(super().reset, seed=seeds, options=rest or None)
+        obs, info = self._ask(super().reset, seed=seeds, options=options and {**options, "reset_mask": mask})
         self._raise(info.get(FAILURE, ()))
         self._started, self._over = True, self._over & ~mask
         return obs, info
@@ -137,11 +133,7 @@ class ProcessEnv(AsyncVectorEnv):
         self._assert_is_running()
         if not self._started:
             raise ResetNeeded(f"step() of {self} before the first reset()")
-        given = np.asarray(actions)
-        if given.shape != self._over.shape or given.dtype.kind not in "iu":
-            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
-        if (bad := given[(given < 0) | (given >= self._actions)]).size:
-            raise ValueError(f"no such action: got {bad[0]}, expected 0 to {self._actions - 1}")
+        check_actions(actions, self.num_envs, self._actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
 
@@ -153,7 +145,7 @@ class ProcessEnv(AsyncVectorEnv):
         """
         if self.mode is AutoresetMode.NEXT_STEP:
             raise NotImplementedError(f"{self} has no snapshot in {self.mode}: take AutoresetMode.SAME_STEP")
-        moments = list(self._ask(self.get_attr, "moment"))
+        moments = list(self.get_attr("moment"))
         if None in moments:
             raise NotImplementedError(f"the environments of {self} have no snapshot()")
         shown = np.array(self.observations)
@@ -163,11 +155,17 @@ class ProcessEnv(AsyncVectorEnv):
         """Raises ValueError for a snapshot of other environments."""
         if len(state["envs"]) != self.num_envs:
             raise ValueError(f"this snapshot is of {len(state['envs'])} environments, these are {self.num_envs}")
-        self._ask(self.set_attr, "moment", state["envs"])
-        if failed := next(filter(None, self._ask(self.get_attr, "failure")), None):
+        self.set_attr("moment", state["envs"])
+        if failed := next(filter(None, self.get_attr("failure")), None):
             raise ValueError(f"this snapshot is of other environments:\n{failed}")
         np.copyto(self.observations, state["obs"])
         self._over, self._started = state["over"].copy(), state["started"]
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        return self._ask(super().call, name, *args, **kwargs)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        self._ask(super().set_attr, name, values)
 
     def _raise(self, failures: Any) -> None:
         for i, failure in enumerate(failures):
@@ -186,13 +184,20 @@ class ProcessEnv(AsyncVectorEnv):
             how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
             remedy = "" if self._made else ': does the script guard it by if __name__ == "__main__"?'
             raise RuntimeError(f"process {i} of {type(self).__name__} {how}{remedy}") from error
+        finally:
+            if None in self.parent_pipes:  # Gymnasium has ended a process that had no answer
+                self.close()
 
     def close_extras(self, timeout: float | None = None, terminate: bool = True) -> None:
         """End all processes at once, whatever they do: they have nothing to put in order."""
-        living = [process for process in self.processes if process.pid is not None]
-        for process in living:
-            process.kill()  # SIGTERM may be blocked, as in the processes of A3C
+        end(self.processes)
         for pipe in filter(None, self.parent_pipes):  # Gymnasium takes out that of a process which has failed
             pipe.close()
-        for process in living:
-            process.join()
+
+
+def end(processes: Sequence[BaseProcess]) -> None:
+    living = [process for process in processes if process.pid is not None]
+    for process in living:
+        process.kill()  # they do not listen to SIGTERM
+    for process in living:
+        process.join()

@@ -11,8 +11,9 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 
 from rlgames.envs.game import BAD_ACTION, Game
-from rlgames.envs.players import Players, check_seed, pace
+from rlgames.envs.players import Players, check_render_mode, check_seed
 from rlgames.envs.window import Window
+from rlgames.wrappers.frames import pace
 
 
 class SoloEnv(gym.Env):
@@ -32,12 +33,11 @@ class SoloEnv(gym.Env):
         max_pool: bool = False,
         max_episode_steps: int | None = None,
     ):
-        if render_mode not in (None, "rgb_array", "human"):
-            raise ValueError(f"expected render_mode None, 'rgb_array' or 'human', got {render_mode!r}")
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self._players = Players(game, 1, frame_skip, max_pool, max_episode_steps)
         self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
         self.render_mode, self.game, self.frame_skip, self.max_pool = render_mode, game, frame_skip, max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
-        self._players = Players(game, 1, frame_skip, max_pool, max_episode_steps)
         self._begin, _, self._play = game.loops
         self._shape, self._dtype = game.observation.shape, game.observation.dtype
         self._window = Window(f"rlgames {game.name}", game.fps) if render_mode == "human" else None

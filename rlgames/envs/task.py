@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.envs import GAMES, look, make, make_vec, parse
+from rlgames.envs import GAMES, deciding, make, make_vec, parse
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -40,11 +40,13 @@ class Task:
     def as_learnt(self, own: Task | None) -> Task:
         """What this is to an agent made for `own`: seen and rewarded as there, if the game is the same or its twin.
 
-        Options that decide what is seen, such as Dino's obs, are `own`'s unless named.
+        Options that decide what is seen (frame_skip, stack, Dino's obs) are `own`'s unless named.
         """
         if own is None or not self.native or own.game not in (self.game, GAMES[self.game].twin):
             return self
-        return Task(self.game, look(self.game, own.options) | self.options, own.pixels, own.rewards)
+        look = {"frame_skip", "stack"} | deciding(self.game)
+        kept = {key: value for key, value in own.options.items() if key in look}
+        return Task(self.game, kept | self.options, own.pixels, own.rewards)
 
     def make(self, **kwargs: Any) -> gym.Env:
         if self.native:
@@ -69,5 +71,7 @@ class Task:
         return cls(data["game"], data["options"], pixels, rewards and Rewards(**rewards))
 
     def __str__(self) -> str:
-        options = ",".join(f"{key}={value}" for key, value in self.options.items())
+        options = ",".join(
+            f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in self.options.items()
+        )
         return f"{self.game}:{options}" if options else self.game

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rlgames.envs.batch import CORES, autoreset
-from rlgames.envs.players import check_count, check_mask, check_seeds, is_integer
+from rlgames.envs.players import check_actions, check_count, check_reset, is_integer
 
 
 class Outcome(NamedTuple):
@@ -77,11 +77,7 @@ class ThreadedEnv(VectorEnv):
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
-        seeds, mask = check_seeds(seed, self.num_envs), check_mask(options, self.num_envs)
-        if mask is None:
-            mask = np.ones(self.num_envs, np.bool_)
-        elif not self._started:
-            raise ResetNeeded("reset all environments once before resetting some by reset_mask")
+        seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
         rows = np.flatnonzero(mask).tolist()
@@ -136,11 +132,7 @@ class ThreadedEnv(VectorEnv):
         self._check_open()
         if not self._started:
             raise ResetNeeded(f"step() of {self} before the first reset()")
-        given = np.asarray(actions)
-        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
-            raise ValueError(f"expected {self.num_envs} integer actions, got {given.dtype} of shape {given.shape}")
-        if (bad := given[(given < 0) | (given >= self._actions)]).size:
-            raise ValueError(f"no such action: got {bad[0]}, expected 0 to {self._actions - 1}")
+        given = check_actions(actions, self.num_envs, self._actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
         return given.tolist()

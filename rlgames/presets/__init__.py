@@ -5,10 +5,6 @@ The presets of a game are in the module of its name; here is what they are looke
 
 from __future__ import annotations
 
-from typing import Any
-
-from gymnasium.vector import VectorEnv
-
 from rlgames.agents import AGENTS, find
 from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
@@ -52,12 +48,11 @@ def preset(agent: str, task: Task) -> Preset:
     return found or Preset(kind.Config(), steps=1_000_000, envs=16)  # an agent from elsewhere
 
 
-def settle(agent: str, game: str, num_envs: int | None = None, own: Task | None = None) -> tuple[VectorEnv, Any, Task]:
-    """What `Agent(game)` means: the environments, the config, and the task they belong to.
+def settle(agent: str, game: str, own: Task | None = None) -> tuple[Preset, Task]:
+    """What `Agent(game)` means: the settings, and the game as the agent meets it.
 
     `own` is the task of an agent that has learnt already; see `Task.as_learnt`.
     """
     task = Task.parse(game)
     chosen = preset(agent, task)
-    task = Task(task.game, task.options, chosen.pixels, chosen.rewards).as_learnt(own)
-    return task.make_vec(chosen.envs if num_envs is None else num_envs), chosen.config, task
+    return chosen, Task(task.game, task.options, chosen.pixels, chosen.rewards).as_learnt(own)

@@ -1,4 +1,4 @@
-"""Mario's presets, by agent: a short horizon, since what an action is worth shows within a second."""
+"""Mario's presets, by agent: gamma 0.9, since what an action is worth shows within a second."""
 
 from rlgames.agents.ppo import PPOConfig
 from rlgames.presets.settings import Preset

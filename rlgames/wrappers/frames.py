@@ -100,8 +100,13 @@ def paced(metadata: dict[str, Any], skip: int) -> dict[str, Any]:
     """`metadata` of an environment of which one in `skip` frames is shown."""
     if "render_fps" not in metadata:
         return metadata
-    rate = metadata["render_fps"] / skip
-    return {**metadata, "render_fps": int(rate) if rate == int(rate) else rate}
+    return {**metadata, "render_fps": pace(metadata["render_fps"], skip)}
+
+
+def pace(fps: float, skip: int) -> int | float:
+    """Pictures a second when one of `skip` frames is shown; an integer where it can be, as Gymnasium wants."""
+    rate = fps / skip
+    return int(rate) if rate == int(rate) else rate
 
 
 def shown(env: gym.Env, change: Callable[[np.ndarray], np.ndarray]) -> gym.Env:

@@ -88,7 +88,7 @@ class Pixels:
         if self == Pixels():
             return env
         if self == Pixels(skip=self.skip):  # which needs no pictures
-            return FrameSkip(env, self.skip, self.max_pool)
+            return FrameSkip(env, self.skip)
         self.check(env.observation_space)
         if self.skip > 1 and not self.stack_skipped:
             env = FrameSkip(env, self.skip, self.max_pool)

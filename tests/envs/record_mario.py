@@ -10,6 +10,7 @@ It runs where the old packages still do, apart from everything else here:
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gym_super_mario_bros.smb_env import SuperMarioBrosEnv
@@ -36,8 +37,7 @@ def record(options: dict, frames: int) -> dict:
         if frame % 6 == 0:
             held = CODES[int(rng.choice(12, p=CHANCES))]
         obs, reward, done, info = env.step(held)
-        info = {key: plain(key, value) for key, value in info.items()}
-        digest.update(json.dumps([int(reward), bool(done), info], sort_keys=True).encode())
+        info = told(digest, reward, done, info)
         if frame % 10 == 0:
             digest.update(np.ascontiguousarray(obs).tobytes())
         total, ends = total + int(reward), ends + bool(done)
@@ -59,8 +59,7 @@ def record_flag(path: Path) -> None:
         for _ in range(4):
             if not done:
                 obs, reward, done, info = env.step(SIMPLE[int(action)])
-                info = {key: plain(key, value) for key, value in info.items()}
-                digest.update(json.dumps([int(reward), bool(done), info], sort_keys=True).encode())
+                info = told(digest, reward, done, info)
                 total, frames = total + int(reward), frames + 1
     digest.update(np.ascontiguousarray(obs).tobytes())
     env.close()
@@ -68,11 +67,17 @@ def record_flag(path: Path) -> None:
     path.write_text(json.dumps(trace, indent=1) + "\n")
 
 
-def plain(key: str, value: object) -> object:
-    """NumPy's numbers as Python's."""
+def told(digest: Any, reward: Any, done: Any, info: dict) -> dict:
+    """The information with Python's numbers for NumPy's, after adding a step to the digest."""
+    info = {key: plain(key, value) for key, value in info.items()}
+    digest.update(json.dumps([int(reward), bool(done), info], sort_keys=True).encode())
+    return info
+
+
+def plain(key: str, value: Any) -> Any:
     if isinstance(value, str):
         return value
-    return bool(value) if key == "flag_get" else int(value)  # type: ignore[call-overload]
+    return bool(value) if key == "flag_get" else int(value)
 
 
 if __name__ == "__main__":

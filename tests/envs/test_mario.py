@@ -168,6 +168,8 @@ def test_episodes_draw_their_stage() -> None:
     env.close()
     assert len(rules("Mario", stages="all").targets) == 32
     assert rules("Mario", stages=("8-4",)).targets == ((8, 4),)
+    listed: Any = gym.make("rlgames/Mario-v0", stages=["1-1", "4-2"]).unwrapped
+    assert listed.game.targets == ((1, 1), (4, 2))
 
 
 def test_the_same_whatever_came_before() -> None:
@@ -216,6 +218,7 @@ def test_keys_and_actions() -> None:
         ({"world": 1, "stage": 1, "stages": "all"}, "stages or a world and a stage"),
         ({"stages": "1-1+nowhere"}, r"expected stages as in '1-1\+1-2', or 'all', got '1-1\+nowhere'"),
         ({"stages": "1-x"}, "got 1-x"),
+        ({"lost_levels": "False"}, "expected lost_levels true or false, got 'False'"),
         ({"lost_levels": True, "world": 5, "stage": 1}, "a world of 1 to 4"),
         ({"lost_levels": True, "version": 2}, "a version of 0 to 1, got 2"),
         ({"version": 4}, "a version of 0 to 3, got 4"),

@@ -1,6 +1,7 @@
 """Mario on the emulator of stable-retro: the rules are those of nes-py's, the frames are not."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
-from rlgames.envs import nes, nes_retro, rules
+from rlgames.envs import nes_retro, rules
 from rlgames.envs.mario import game
 
 for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
-    if not nes.find_spec(package):
+    if not find_spec(package):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 RIGHT, RUN_AND_JUMP = 1, 4  # of the simple actions

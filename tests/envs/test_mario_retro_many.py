@@ -1,6 +1,7 @@
 """Mario on the emulator of stable-retro, many at once: each in a process, and as one by itself."""
 
 import multiprocessing
+from importlib.util import find_spec
 from typing import Any
 
 import gymnasium as gym
@@ -9,10 +10,9 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import rlgames
-from rlgames.envs import nes
 
 for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
-    if not nes.find_spec(package):
+    if not find_spec(package):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 Seen = tuple[Any, ...]

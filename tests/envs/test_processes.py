@@ -11,8 +11,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from test_threaded import assert_equal, cart
+from gymnasium.vector import AutoresetMode
+from test_threaded import cart, play_beside_gymnasiums
 
 from rlgames.envs.processes import ProcessEnv
 
@@ -24,25 +24,7 @@ def living() -> list[Any]:
 @pytest.mark.parametrize("mode", AutoresetMode)
 def test_is_gymnasiums_vector_environment(mode: AutoresetMode) -> None:
     ours = ProcessEnv(cart, 3, autoreset_mode=mode)
-    theirs = SyncVectorEnv([cart] * 3, autoreset_mode=mode)
-    assert ours.single_observation_space == theirs.single_observation_space
-    assert ours.action_space == theirs.action_space
-    assert ours.metadata["autoreset_mode"] is mode
-    assert_equal(ours.reset(seed=3), theirs.reset(seed=3))
-    rng, ended = np.random.default_rng(0), 0
-    for _ in range(60):
-        actions = rng.integers(2, size=3)
-        found, expected = ours.step(actions), theirs.step(actions)
-        assert_equal(found, expected)
-        done = found[2] | found[3]
-        ended += int(done.sum())
-        if mode is AutoresetMode.DISABLED and done.any():
-            with pytest.raises(ResetNeeded, match="over and was not reset"):
-                ours.step(actions)
-            options = {"reset_mask": done}
-            assert_equal(ours.reset(options=options), theirs.reset(options=dict(options)))
-            assert "reset_mask" in options
-    assert ended > 5
+    play_beside_gymnasiums(ours, mode, steps=60)
     kept = ours.step(np.zeros(3, np.int64))[0]
     before = kept.copy()
     ours.reset(seed=0)
@@ -50,7 +32,6 @@ def test_is_gymnasiums_vector_environment(mode: AutoresetMode) -> None:
     with pytest.raises(NotImplementedError, match="snapshot"):
         ours.snapshot()
     ours.close()
-    theirs.close()
     assert not living()
 
 
@@ -96,8 +77,9 @@ def test_what_an_environment_does_not_have_ends_its_process_and_closing_still_en
     envs = ProcessEnv(Box, 2)
     with pytest.raises(AttributeError, match="no_such_thing"):
         envs.get_attr("no_such_thing")
-    envs.close()
     assert not living()
+    with pytest.raises(ClosedEnvironmentError):
+        envs.reset()
 
 
 def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
@@ -109,6 +91,29 @@ def test_a_process_that_dies_is_an_error_and_ends_the_others() -> None:
     envs.close()
     with pytest.raises(ClosedEnvironmentError):
         envs.step(np.zeros(3, np.int64))
+
+
+def test_a_process_that_has_died_is_found_by_whatever_asks_it_next() -> None:
+    envs = ProcessEnv(Box, 2)
+    envs.reset(seed=0)
+    envs.processes[0].kill()
+    with pytest.raises(RuntimeError, match="process 0 of ProcessEnv was killed by SIGKILL"):
+        envs.render()
+    assert not living()
+
+
+def test_sigterm_is_for_the_parent_and_a_script_that_closes_nothing_ends(tmp_path: Any) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal\nfrom functools import partial\nimport gymnasium, numpy\n"
+        "from rlgames.envs.processes import ProcessEnv\n"
+        "if __name__ == '__main__':\n"
+        "    envs = ProcessEnv(partial(gymnasium.make, 'CartPole-v1'), 2)\n    envs.reset(seed=0)\n"
+        "    for process in envs.processes:\n        os.kill(process.pid, signal.SIGTERM)\n"
+        "    print(envs.step(numpy.zeros(2, int))[1])\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "[1. 1.]\n"), done.stderr
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def test_unknown_names(maker: str, game: str, message: str) -> None:
         MAKERS[maker](game)
 
 
+@pytest.mark.parametrize("maker", [gym.make, gym.make_vec])
+@pytest.mark.parametrize("skip", [0, -1, 1.5, "4", True])
+def test_frame_skips_that_there_are_not(maker: Callable[..., Any], skip: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"expected frame_skip >= 1, got {skip!r}")):
+        maker("rlgames/Cave-v0", frame_skip=skip)
+
+
 def test_gymnasium_knows_no_other_version() -> None:
     with pytest.raises(gym.error.VersionNotFound, match="v0"):
         gym.make("rlgames/Cave-v1")
@@ -88,7 +95,7 @@ def test_options_in_the_name() -> None:
         ({"max_episode_steps": 0}, "expected max_episode_steps >= 1 or None, got 0"),
         ({"max_episode_steps": 1.5}, "expected max_episode_steps >= 1 or None, got 1.5"),
         ({"autoreset_mode": "sometimes"}, "AutoresetMode.SAME_STEP, AutoresetMode.DISABLED, got 'sometimes'"),
-        ({"render_mode": "human"}, "expected render_mode None or 'rgb_array' for a batch, got 'human'"),
+        ({"render_mode": "human"}, "expected render_mode None or 'rgb_array', got 'human'"),
         ({"render_mode": "ansi"}, "got 'ansi'"),
     ],
 )

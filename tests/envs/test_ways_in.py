@@ -84,7 +84,7 @@ def test_many_players_by_any_name(game: str) -> None:
 
 def test_as_an_agent_sees_it(game: str) -> None:
     """The game's own declaration of pixels, on both engines."""
-    pixels = GAMES[parse(game)[0]].pixels
+    pixels = default_pixels(*parse(game))
     one, many = rlgames.make(game), rlgames.make_vec(game, 2)
     assert one.observation_space == pixels.wrap(solo(game)).observation_space == many.single_observation_space
     assert many.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP

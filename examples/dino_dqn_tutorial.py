@@ -100,6 +100,8 @@ def main(
     games: list[tuple[int, float]] = []  # the step at which each ended, and its score
     if saved.exists():
         agent = rlgames.DQN.load(saved, game)
+        if (agent.config, agent.num_envs) != (config, players):
+            raise SystemExit(f"{folder} was begun with other settings: give the same, or another --folder")
         rows = csv.reader(table.read_text().splitlines())
         games = [(int(step), float(score)) for step, score in rows if int(step) <= agent.step]
         print(f"going on from step {agent.step:,}, record {record(games):,.0f}")
@@ -112,9 +114,11 @@ def main(
             continue
         due += every
         agent.renew()  # the browser cannot say its state: new games begin here
-        agent.save(saved)
-        with table.open("w", newline="") as file:
+        unfinished = table.with_suffix(".new")
+        with unfinished.open("w", newline="") as file:
             csv.writer(file).writerows(games)
+        unfinished.replace(table)  # what it has beyond the save is left out when going on
+        agent.save(saved)
         lately, epsilon = np.mean([score for _, score in games[-50:]] or [0.0]), float(update.scalars["epsilon"])
         print(
             f"step {update.step:>9,}  epsilon {epsilon:.4f}  game {len(games):>6,}"

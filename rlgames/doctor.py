@@ -5,15 +5,16 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from rlgames.envs import nes_retro
-from rlgames.human import has_display
+from rlgames.envs.browser import BROWSERS, DEBIAN, DRIVERS, has_display
 
 CORE = {  # distribution -> the module that it brings
     "gymnasium": "gymnasium",
@@ -55,6 +56,7 @@ def examine() -> Iterator[Finding]:
     yield from core
     for extra, modules in EXTRAS.items():
         yield from (optional(extra, name, module) for name, module in modules.items())
+    yield from (program(what, names) for what, names in (("browser", BROWSERS), ("driver of the browser", DRIVERS)))
     if not any(finding.broken for finding in core):
         yield from machine()
     yield display()
@@ -74,6 +76,11 @@ def optional(extra: str, name: str, module: str) -> Finding:
     if find_spec(module) is None:
         return Finding(label, "missing", REMEDIES.get(name) or f'pip install "rlgames[{extra}]"')
     return Finding(label, version(name) or "found")
+
+
+def program(what: str, names: Sequence[str]) -> Finding:
+    found = next(filter(None, map(shutil.which, names)), None)
+    return Finding(f"{what} (extra dino)", found or "missing", "" if found else DEBIAN)
 
 
 def version(name: str) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
+from rlgames.envs.browser import has_display
 from rlgames.envs.task import Task
 
 
@@ -68,13 +68,6 @@ def window() -> tuple[Any, Any]:
         from gymnasium.utils.play import play
     except (ImportError, DependencyNotInstalled) as error:
         raise DependencyNotInstalled('a window needs the extra play: pip install "rlgames[play]"') from error
-    if not has_display():
+    if not (has_display() or os.environ.get("SDL_VIDEODRIVER")):
         raise DependencyNotInstalled("there is no display to open a window on (rlgames watch writes films instead)")
     return pygame, play
-
-
-def has_display() -> bool:
-    """Whether a window can be opened, as far as the environment variables tell."""
-    return sys.platform != "linux" or any(
-        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
-    )

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 import weakref
@@ -28,6 +29,8 @@ from gymnasium.error import DependencyNotInstalled, Error
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 DRIVERS = ("chromedriver", "chromium.chromedriver")
 PACKAGES = 'pip install "rlgames[dino]"'
+CHECKED = "Chromium 156"  # the release that this was written for
+TIMEOUT = 30.0  # seconds that the start and the loading of a page may take
 DEBIAN = "sudo apt-get install -y chromium chromium-driver"
 QUIET = (
     *("--no-first-run", "--no-default-browser-check", "--disable-sync", "--disable-component-update"),
@@ -37,7 +40,7 @@ QUIET = (
 )
 ALIKE = ("--force-device-scale-factor=1", "--window-size=1280,720", "--lang=en-US")  # on every machine
 # A shell: it reads until Python has died, or a line that tells it not to mind.
-WIDOW = 'trap "" INT HUP; read -r line || { kill -s KILL -- "-$1"; sleep 0.5; rm -rf -- "$2"; }'
+WATCHDOG = 'trap "" INT HUP; read -r line || { kill -s KILL -- "-$1"; sleep 0.5; rm -rf -- "$2"; }'
 
 
 class BrowserError(Error):
@@ -71,13 +74,15 @@ class Browser:
         check_packages()
         from selenium.common.exceptions import WebDriverException
         from selenium.webdriver import Chrome, ChromeOptions
-        from selenium.webdriver.chrome.service import Service
+        from urllib3.exceptions import HTTPError
 
         if not headless and not has_display():
             raise BrowserError("there is no display to show the browser on: render_mode='rgb_array' needs none")
         self.path, driver = find(BROWSERS, browser, "browser"), find(DRIVERS, driver, "driver of the browser")
+        self._gone = (WebDriverException, HTTPError, OSError)  # how the driver says so
         traces = self._traces = ExitStack()  # what is to be undone, the newest first
         self._end = weakref.finalize(self, end, os.getpid(), traces)
+        late = threading.Event()
         try:
             profile = tempfile.mkdtemp(prefix="rlgames-browser-")
             traces.callback(remove, profile)
@@ -90,15 +95,21 @@ class Browser:
             root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root it does not start with one
             for argument in (*QUIET, *ALIKE, *head, *root, f"--user-data-dir={profile}"):
                 options.add_argument(argument)
-            service = Service(driver, popen_kw={"start_new_session": True}, log_output=subprocess.DEVNULL)
+            service = watched(driver, profile)
+            traces.callback(service.dismiss)
             traces.callback(kill, service)
+            timer = threading.Timer(TIMEOUT, lambda: (late.set(), kill(service)))  # Selenium would wait for ever
+            traces.callback(timer.cancel)
+            timer.start()
             self.driver: Any = Chrome(options=options, service=service)
             traces.callback(self.driver.command_executor.close)
-            traces.callback(dismiss, watch(service.process.pid, profile))
+            self.driver.set_page_load_timeout(TIMEOUT)
             self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
-        except (WebDriverException, OSError) as error:
+            timer.cancel()
+        except self._gone as error:
             self.close()
             reason = " ".join(str(getattr(error, "msg", None) or error).split())
+            reason = f"no answer in {TIMEOUT:g} seconds" if late.is_set() else reason
             raise BrowserError(f"{self.path} does not start with {driver}: {reason} (both in one: {DEBIAN})") from error
         except BaseException:  # such as Ctrl-C
             self.close()
@@ -112,13 +123,12 @@ class Browser:
 
     def open(self, url: str) -> str:
         """Show a page; the address of its debugger. A page that is there without a network is no error."""
-        from selenium.common.exceptions import WebDriverException
-
         try:
             self.driver.get(url)
-        except WebDriverException as error:
-            if "ERR_INTERNET_DISCONNECTED" not in str(error.msg):
-                raise BrowserError(f"{self.version} does not open {url}: {error.msg}") from error
+        except self._gone as error:
+            reason = str(getattr(error, "msg", None) or error)
+            if "ERR_INTERNET_DISCONNECTED" not in reason:
+                raise BrowserError(f"{self.version} does not open {url}: {reason}") from error
         address = self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
         return f"ws://{address}/devtools/page/{self.driver.current_window_handle}"
 
@@ -151,14 +161,35 @@ def kill(service: Any) -> None:
     process.stdin.close()
 
 
+def watched(driver: str, profile: str) -> Any:
+    """Selenium's service for the driver, which from the first moment on ends with Python; see `watch`."""
+    from selenium.webdriver.chrome.service import Service
+
+    class Watched(Service):
+        process: Any = None
+        shell: subprocess.Popen | None = None
+
+        def _start_process(self, path: str) -> None:
+            super()._start_process(path)
+            self.shell = watch(self.process.pid, profile)
+
+        def dismiss(self) -> None:
+            if self.shell:
+                self.shell.communicate(b"\n")
+
+    return Watched(
+        driver,
+        popen_kw={"start_new_session": True},
+        log_output=subprocess.DEVNULL,
+        driver_path_env_key="RLGAMES_CHROMEDRIVER",  # by itself Selenium prefers the one of SE_CHROMEDRIVER
+    )
+
+
 def watch(group: int, profile: str) -> subprocess.Popen:
-    """A shell that ends the group and removes the profile if Python dies before `dismiss`, whatever the way."""
-    command = ["/bin/sh", "-c", WIDOW, "rlgames-browser", str(group), profile]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-
-
-def dismiss(shell: subprocess.Popen) -> None:
-    shell.communicate(b"\n")
+    """A shell that ends the group and removes the profile if Python dies before telling it a line, whatever the way."""
+    command = ["/bin/sh", "-c", WATCHDOG, "rlgames-browser", str(group), profile]
+    silent = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True)
 
 
 def remove(profile: str) -> None:

@@ -39,7 +39,6 @@ class ChromeDinoGame:
     real_time: bool
     browser: str | None
     driver: str | None
-    max_steps: int | None = None
     fps: int = 60
 
     @property
@@ -52,6 +51,11 @@ class ChromeDinoGame:
     def pictures(self) -> bool:
         """Whether that is what is observed; otherwise it is the state."""
         return self.observation.dtype == np.uint8
+
+    @property
+    def max_steps(self) -> int | None:
+        """Frames of an episode at most, as in the simulator; in real time only the T-Rex ends it."""
+        return None if self.real_time else self.rules.max_steps
 
     @property
     def record(self) -> np.dtype:
@@ -115,7 +119,7 @@ def game(
     rules = dino.game(obs=obs, acceleration=acceleration, reward=reward)
     told = [rules.name.partition(":")[2]] * (":" in rules.name) + ["real_time=true"] * real_time
     return ChromeDinoGame(
-        name=":".join(["ChromeDino", ",".join(told)]).rstrip(":"),
+        name="ChromeDino" + ":" * bool(told) + ",".join(told),
         rules=rules,
         by_score=reward == "score",
         acceleration=acceleration,

@@ -84,11 +84,7 @@ class BatchChromeDino(VectorGame):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """One picture of each player, (150, 600, 3) uint8."""
-        self._players.check_open()
-        page = self._players.page
-        if self.render_mode is None or page is None:
-            return None
-        return tuple(page.colours(i) for i in range(self.num_envs))
+        return (self.render_mode and tuple(self._players.colours())) or None
 
     def close_extras(self, **kwargs: Any) -> None:
         self._players.close()

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rlgames.envs.browser import Browser, BrowserError
+from rlgames.envs.browser import CHECKED, Browser, BrowserError
 from rlgames.envs.devtools import Page
 from rlgames.envs.dino import RECORD
 from rlgames.envs.dino_picture import SIZE
 
 URL = "chrome://dino"
-CHECKED = "Chromium 156"  # the release that this was written for
 LOADED = 20.0  # seconds that the page may take to load
 NOOP, RESET = 0, -1
 ROOM = RECORD["kind"].shape[0]  # for obstacles
@@ -61,7 +60,7 @@ class DinoPage:
         browser: str | None = None,
         driver: str | None = None,
     ):
-        self.count, self.real_time, self.slowly = count, real_time, visible or real_time
+        self.real_time, self.slowly = real_time, visible or real_time
         self.kind = SEEN if look else STATE
         self._more = f"{json.dumps(look)}, {json.dumps(pool)}"
         code = script() + ("" if real_time else f"\ndino.takeOver({json.dumps(visible)});")

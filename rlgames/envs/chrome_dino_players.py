@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
@@ -10,10 +11,11 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from rlgames.envs.browser import BROWSERS, DRIVERS, check_packages, find
 from rlgames.envs.chrome_dino import ChromeDinoGame
 from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN, RESET, DinoPage, Order
+from rlgames.envs.dino import LOST, SURVIVED
 from rlgames.envs.game import uniform
 from rlgames.envs.players import Players
 
-SURVIVED, CRASHED = 0.1, -1.0  # rewards of a frame
+T = TypeVar("T")
 
 
 class Played(NamedTuple):
@@ -58,7 +60,8 @@ class DinoPlayers(Players):
         if self.page is None:
             self.page = self.chrome.page(len(self.records), self.visible, self.max_pool)
         dice, after = self._dice()
-        rows = self._ask([[RESET, dice[i]] if new else [NOOP, 0, None, 0] for i, new in enumerate(mask)])
+        orders: list[Order] = [[RESET, dice[i]] if new else [NOOP, 0, None, 0] for i, new in enumerate(mask)]
+        rows = self._ask(lambda page: page.step(orders))
         self.records["rng"][mask] = after[mask]
         for field in ("age", "over", "score"):
             self.records[field][mask] = 0
@@ -73,7 +76,7 @@ class DinoPlayers(Players):
         for i, left in enumerate((limit - records["age"]).tolist()):
             again = dice[i] if same_step else None
             orders.append([RESET, dice[i]] if restart[i] else [actions[i], int(min(skip, left)), again, left <= skip])
-        rows = self._ask(orders)
+        rows = self._ask(lambda page: page.step(orders))
         now, fresh = rows[: len(actions)], rows[len(actions) :]
         frames = now["frames"].astype(np.int64)
         terminated, before = (now["crashed"] > 0) & ~restart, records["score"].copy()
@@ -96,20 +99,25 @@ class DinoPlayers(Players):
         if self.chrome.by_score:
             return points
         if self.chrome.real_time:  # as many frames as the screen had time for
-            return SURVIVED * (frames - terminated) + CRASHED * terminated
-        return self._rewards[frames - terminated] + CRASHED * terminated
+            return SURVIVED * (frames - terminated) + LOST * terminated
+        return self._rewards[frames - terminated] + LOST * terminated
 
     def _dice(self) -> tuple[list[int], np.ndarray]:
         """What the dice of each player's next episode begin with, and the player's stream after this draw."""
         streams = Streams(self.records["rng"].copy())
         return (uniform(streams) * 2**32).astype(np.int64).tolist(), streams.rng  # pyright: ignore[reportAttributeAccessIssue]  an array of them
 
-    def _ask(self, orders: list[Order]) -> np.ndarray:
+    def _ask(self, call: Callable[[DinoPage], T]) -> T:
         page, self.page = self.page, None  # lost, should it raise
         assert page is not None
-        rows = page.step(orders)
+        answer = call(page)
         self.page = page
-        return rows
+        return answer
+
+    def colours(self) -> list[np.ndarray]:
+        """What a person sees of each game, (150, 600, 3) uint8; nothing before the first `begin`."""
+        self.check_open()
+        return [self._ask(lambda page, i=i: page.colours(i)) for i in range(len(self.records))] if self.page else []
 
     def _observed(self, rows: np.ndarray, records: np.ndarray) -> np.ndarray:
         """Of `rows` as the page gave them; states also go into the simulator's `records`."""

@@ -73,9 +73,8 @@ class SoloChromeDino(gym.Env):
         return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {"score": float(score[0])}
 
     def render(self) -> np.ndarray | None:
-        self._players.check_open()
-        page = self._players.page
-        return page.colours(0) if page and self.render_mode == "rgb_array" else None
+        colours = self._players.colours() if self.render_mode == "rgb_array" else None
+        return colours[0] if colours else None
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Key names, as `gymnasium.utils.play` takes them, to actions."""

@@ -7,9 +7,7 @@ import json
 import socket
 from typing import Any
 
-from rlgames.envs.browser import BrowserError
-
-PATIENCE = 30.0  # seconds without an answer
+from rlgames.envs.browser import CHECKED, TIMEOUT, BrowserError
 
 
 class Page:
@@ -24,7 +22,7 @@ class Page:
         try:
             self._socket: Any = websocket.create_connection(
                 address,
-                timeout=PATIENCE,
+                timeout=TIMEOUT,
                 suppress_origin=True,  # the browser refuses those of pages
                 skip_utf8_validation=True,
                 http_no_proxy=["*"],
@@ -40,7 +38,7 @@ class Page:
         if "exceptionDetails" in answer:
             thrown = answer["exceptionDetails"].get("exception", {})
             reason = thrown.get("description") or answer["exceptionDetails"].get("text", "")
-            raise BrowserError(f"the page's script failed: {reason}")
+            raise BrowserError(f"the page's script failed: {reason}; try a release of the browser near {CHECKED}")
         return answer["result"].get("value")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -53,7 +51,9 @@ class Page:
                 if message.get("id") == self._asked:
                     break
         except self._late:
-            raise BrowserError(f"the browser has not answered for {PATIENCE:g} seconds") from None
+            raise BrowserError(
+                f"the browser has not answered for {TIMEOUT:g} seconds: reset() starts another"
+            ) from None
         except self._lost as error:
             with contextlib.suppress(*self._lost):  # its last words may say why
                 self._socket.settimeout(0.2)

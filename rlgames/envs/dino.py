@@ -23,8 +23,10 @@ from rlgames.envs.dino_world import (
     GROUND,
     HEIGHT,
     JUMPING,
+    OWN_SPEED,
     RECORD,
     RUNNING,
+    VIEW,
     X,
     clear,
     move_obstacles,
@@ -47,6 +49,7 @@ HIGH_ENOUGH, TOO_HIGH = 63, 30  # from where a jump can be cut, and is
 NIGHT_EVERY, NIGHT = 700, 12_000  # points, ms
 FLASH_EVERY, FLASH = 100, 2067  # points; ms that the score blinks
 START = 1000.0  # ms, the page's clock
+SURVIVED, LOST = 0.1, -1.0  # rewards of a frame
 AHEAD = 3  # obstacles among the features
 FEATURES = 6 + 6 * AHEAD
 
@@ -180,13 +183,13 @@ def score(s, reward):
 @register_jitable
 def features(s, obs):
     """The state as FEATURES numbers: 6 of the T-Rex, 6 of each of the next AHEAD obstacles, 0 where there is none."""
-    obs[0], obs[1], obs[2] = s.speed / 13, (GROUND - s.y) / 93, s.velocity / 12
+    obs[0], obs[1], obs[2] = s.speed / FASTEST, (GROUND - s.y) / GROUND, s.velocity / 12
     obs[3], obs[4], obs[5] = s.jumping, s.ducking, s.speed_drop
     at = 6
     for i in range(s.obstacles):
         if at < FEATURES and s.x[i] + s.width[i] >= X:  # not behind the T-Rex
-            obs[at], obs[at + 1], obs[at + 2] = 1.0, (s.x[i] - X - LENGTH) / 600, s.width[i] / 75
-            obs[at + 3], obs[at + 4], obs[at + 5] = HEIGHT[s.kind[i]] / 50, s.top[i] / 150, s.offset[i] / 0.8
+            obs[at], obs[at + 1], obs[at + 2] = 1.0, (s.x[i] - X - LENGTH) / VIEW, s.width[i] / 75
+            obs[at + 3], obs[at + 4], obs[at + 5] = HEIGHT[s.kind[i]] / 50, s.top[i] / 150, s.offset[i] / OWN_SPEED
             at += 6
     for i in range(at, FEATURES):
         obs[i] = 0.0
@@ -221,7 +224,7 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
             hit = frame(s, action, faster)
             return float(shown(s) - before), hit
         hit = frame(s, action, faster)
-        return (-1.0 if hit else 0.1), hit
+        return (LOST if hit else SURVIVED), hit
 
     options = [f"obs={obs}"] * (obs != "pixels") + ["acceleration=false"] * (not acceleration)
     options += [f"reward={reward}"] * (reward != "survival")

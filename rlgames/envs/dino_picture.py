@@ -15,6 +15,7 @@ from rlgames.envs.dino_world import (
     CACTUS_TOP,
     CLOUD_TOP,
     DUCKING,
+    GROUND,
     PTERODACTYL,
     PTERODACTYL_TOP,
     RUNNING,
@@ -29,7 +30,7 @@ CELL = 150 / SIZE, VIEW / SIZE  # height and width of a pixel on the canvas
 PHASES = 50  # places of a whole pixel of the canvas within a column, a seventh of a pixel apart
 STARTS = np.arange(PHASES) / 7
 INK, CLOUD_INK, PAPER = 83, 218, 255
-LOWEST = 93  # the T-Rex's top when it is on the ground; no jump is higher than 0
+LOWEST = int(GROUND)  # the T-Rex's top when it does not jump; no jump is higher than 0
 GROUND_TOP, GROUND_HEIGHT = 127, 12
 DIGIT_X, DIGIT_TOP, DIGIT_EVERY, PLACES = 534, 10, 11, 5  # of the score
 BLINK = 500  # ms, of which the score is not seen for half

@@ -1,18 +1,11 @@
-"""ChromeDino, in the browser: equal to the simulator and to itself, and gone without a trace however it ends.
+"""ChromeDino, in the browser: equal to the simulator and to itself.
 
 The tests share browsers, one for each kind of page: that nothing is left of the test before is among what is tested.
 """
 
 import hashlib
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,22 +14,16 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, ResetNeeded
+from chrome import assert_gone, profile_of, solo
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import rlgames
-from rlgames.envs import browser, chrome_dino_page, rules
-from rlgames.envs.browser import BROWSERS, DRIVERS, Browser, BrowserError, check_packages, find
+from rlgames.envs import chrome_dino_page, rules
+from rlgames.envs.browser import Browser
 from rlgames.envs.chrome_dino import ChromeDinoGame
 from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN, DinoPage
-
-try:
-    check_packages()
-    find(BROWSERS, None, "browser")
-    find(DRIVERS, None, "driver")
-except DependencyNotInstalled as reason:
-    pytest.skip(str(reason), allow_module_level=True)
 
 JUMP = 1
 N = 3
@@ -75,43 +62,11 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ChromeDinoGame, "page", lend)
 
 
-def solo(**kwargs: Any) -> Any:
-    return gym.make("rlgames/ChromeDino-v0", disable_env_checker=True, **kwargs).unwrapped
-
-
 def held(seed: int, frames: int, shape: int | None = None) -> np.ndarray:
     """Keys that are held for some frames, jump and none more often than duck."""
     dice = np.random.default_rng(seed)
     size = frames // 8 + 1 if shape is None else (frames // 8 + 1, shape)
     return dice.choice(3, p=[0.4, 0.4, 0.2], size=size).repeat(8, axis=0)[:frames]
-
-
-def profile_of(env: Any) -> Path:
-    return Path(env._players.page.browser.driver.capabilities["chrome"]["userDataDir"])
-
-
-def group_of(env: Any) -> int:
-    return env._players.page.browser.driver.service.process.pid
-
-
-def assert_gone(profile: Path) -> None:
-    """Neither the profile nor a process that was started with it, within seconds."""
-    until = time.monotonic() + 10
-    while (left := remains(profile)) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not left
-
-
-def remains(profile: Path) -> list[str]:
-    found = [str(profile)] if profile.exists() else []
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # it has just ended
-            continue
-        if str(profile) in command:
-            found.append(command)
-    return found
 
 
 @pytest.mark.parametrize("options", [{}, {"acceleration": False, "reward": "score"}], ids=str)
@@ -303,93 +258,6 @@ def test_what_there_is_not(options: dict[str, Any], message: str) -> None:
         solo(**options)
 
 
-def play(env: Any, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if env.step(NOOP)[2]:
-            env.reset()
-
-
-def crash(env: Any) -> None:
-    page = env._players.page._page
-    page._socket.send(json.dumps({"id": 0, "method": "Page.crash"}))
-
-
-def close_tab(env: Any) -> None:
-    env._players.page.browser.driver.close()
-
-
-def kill_in_mid_step(env: Any) -> None:
-    threading.Timer(0.2, os.killpg, (group_of(env), signal.SIGKILL)).start()
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (crash, "the tab crashed"),
-        (close_tab, "the tab was closed|has gone"),
-        (kill_in_mid_step, "the browser has gone"),
-    ],
-)
-def test_a_lost_browser_is_told_and_replaced(harm: Callable[[Any], None], message: str) -> None:
-    env = solo(obs="state", max_episode_steps=10**6)
-    first, _ = env.reset(seed=2)
-    profile = profile_of(env)
-    harm(env)
-    with pytest.raises(BrowserError, match=message):
-        play(env, seconds=20)
-    assert_gone(profile)
-    with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
-        env.step(NOOP)
-    if harm is crash:
-        np.testing.assert_array_equal(env.reset(seed=2)[0], first)
-        profile = profile_of(env)
-        env.close()
-        assert_gone(profile)
-
-
-def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for option in ("browser", "driver"):
-        with pytest.raises(DependencyNotInstalled, match=f"no {option}.* at /nowhere: sudo apt-get install"):
-            rules("ChromeDino", **{option: "/nowhere"}).solo()
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DependencyNotInstalled, match="no browser on the PATH .*: sudo apt-get install -y chr"):
-        rules("ChromeDino").solo()
-    (tmp_path / "chromium").symlink_to("/bin/sh")
-    with pytest.raises(DependencyNotInstalled, match="no driver of the browser on the PATH"):
-        rules("ChromeDino").solo()
-    for module, package in (("selenium", "selenium"), ("websocket", "websocket-client")):
-        monkeypatch.setattr(browser, "find_spec", lambda name, missing=module: None if name == missing else object())
-        with pytest.raises(DependencyNotInstalled, match=rf"{package}, which is missing: pip install .rlgames\[dino\]"):
-            rules("ChromeDino").solo()
-
-
-@pytest.mark.parametrize("option", ["browser", "driver"])
-def test_programs_that_are_something_else(option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    env = rules("ChromeDino", **{option: shutil.which("false")}).solo()
-    with pytest.raises(BrowserError, match="does not start"):
-        env.reset(seed=0)
-    assert not list(tmp_path.glob("rlgames-*"))
-
-
-def test_a_page_without_the_game(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chrome_dino_page, "URL", "about:blank")
-    profiles = []
-    monkeypatch.setattr(DinoPage, "_check", record_profile(DinoPage._check, profiles))
-    with pytest.raises(BrowserError, match=r"of chrome \d+.* not hold the game as Chromium \d+ .* no Runner"):
-        rules("ChromeDino").solo().reset(seed=0)
-    assert_gone(profiles[0])
-
-
-def record_profile(check: Callable[[Any], None], profiles: list[Path]) -> Callable[[Any], None]:
-    def both(page: Any) -> None:
-        profiles.append(Path(page.browser.driver.capabilities["chrome"]["userDataDir"]))
-        check(page)
-
-    return both
-
-
 def test_a_person_looks_on(shared: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the pace of the screen it is the same game. The window is left out: not every machine has a screen."""
     unseen = solo(frame_skip=4)
@@ -402,43 +270,6 @@ def test_a_person_looks_on(shared: None, monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_array_equal(env.step(JUMP)[0], picture)
     assert env.render() is None
     env.close()
-
-
-def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(BrowserError, match="no display"):
-        rules("ChromeDino").solo(render_mode="human").reset()
-
-
-SCRIPT = """
-import gymnasium, sys, time
-env = gymnasium.make("rlgames:rlgames/ChromeDino-v0", disable_env_checker=True)
-env.reset(seed=0)
-print(env.unwrapped._players.page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
-if sys.argv[1] == "exception":
-    raise ZeroDivisionError("of the user's")
-while True:
-    if env.step(0)[2]:
-        env.reset()
-"""
-
-
-def test_nothing_is_left_however_python_ends() -> None:
-    """By an exception, without close(), by Ctrl-C, killed."""
-    ways = {"exception": None, "interrupt": signal.SIGINT, "kill": signal.SIGKILL}
-    command = [sys.executable, "-c", SCRIPT]
-    ends = {way: subprocess.Popen([*command, way], stdout=-1, stderr=-1, text=True) for way in ways}
-    for way, process in ends.items():
-        assert process.stdout
-        profile = Path(process.stdout.readline().strip())
-        assert profile.name.startswith("rlgames-browser-")
-        if number := ways[way]:
-            time.sleep(0.2)
-            process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-        assert {"exception": "of the user's", "interrupt": "KeyboardInterrupt"}.get(way, "") in errors
-        assert_gone(profile)
 
 
 def test_real_time() -> None:

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from suite import NAMES, random_actions, solo
 
 import rlgames
-from rlgames.envs import GAMES, parse
+from rlgames.envs import GAMES, default_pixels, parse
 from rlgames.envs.batch import BatchEnv
 from rlgames.envs.solo import SoloEnv
 from rlgames.wrappers import Pixels

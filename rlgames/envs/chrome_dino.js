@@ -6,7 +6,7 @@
 // the same game. Without it (real time) the page runs on the browser's clock and is only looked at.
 
 const dino = (() => {
-  const {WIDTH, HEIGHT, sketch, grey, colours} = dinoCanvas;
+  const {WIDTH, HEIGHT, sketch, grey, colours} = dinoCanvas, {pack, text} = dinoBytes;
   const FRAME = 1000 / 60;  // ms
   const START = 1000;  // ms, the clock at the beginning of an episode
   const NOOP = 0, JUMP = 1, DUCK = 2, RESET = -1;  // what is held during a frame; RESET restarts instead
@@ -146,7 +146,7 @@ const dino = (() => {
       const {runner} = this, {tRex, horizon, distanceMeter} = runner, none = new Array(obstacles).fill(0);
       const seen = horizon.obstacles.slice(0, obstacles);
       const column = (value) => seen.map(value).concat(none).slice(0, obstacles);
-      return [
+      const state = [
         this.frames, runner.crashed, distanceMeter.getActualDistance(Math.ceil(runner.distanceRan)),
         this.dice >>> 0, this.held, runner.currentSpeed, runner.distanceRan, runner.runningTime,
         tRex.yPos, tRex.jumpVelocity, tRex.jumping, tRex.ducking, tRex.speedDrop, tRex.reachedMinHeight,
@@ -155,27 +155,10 @@ const dino = (() => {
         ...column((o) => o.width), ...column((o) => o.size), ...column((o) => o.gap), ...column((o) => o.speedOffset),
         ...column((o) => o.followingObstacleCreated),
       ];
+      const unknown = state.findIndex((value) => value === undefined || Number.isNaN(value));
+      if (unknown >= 0) throw new Error(`the game has changed: number ${unknown} of its state is not there`);
+      return state;
     }
-  }
-
-  // One block of bytes a part, in base64: its state as float64, then its picture if there is one.
-  function pack(parts) {
-    const sizes = parts.map(([state, picture]) => 8 * state.length + (picture ? picture.length : 0));
-    const bytes = new Uint8Array(sizes.reduce((sum, size) => sum + size, 0));
-    let at = 0;
-    parts.forEach(([state, picture], i) => {
-      bytes.set(new Uint8Array(Float64Array.from(state).buffer), at);
-      if (picture) bytes.set(picture, at + 8 * state.length);
-      at += sizes[i];
-    });
-    return text(bytes);
-  }
-
-  function text(bytes) {
-    if (bytes.toBase64) return bytes.toBase64();
-    let binary = "";
-    for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
-    return btoa(binary);
   }
 
   return {

@@ -36,7 +36,9 @@ Order = list[int | None]
 
 @lru_cache
 def script() -> str:
-    files = (Path(__file__).parent / name for name in ("chrome_dino_canvas.js", "chrome_dino.js"))
+    files = (
+        Path(__file__).parent / name for name in ("chrome_dino_bytes.js", "chrome_dino_canvas.js", "chrome_dino.js")
+    )
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 

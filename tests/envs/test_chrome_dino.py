@@ -198,6 +198,40 @@ def test_pictures(shared: None) -> None:
     assert np.median(env.render()) == 255
 
 
+def test_pictures_of_sprites_are_those_of_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a whole game with a night, played twice: by itself, and by a page that lets the canvas paint everything."""
+    code = chrome_dino_page.script()
+    slow = code.replace("put(runner.canvasCtx.notes || [])", "-1")
+    quick = code.replace("if (count < 0) {", "if (count < 0) {window.painted = (window.painted || 0) + 1;")
+    assert slow != code != quick
+    seen = []
+    for version in (slow, quick):
+        monkeypatch.setattr(chrome_dino_page, "script", lambda version=version: version)
+        page = DinoPage(1)
+        page.step([[-1, 7, None, None]])
+        page._page.evaluate("Runner.getInstance().distanceRan = 690 / 0.025")  # the night is near
+        orders = [[int(action), 2, 9 + t, 0] for t, action in enumerate(held(0, 400))]
+        seen.append(np.concatenate([page.step([order])["picture"] for order in orders]))
+        painted = page._page.evaluate("window.painted")
+        page.close()
+    np.testing.assert_array_equal(*seen)
+    assert (seen[0].mean((1, 2)) < 128).sum() > 50
+    assert 0 < painted < 60  # while the moon comes and goes
+
+
+def test_seeing_all_frames_of_a_step(shared: None) -> None:
+    """As one picture of several channels, from the wrappers."""
+    plain, actions = solo(), held(1, 24)
+    first, _ = plain.reset(seed=3)
+    frames = [plain.step(action)[0] for action in actions[::8].repeat(3)]
+    env = rlgames.make("ChromeDino", pixels=rlgames.Pixels(skip=3, stack_skipped=True))
+    shown, _ = env.reset(seed=3)
+    assert env.observation_space.contains(shown)
+    np.testing.assert_array_equal(shown[-1], first)
+    for t, action in enumerate(actions[::8]):
+        np.testing.assert_array_equal(env.step(action)[0], frames[3 * t : 3 * t + 3])
+
+
 def test_a_step_of_several_frames(shared: None) -> None:
     """The frames one by one are the oracle."""
     plain, pooled = solo(), solo(frame_skip=4, max_pool=True)

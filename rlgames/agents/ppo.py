@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,7 @@ class PPOConfig:
     gamma: float = 0.99  # discount
     gae_lambda: float = 0.95
     entropy: float = 0.01  # coefficient of the entropy bonus
+    final_entropy: float | None = None  # None: constant
     value: float = 0.5  # coefficient of the squared value error
     value_clip: float | None = None  # largest change of a value in one update; None: no limit
     target_kl: float | None = None  # stop the passes once the mean KL from the old policy exceeds this
@@ -65,6 +66,13 @@ class PPOConfig:
             raise ValueError(f"expected sample above 0 and up to 1, got {self.sample}")
         share_of_one(self, "gamma", "gae_lambda")
         one_of(self, "precision", PRECISIONS)
+
+
+class Now(NamedTuple):
+    """What the schedules have come to."""
+
+    clip: float
+    entropy: float
 
 
 class PPO(Agent[PPOConfig]):
@@ -102,12 +110,15 @@ class PPO(Agent[PPOConfig]):
         """The passes over one rollout, which began with `memory`; returns the means over their minibatches."""
         c = self.config
         self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        clip = linear(c.clip, c.clip if c.final_clip is None else c.final_clip, progress)
+        now = Now(
+            linear(c.clip, c.clip if c.final_clip is None else c.final_clip, progress),
+            linear(c.entropy, c.entropy if c.final_entropy is None else c.final_entropy, progress),
+        )
         if not rollout.real.any():  # every step was spent on restarting
             return {}
         rows, results = self.judge(rollout, memory), []
         for _ in range(c.epochs):
-            results += [self.improve(few, clip) for few in rows.minibatches(c.minibatches, c.sample, self.rng)]
+            results += [self.improve(few, now) for few in rows.minibatches(c.minibatches, c.sample, self.rng)]
             if c.target_kl is not None and results[-1][SCALARS.index("kl")] > c.target_kl:
                 break
         return dict(zip(SCALARS, torch.stack(results).mean(0), strict=True))
@@ -145,15 +156,15 @@ class PPO(Agent[PPOConfig]):
             after[t, players], last = last[: len(obs)], last[len(obs) :]
         return rollout.value, after
 
-    def improve(self, rows: Rows, clip: float) -> Tensor:
+    def improve(self, rows: Rows, now: Now) -> Tensor:
         """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
         total, shares = max(float(rows.weight.sum()), 1e-8), rows.shares(self.shares.count)
-        means = self.shares.gradients(self.net, lambda share: self.gradients(share, clip, total), shares)
+        means = self.shares.gradients(self.net, lambda share: self.gradients(share, now, total), shares)
         norms = clipped(self.groups, self.config.max_norm)
         self.optimiser.step()
         return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
 
-    def gradients(self, rows: Rows, clip: float, total: float) -> tuple[tuple[Tensor, ...], Tensor]:
+    def gradients(self, rows: Rows, now: Now, total: float) -> tuple[tuple[Tensor, ...], Tensor]:
         """What rows add to the gradients of the loss over a minibatch of `total` weight, and to the first SCALARS."""
 
         def mean(x: Tensor) -> Tensor:
@@ -164,16 +175,16 @@ class PPO(Agent[PPOConfig]):
         log_pi = F.log_softmax(logits, -1)
         log_ratio = log_pi.gather(-1, rows.action[..., None])[..., 0] - rows.logp
         ratio = log_ratio.exp()
-        policy_loss = -mean(torch.min(ratio * rows.advantage, ratio.clamp(1 - clip, 1 + clip) * rows.advantage))
+        policy_loss = -mean(torch.min(ratio * rows.advantage, ratio.clamp(1 - now.clip, 1 + now.clip) * rows.advantage))
         error = (value - rows.goal).square()
         if c.value_clip is not None:
             held = rows.value + (value - rows.value).clamp(-c.value_clip, c.value_clip)
             error = torch.max(error, (held - rows.goal).square())
         value_loss, entropy = mean(error), -mean((log_pi.exp() * log_pi).sum(-1))
-        loss = policy_loss + c.value * value_loss - c.entropy * entropy
+        loss = policy_loss + c.value * value_loss - now.entropy * entropy
         gradients = torch.autograd.grad(loss, list(self.net.parameters()))
         with torch.no_grad():
-            kl, clipped = mean(ratio - 1 - log_ratio), mean(((ratio - 1).abs() > clip).float())
+            kl, clipped = mean(ratio - 1 - log_ratio), mean(((ratio - 1).abs() > now.clip).float())
             return gradients, torch.stack((policy_loss, value_loss, entropy, kl, clipped))
 
     def forward(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ from toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.networks import ActorCritic, encoder, encoder_for
-from rlgames.agents.ppo import PPO, SCALARS, PPOConfig, drawn
+from rlgames.agents.ppo import PPO, SCALARS, Now, PPOConfig, drawn
 from rlgames.agents.rows import Rows
 from rlgames.agents.shares import Shares
 
@@ -107,7 +107,7 @@ def test_one_step_is_the_papers(
     rows = minibatch(agent, seed)
     expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
     before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
-    found: dict[str, float] = dict(zip(SCALARS, agent.improve(rows, clip).tolist(), strict=True))
+    found: dict[str, float] = dict(zip(SCALARS, agent.improve(rows, Now(clip, entropy)).tolist(), strict=True))
 
     for name, wanted in expected.items():
         assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5), name
@@ -142,7 +142,7 @@ def test_the_gradient_is_the_slope_of_the_loss():
     step = 2e-4
     slope = (loss(step) - loss(-step)) / (2 * step)
     loss(0.0)
-    agent.improve(rows, 0.2)
+    agent.improve(rows, Now(0.2, agent.config.entropy))
     found = sum(
         float((p.grad * direction).sum()) for p, direction in zip(parameters, way, strict=True) if p.grad is not None
     )
@@ -161,7 +161,7 @@ def test_value_errors_do_not_starve_the_policy():
     rows = minibatch(agent, 1)
     rows = rows._replace(goal=rows.goal + 1000.0)
     raw = raw_norms(agent, rows)
-    found = dict(zip(SCALARS, agent.improve(rows, 0.2).tolist(), strict=True))
+    found = dict(zip(SCALARS, agent.improve(rows, Now(0.2, agent.config.entropy)).tolist(), strict=True))
     assert found["value_norm"] == pytest.approx(float(raw[1].norm()), rel=1e-4)
     assert found["policy_norm"] == pytest.approx(float(raw[0].norm()), rel=1e-4)
     assert found["value_norm"] > 100 > 1 > found["policy_norm"] > 0.01
@@ -175,7 +175,7 @@ def test_gradients_within_the_limit_stay_as_they_are():
     agent = agent_of(1, max_norm=1e6)
     rows = minibatch(agent, 1)
     raw = raw_norms(agent, rows)
-    agent.improve(rows, 0.2)
+    agent.improve(rows, Now(0.2, agent.config.entropy))
     for group, gradient in zip(agent.groups, raw, strict=True):
         torch.testing.assert_close(torch.cat([p.grad.flatten() for p in group if p.grad is not None]), gradient)
 
@@ -194,12 +194,13 @@ class Spy:
     def __init__(self, agent: PPO, kl: list[float]) -> None:
         self.agent, self.kl = agent, kl
         self.calls: list[Rows] = []
-        self.clips, self.rates = [], []
+        self.clips, self.entropies, self.rates = [], [], []
         agent.improve = self  # type: ignore[method-assign]  # that is its purpose
 
-    def __call__(self, rows: Rows, clip: float) -> Tensor:
+    def __call__(self, rows: Rows, now: Now) -> Tensor:
         self.calls.append(rows)
-        self.clips.append(clip)
+        self.clips.append(now.clip)
+        self.entropies.append(now.entropy)
         self.rates.append(self.agent.optimiser.param_groups[0]["lr"])
         row = torch.zeros(len(SCALARS))
         row[SCALARS.index("kl")] = self.kl[(len(self.calls) - 1) % len(self.kl)]
@@ -229,17 +230,20 @@ def test_each_pass_takes_every_transition_once():
         assert minibatches == 1 or not torch.equal(passes[0], passes[1])  # in another order
 
 
-def test_learning_rate_and_clip_follow_their_lines():
-    agent = agent_of(learning_rate=8e-3, final_learning_rate=4e-3, clip=0.4, final_clip=0.2, epochs=1, minibatches=1)
+def test_learning_rate_clip_and_entropy_follow_their_lines():
+    starts = {"learning_rate": 8e-3, "clip": 0.4, "entropy": 0.04}
+    ends = {"final_learning_rate": 4e-3, "final_clip": 0.2, "final_entropy": 0.0}
+    agent = agent_of(0, **starts, **ends, epochs=1, minibatches=1)
     spy = Spy(agent, [0.0])
     for _ in agent.train(4 * 32):
         pass
     assert spy.rates == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
     assert spy.clips == pytest.approx([0.4, 0.35, 0.3, 0.25])
-    agent = agent_of(clip=0.3, epochs=1, minibatches=1)
+    assert spy.entropies == pytest.approx([0.04, 0.03, 0.02, 0.01])
+    agent = agent_of(clip=0.3, entropy=0.02, epochs=1, minibatches=1)
     spy = Spy(agent, [0.0])
     list(agent.train(4 * 32))
-    assert spy.clips == [0.3] * 4
+    assert (spy.clips, spy.entropies) == ([0.3] * 4, [0.02] * 4)
     assert spy.rates == pytest.approx([2.5e-4 * (1 - k / 4) for k in range(4)])
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toys import Dice, quick, several
 
-from rlgames.agents.ppo import PPO, PPOConfig
+from rlgames.agents.ppo import PPO, Now, PPOConfig
 from rlgames.agents.rows import Rows, importance_sample
 
 
@@ -89,13 +89,13 @@ def test_the_gradient_of_samples_is_that_of_all_rows(recurrent: bool):
     """Its mean over many draws, that is, before any step has been taken."""
     agent = PPO(several(Dice, 16), quick("ppo", recurrent=recurrent, memory=8, horizon=16, entropy=0.0), seed=0)
     kept: list[Any] = []
-    agent.improve = lambda rows, clip: kept.append(rows) or torch.zeros(7)  # type: ignore[method-assign]
+    agent.improve = lambda rows, now: kept.append(rows) or torch.zeros(7)  # type: ignore[method-assign]
     next(agent.train(10_000))
     del agent.improve
     whole = next(kept[0].minibatches(1, 1.0, np.random.default_rng(0)))
 
     def gradient(rows: Rows) -> torch.Tensor:
-        return torch.cat([g.flatten() for g in agent.gradients(rows, 0.2, float(len(rows.obs)))[0]])
+        return torch.cat([g.flatten() for g in agent.gradients(rows, Now(0.2, 0.0), float(len(rows.obs)))[0]])
 
     rng = np.random.default_rng(1)
     draws = torch.stack([gradient(next(whole.minibatches(1, 0.5, rng))) for _ in range(300)])

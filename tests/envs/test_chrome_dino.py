@@ -23,7 +23,7 @@ import rlgames
 from rlgames.envs import chrome_dino_page, rules
 from rlgames.envs.browser import Browser
 from rlgames.envs.chrome_dino import ChromeDinoGame
-from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN, DinoPage
+from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN, DinoPage, Order
 
 JUMP = 1
 N = 3
@@ -210,7 +210,7 @@ def test_pictures_of_sprites_are_those_of_the_canvas(monkeypatch: pytest.MonkeyP
         page = DinoPage(1)
         page.step([[-1, 7, None, None]])
         page._page.evaluate("Runner.getInstance().distanceRan = 690 / 0.025")  # the night is near
-        orders = [[int(action), 2, 9 + t, 0] for t, action in enumerate(held(0, 400))]
+        orders: list[Order] = [[int(action), 2, 9 + t, 0] for t, action in enumerate(held(0, 400))]
         seen.append(np.concatenate([page.step([order])["picture"] for order in orders]))
         painted = page._page.evaluate("window.painted")
         page.close()

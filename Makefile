@@ -19,7 +19,7 @@ demo: $(VENV)/.base  ## install rlgames into .venv, then let an agent learn Catc
 
 # One torch thread a worker: pytest already runs one worker a core.
 test: $(VENV)/.dev system-packages lint  ## install the development tools too, then lint, types and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 20
 
 # pyright's wrapper would otherwise look on the network whether a newer pyright is out.
 lint: $(VENV)/.dev  ## ruff and pyright, changing nothing

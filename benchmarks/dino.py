@@ -22,6 +22,7 @@ from side_by_side import Turn, in_turn, machine, rate, report, spread
 
 from rlgames.envs.browser import Browser
 from rlgames.envs.chrome_dino_page import URL
+from rlgames.envs.devtools import Page
 
 SKIP = 4
 IMAGE = "return Runner.getInstance().canvas.toDataURL('image/png').slice(22)"
@@ -53,6 +54,22 @@ def batch(obs: str, players: int) -> Turn:
             envs.step(actions)
             steps += players
         return steps / (perf_counter() - start)
+
+    return turn
+
+
+def round_trip() -> Turn:
+    """The protocol alone: an expression that costs nothing, there and back."""
+    browser = Browser("")
+    page = Page(browser.open(URL))
+    browser.before_end(page.close)
+
+    def turn(seconds: float, kept: Browser = browser) -> float:  # it ends when it is forgotten
+        trips, start = 0, perf_counter()
+        while perf_counter() - start < seconds:
+            page.evaluate("1")
+            trips += 1
+        return trips / (perf_counter() - start)
 
     return turn
 
@@ -102,6 +119,7 @@ def main(rounds: int = 7, seconds: float = 2.0, players: int = 16, markdown: boo
         "one game, its state": single("state"),
         f"{players} games in one page, pictures": batch("pixels", players),
         f"{players} games in one page, their states": batch("state", players),
+        "a round trip of the protocol": round_trip(),
         "the tutorials' way": tutorials(),
     }
     rates = in_turn(sides.values(), rounds, seconds)

@@ -129,7 +129,7 @@ def test_drivers_that_do_not_answer(
     what: str | None, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(browser, "TIMEOUT", 1.0)
+    monkeypatch.setattr(browser, "TIMEOUT", 1.0 if "sleep" in str(what) else 30.0)
     driver = tmp_path / "driver"
     driver.write_text("\0" if what is None else STUB.format(python=sys.executable, what=what))
     driver.chmod(0o755)

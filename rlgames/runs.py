@@ -116,7 +116,7 @@ class RunDirectory:
 
 def difference(was: dict[str, Any], now: dict[str, Any], at: str = "") -> str:
     """The first setting that differs, as "config.learning_rate was 0.001, is 0.01"; empty when none does."""
-    for key in sorted({*was, *now}):
+    for key in [*was, *(new for new in now if new not in was)]:  # as they stand in the file: what matters comes first
         before, after = was.get(key), now.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
             if inner := difference(before, after, f"{at}{key}."):

@@ -72,7 +72,7 @@ class Browser:
 
     def __init__(self, script: str, *, headless: bool = True, browser: str | None = None, driver: str | None = None):
         check_packages()
-        from selenium.common.exceptions import WebDriverException
+        from selenium.common.exceptions import SessionNotCreatedException, WebDriverException
         from selenium.webdriver import Chrome, ChromeOptions
         from urllib3.exceptions import HTTPError
 
@@ -109,7 +109,8 @@ class Browser:
         except self._gone as error:
             self.close()
             reason = " ".join(str(getattr(error, "msg", None) or error).split())
-            reason = f"no answer in {TIMEOUT:g} seconds" if late.is_set() else reason
+            if late.is_set() and not isinstance(error, SessionNotCreatedException):
+                reason = f"no answer in {TIMEOUT:g} seconds"
             raise BrowserError(f"{self.path} does not start with {driver}: {reason} (both in one: {DEBIAN})") from error
         except BaseException:  # such as Ctrl-C
             self.close()

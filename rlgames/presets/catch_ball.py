@@ -93,7 +93,7 @@ LARGE: dict[str, Preset] = {
         envs=16,
     ),
     "ppo": Preset(
-        PPOConfig(horizon=64, learning_rate=1e-3, threads=2),
+        PPOConfig(horizon=64, learning_rate=1e-3, gamma=0.95, entropy=0.003, threads=2),
         steps=1_500_000,
         envs=64,
     ),

@@ -104,10 +104,17 @@ def test_programs_that_are_something_else(option: str, monkeypatch: pytest.Monke
     assert not list(tmp_path.glob("rlgames-*"))
 
 
+MISMATCH = "session not created: This version of ChromeDriver only supports Chrome version 114"
+REFUSE = f"""self.send_response(500)
+        self.end_headers()
+        told = {{"error": "session not created", "message": "{MISMATCH}", "stacktrace": ""}}
+        self.wfile.write(json.dumps({{"value": told}}).encode())"""
 STUB = """#!{python}
 import http.server, json, os, sys, time
 class Driver(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/shutdown":
+            os._exit(0)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps({{"value": {{"ready": True}}}}).encode())
@@ -123,6 +130,7 @@ http.server.HTTPServer(("localhost", int(sys.argv[-1].partition("=")[2])), Drive
         ("time.sleep(60)", "no answer in 1 seconds"),
         ("os._exit(1)", "(aborted|reset by peer)"),
         (None, "Exec format error"),
+        (REFUSE, MISMATCH),
     ],
 )
 def test_drivers_that_do_not_answer(

@@ -113,11 +113,12 @@ STUB = """#!{python}
 import http.server, json, os, sys, time
 class Driver(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        if self.path == "/shutdown":
-            os._exit(0)
         self.send_response(200)
         self.end_headers()
         self.wfile.write(json.dumps({{"value": {{"ready": True}}}}).encode())
+        if self.path == "/shutdown":
+            self.wfile.flush()
+            os._exit(0)
     def do_POST(self):
         {what}
 http.server.HTTPServer(("localhost", int(sys.argv[-1].partition("=")[2])), Driver).serve_forever()

@@ -3,6 +3,8 @@
 Larger rewards make larger errors of the value; policy and value have a network each, and gradients clipped apart.
 """
 
+from dataclasses import replace
+
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.presets.settings import Preset
@@ -42,7 +44,18 @@ STATE: dict[str, Preset] = {
         rewards=SURVIVE,
     ),
 }
+SEEN_VALUES = Preset(
+    replace(
+        VALUES.config, capacity=100_000, warmup=5_000, batch=64, target_every=500, learning_rate=3e-4, encoder="nips"
+    ),
+    steps=1_000_000,
+    envs=32,
+    rewards=SURVIVE,
+    pixels=OUTLINES,
+)
 PICTURES: dict[str, Preset] = {
+    "dqn": SEEN_VALUES,
+    "ddqn": SEEN_VALUES,
     "ppo": Preset(
         PPOConfig(horizon=128, sample=0.5, learning_rate=1e-3, entropy=0.01, encoder="nips"),
         steps=2_000_000,

@@ -83,6 +83,7 @@ class VectorShapedReward(VectorWrapper):
         if "autoreset_mode" not in envs.metadata:
             raise ValueError(f"{envs} has no metadata['autoreset_mode']: set it to the AutoresetMode that it follows")
         self.mode = AutoresetMode(envs.metadata["autoreset_mode"])
+        self.stacked = getattr(envs, "stacked", 1)  # frames of an observation, for a replay to keep each once
         self.rewards = rewards
         self.score = np.zeros(envs.num_envs)  # of the episodes in flight
         self.ended = np.zeros(envs.num_envs, np.bool_)  # NEXT_STEP: rows that the next step restarts

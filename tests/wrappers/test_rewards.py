@@ -11,7 +11,8 @@ from gymnasium.vector.utils import batch_space
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgames.wrappers import Rewards
+import rlgames
+from rlgames.wrappers import Pixels, Rewards
 
 MODES = list(AutoresetMode)
 SPACE = Box(0, 1000, (1,), np.float64)
@@ -285,6 +286,13 @@ def test_a_batch_that_does_not_tell_how_it_restarts():
     tally.metadata = {}
     with pytest.raises(ValueError, match=r"Tally.* has no metadata\['autoreset_mode'\]: set it"):
         Rewards().wrap_vec(tally)
+
+
+def test_a_replay_still_knows_of_the_frames_that_are_stacked():
+    pixels = Pixels(skip=2, stack=3)
+    for rewards in (None, Rewards(scale=0.5)):
+        envs: Any = rlgames.make_vec("Cave", 2, pixels=pixels, rewards=rewards)
+        assert envs.stacked == 3
 
 
 @pytest.mark.parametrize("declaration", [{"scale": float("nan")}, {"survival": float("inf")}])

@@ -98,15 +98,16 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     config, players, steps, every = (QUICK, 2, 400, 200) if quick else (CONFIG, players, steps, SAVE)
     games: list[tuple[int, float]] = []  # the step at which each ended, and its score
+    envs = rlgames.make_vec(game, players)
     if saved.exists():
-        agent = rlgames.DQN.load(saved, game)
-        if (agent.config, agent.num_envs) != (config, players):
+        agent = rlgames.DQN.load(saved, envs)
+        if agent.config != config:
             raise SystemExit(f"{folder} was begun with other settings: give the same, or another --folder")
         rows = csv.reader(table.read_text().splitlines())
         games = [(int(step), float(score)) for step, score in rows if int(step) <= agent.step]
         print(f"going on from step {agent.step:,}, record {record(games):,.0f}")
     else:
-        agent = rlgames.DQN(game, config, seed=seed, num_envs=players)
+        agent = rlgames.DQN(envs, config, seed=seed)
     due = agent.step // every * every + every
     for update in agent.train(steps):
         games += [(update.step, score) for score in update.scores]
@@ -127,7 +128,10 @@ def main(
         )
     if games:
         draw(games, folder / "scores.png", game)
-    film = rlgames.record(agent, folder / "dino.gif", seed=seed + 1_000)
+    envs.close()
+    scene = rlgames.make(game, render_mode="rgb_array")
+    film = rlgames.record(agent, folder / "dino.gif", scene, seed=seed + 1_000)
+    scene.close()
     print(f"film: score {film.scores[-1]:,.0f};", *sorted(path.name for path in folder.iterdir()), "are in", folder)
     return film.scores[-1]
 

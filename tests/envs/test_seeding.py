@@ -28,7 +28,7 @@ def test_the_same_seed_repeats(game: str, seed: int) -> None:
     first = episode(env, actions, seed)
     assert episode(env, actions, seed) == first
     assert episode(solo(game), actions, seed) == first
-    assert episode(env, actions, seed + 1) != first
+    assert any(episode(env, actions, seed + i) != first for i in (1, 2, 3))  # one in fifty deserts begins alike
 
 
 def test_the_same_seed_repeats_a_batch(game: str) -> None:
@@ -59,7 +59,7 @@ def test_a_reset_without_a_seed_goes_on(game: str) -> None:
 def test_never_seeded_never_alike(game: str) -> None:
     actions = random_actions(game, 0, (long_enough(game, 50), 2))
     assert episode(batch(game, 2), actions) != episode(batch(game, 2), actions)
-    assert episode(solo(game), actions[:, 0]) != episode(solo(game), actions[:, 0])
+    assert len({episode(solo(game), actions[:, 0]) for _ in range(3)}) > 1
     obs, _ = batch(game, 20).reset()
     assert len(np.unique(obs, axis=0)) > 1 or game in ("Cave", "Dino")  # all caves and deserts begin alike
 

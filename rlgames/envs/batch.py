@@ -48,7 +48,7 @@ def autoreset(mode: AutoresetMode | str) -> AutoresetMode:
 class VectorGame(VectorEnv):
     """What the vector environments of a game have in common: the arguments of them all, and the spaces.
 
-    `observation` is that of one player. Raises ValueError for a bad count, mode or render_mode.
+    `observation` is that of one player. Raises ValueError for bad arguments, before anything is made.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}

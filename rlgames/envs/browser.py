@@ -99,6 +99,7 @@ class Browser:
             traces.callback(service.dismiss)
             traces.callback(kill, service)
             timer = threading.Timer(TIMEOUT, lambda: (late.set(), kill(service)))  # Selenium would wait for ever
+            timer.daemon = True
             traces.callback(timer.cancel)
             timer.start()
             self.driver: Any = Chrome(options=options, service=service)

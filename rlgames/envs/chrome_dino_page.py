@@ -16,7 +16,7 @@ from rlgames.envs.dino import RECORD
 from rlgames.envs.dino_picture import SIZE
 
 URL = "chrome://dino"
-LOADED = 20.0  # seconds that the page may take to load
+LOADED = 20.0  # seconds until the game must be there, once the page is
 NOOP, RESET = 0, -1
 ROOM = RECORD["kind"].shape[0]  # for obstacles
 PLAIN = (

@@ -44,7 +44,7 @@ STATE: dict[str, Preset] = {
         rewards=SURVIVE,
     ),
 }
-SEEN_VALUES = Preset(
+SEEN_VALUES = Preset(  # the same from pictures, with the step size and batch that Pong learns with
     replace(
         VALUES.config, capacity=100_000, warmup=5_000, batch=64, target_every=500, learning_rate=3e-4, encoder="nips"
     ),

@@ -110,6 +110,7 @@ def train_options(agent: str, game: str) -> Any:
         seed: int = 0  # of everything: the same seed gives the same run
         device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
         evaluate_episodes: int = 20  # in each evaluation
+        start: DisallowNone[str | None] = None  # a trained agent, as evaluate takes it, whose networks to begin with
         out: DisallowNone[Path | None] = None  # directory of the run; None: runs/AGENT-GAME-seedN
         resume: bool = False  # go on from the run's last checkpoint; give the options that it was started with
         overwrite: bool = False  # throw away an earlier run that lies there
@@ -139,6 +140,7 @@ def run_training(options: Any, argv: list[str]) -> int:
         session = begin(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
     c, run = session.training, session.directory
     onward = f", going on from step {session.agent.step:,}" if options.resume else ""
+    onward = onward or (f", starting as {c.start}" if c.start else "")
     print(
         f"{c.agent} on {c.game}: {c.steps:,} steps, {c.envs} players, seed {c.seed}, into {run.path}{onward}",
         flush=True,

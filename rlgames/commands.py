@@ -148,6 +148,7 @@ class Watch:
 def trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path, Agent]:
     """The checkpoint meant by `path` and its agent, with a game to play."""
     from rlgames.agents.loading import load
+    from rlgames.runs import checkpoint_at
 
     at_least(0, seed=seed)
     check_device(device)
@@ -157,19 +158,6 @@ def trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path,
         if agent.task is None:
             raise ValueError(f"{path}: its agent was not made from a game's name: say what to play with --game")
     return path, agent
-
-
-def checkpoint_at(path: Path) -> Path:
-    """A checkpoint file itself; of a run's directory the best, else the final, else the newest; an exported agent."""
-    from rlgames.runs import EXPORTED, RunDirectory
-
-    if not path.is_dir():
-        return path
-    run = RunDirectory(path)
-    for found in (path / EXPORTED, run.best, run.final, *sorted(run.checkpoints.glob("step-*.ckpt"), reverse=True)):
-        if found.exists():
-            return found
-    raise FileNotFoundError(f"{path} holds no checkpoint: give a checkpoint file, or the directory of a run")
 
 
 @dataclass(frozen=True)

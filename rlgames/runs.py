@@ -114,6 +114,20 @@ class RunDirectory:
         self.segments.forget(paths[-KEEP:])
 
 
+def checkpoint_at(path: Path) -> Path:
+    """A checkpoint file itself; of a run's directory the best, else the final, else the newest; an exported agent.
+
+    Raises FileNotFoundError for a directory that holds none.
+    """
+    if not path.is_dir():
+        return path
+    run = RunDirectory(path)
+    for found in (path / EXPORTED, run.best, run.final, *sorted(run.checkpoints.glob("step-*.ckpt"), reverse=True)):
+        if found.exists():
+            return found
+    raise FileNotFoundError(f"{path} holds no checkpoint: give a checkpoint file, or the directory of a run")
+
+
 def difference(was: dict[str, Any], now: dict[str, Any], at: str = "") -> str:
     """The first setting that differs, as "config.learning_rate was 0.001, is 0.01"; empty when none does."""
     for key in [*was, *(new for new in now if new not in was)]:  # as they stand in the file: what matters comes first

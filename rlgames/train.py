@@ -24,7 +24,7 @@ from rlgames.evaluation import evaluate
 from rlgames.journal import Due, Journal
 from rlgames.plots import draw_curve
 from rlgames.progress import Progress
-from rlgames.runs import RunDirectory, rows
+from rlgames.runs import RunDirectory, checkpoint_at, rows
 
 EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: no evaluation plays an episode of the training
 
@@ -45,6 +45,7 @@ class Training:
     evaluate_episodes: int = 20
     evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is cut short
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
+    start: str | None = None  # a checkpoint or a run's directory: the trained agent whose networks to begin with
 
     def filled(self) -> Filled:
         """With the preset's values where there were none, and checked."""
@@ -61,7 +62,7 @@ class Training:
             *(agent, str(task), preset.config if self.config is None else self.config, steps),
             *(preset.envs if self.envs is None else self.envs, self.seed, self.device),
             *(every["log_every"], every["evaluate_every"], self.evaluate_episodes),
-            *(self.evaluate_max_steps, every["save_every"]),
+            *(self.evaluate_max_steps, every["save_every"], self.start),
         )
 
 
@@ -109,15 +110,18 @@ def begin(
     session = Session(training, directory, agent, Journal(), quiet)
     try:
         session.demand = agent.demand()
-        if overwrite and directory.config.exists():
-            directory.clear()
-        found = directory.resume(settings) if resume else directory.begin(settings)
-        if found:
+        if found := directory.resume(settings) if resume else None:
             _, _, state = found
             agent.load_state_dict(state)
             session.journal = Journal(**state["run"])
             if not agent.playing().exact:
                 print("the run goes on with fresh episodes, not bit for bit")
+        elif training.start is not None:
+            agent.start_from(checkpoint_at(Path(training.start)))
+        if overwrite and directory.config.exists():
+            directory.clear()
+        if not resume:
+            directory.begin(settings)
         directory.forget_after(agent.step)
         session.spent = max((row["seconds"] for row in rows(directory.times)), default=0.0)
     except BaseException:

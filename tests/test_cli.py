@@ -21,6 +21,7 @@ import rlgames
 from rlgames import cli, commands, demo, doctor, human
 from rlgames.checkpoint import weights_sha256
 from rlgames.presets import PRESETS
+from rlgames.runs import checkpoint_at
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "doctor", "demo")
@@ -343,8 +344,8 @@ def test_a_run_without_a_best_or_final_checkpoint_gives_its_newest(run, tmp_path
     (tmp_path / "checkpoints").mkdir()
     for name in ("step-000000000256.ckpt", "step-000000001024.ckpt"):
         (tmp_path / "checkpoints" / name).touch()
-    assert commands.checkpoint_at(tmp_path).name == "step-000000001024.ckpt"
-    assert commands.checkpoint_at(run).name == "best.ckpt"
+    assert checkpoint_at(tmp_path).name == "step-000000001024.ckpt"
+    assert checkpoint_at(run).name == "best.ckpt"
 
 
 def test_watch_writes_a_film(run, tmp_path, capsys):

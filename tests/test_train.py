@@ -25,7 +25,7 @@ from rlgames.evaluation import evaluate
 from rlgames.journal import RECENT, Due, Journal
 from rlgames.presets import PRESETS
 from rlgames.runs import RunDirectory, difference, rows
-from rlgames.train import EVALUATION_SEEDS, Training, stop_signals, train
+from rlgames.train import EVALUATION_SEEDS, Training, begin, stop_signals, train
 
 agents = pytest.mark.parametrize("name", AGENTS)
 QUICK = {
@@ -172,12 +172,33 @@ def test_presets_fill_what_is_left_open(tmp_path: Path):
         ({"agent": "sarsa"}, "no agent is called 'sarsa'"),
         ({"config": PPOConfig(encoder="nature")}, "too small for the encoder 'nature'"),
         ({"seed": -1}, "expected seed >= 0, got -1"),
+        ({"start": "nowhere"}, "nowhere: there is no such file"),
     ],
 )
 def test_what_cannot_be_trained_takes_no_directory(changes: dict[str, Any], message: str, tmp_path: Path):
     with pytest.raises(ValueError, match=message):
         train(dataclasses.replace(short(), **changes), tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_starts_from_a_trained_agent(tmp_path: Path):
+    """Whether it goes on after a kill before its first checkpoint, or is asked to write over where that agent lay."""
+    trained = train(short(steps=64, seed=1), tmp_path / "a", quiet=True)
+    training = short(seed=2, start=str(tmp_path / "a"))
+    first = begin(training, tmp_path / "b", quiet=True)
+    first.close()
+    assert weights(first.agent) == weights(trained.agent)
+    assert first.agent.step == 0
+    assert json.loads((tmp_path / "b" / "config.json").read_text())["start"] == str(tmp_path / "a")
+    again = train(training, tmp_path / "b", resume=True, quiet=True)
+    over = train(training, tmp_path / "a", overwrite=True, quiet=True)  # its start is gone by now
+    assert weights(again.agent) == weights(over.agent) != weights(train(short(seed=2), tmp_path / "c").agent)
+    assert (tmp_path / "a" / "metrics.jsonl").read_bytes() == (tmp_path / "b" / "metrics.jsonl").read_bytes()
+    assert train(training, tmp_path / "b", resume=True, quiet=True).agent.step == 320  # and is not asked for again
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="empty holds no checkpoint: give a checkpoint file, or the directory"):
+        train(short(start=str(tmp_path / "empty")), tmp_path / "d", quiet=True)
+    assert not (tmp_path / "d").exists()
 
 
 def test_an_earlier_run_is_not_written_over(tmp_path: Path):
@@ -215,6 +236,7 @@ def test_overwriting_deletes_the_run_and_nothing_else(tmp_path: Path):
         ({"game": "CartPole"}, "game was CatchBall, is CartPole"),
         ({"agent": "random", "config": None}, "agent was ppo, is random"),
         ({"evaluate_max_steps": None}, "evaluate_max_steps was 60, is None"),
+        ({"start": "zoo/pong-ppo"}, "start was None, is zoo/pong-ppo"),
     ],
 )
 def test_a_run_of_other_settings_is_not_resumed(changes: dict[str, Any], message: str, tmp_path: Path):

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlgames import checkpoint
 from rlgames.agents.checks import finite
-from rlgames.agents.loading import restored
-from rlgames.agents.parts import put, state_of
+from rlgames.agents.loading import restored, start_from
+from rlgames.agents.parts import networks, put, state_of
 from rlgames.agents.player import Player
 from rlgames.agents.spaces import describe, spaces_of, vectorised
 
@@ -203,9 +203,15 @@ class Agent(ABC, Generic[ConfigT]):
         self.step = state["step"]
         self.dice.bit_generator.state = state["dice"]
         for part in self.parts:
-            network = isinstance(getattr(self, part), nn.Module)
-            if network or part in state:  # the other parts are missing where weights alone were saved
+            if part in state or part in networks(self):  # the other parts are missing where weights alone were saved
                 put(self, part, state[part])
+
+    def start_from(self, path: str | Path) -> None:
+        """Take the networks of a trained agent's checkpoint, from this game or another; all else stays new.
+
+        Raises CheckpointError as `load` does.
+        """
+        start_from(self, path)
 
     def header(self) -> dict[str, Any]:
         """What a checkpoint says of this agent."""
@@ -227,8 +233,7 @@ class Agent(ABC, Generic[ConfigT]):
         """
         state = checkpoint.whole(self.state_dict())
         if weights_only:
-            networks = {part for part in self.parts if isinstance(getattr(self, part), nn.Module)}
-            state = {key: value for key, value in state.items() if key in networks | {"step", "dice"}}
+            state = {key: value for key, value in state.items() if key in (*networks(self), "step", "dice")}
         checkpoint.save(path, self.header(), state)
 
     @classmethod

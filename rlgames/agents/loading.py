@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rlgames import checkpoint
 from rlgames.agents import AGENTS, OTHERS, find
+from rlgames.agents.parts import networks
 from rlgames.agents.spaces import describe, spaces, spaces_of, vectorised
 from rlgames.checkpoint import CheckpointError
 
 if TYPE_CHECKING:
+    from gymnasium.spaces import Box, Discrete
+
     from rlgames.agents.base import Agent
 
 AgentT = TypeVar("AgentT", bound="Agent")
@@ -29,10 +34,7 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
     """The agent of a checkpoint that was read already; `env` and what is raised as in `Agent.load`."""
     from rlgames import presets  # an id instead of an environment is settled by the presets above
 
-    if header.get("agent") != kind.name:
-        raise CheckpointError(
-            f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: rlgames.load opens any"
-        )
+    same_kind(kind, path, header)
     known = {f.name for f in dataclasses.fields(kind.Config)}
     if unknown := sorted(set(header["config"]) - known):
         raise CheckpointError(
@@ -52,15 +54,42 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
         num_envs, (space, actions) = envs.num_envs, spaces_of(envs)
     else:
         space, actions = spaces(header["spaces"])
-    given, saved = describe(space, actions), header["spaces"]
-    for key, value in saved.items():
-        if given[key] != value:
-            raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
+    same_spaces(path, header, space, actions)
     agent = kind.__new__(kind)
     agent._setup(space, actions, config, header["seed"], device, task)
     agent.envs, agent.num_envs = envs, num_envs
-    try:
+    with fitting(path):
         agent.load_state_dict(state)
+    return agent
+
+
+def start_from(agent: Agent, path: str | Path) -> None:
+    """Take the networks of a checkpoint; see `Agent.start_from`."""
+    header, state = checkpoint.load(path)
+    same_kind(type(agent), path, header)
+    same_spaces(path, header, agent.observation_space, agent.action_space)
+    own = agent.state_dict()
+    with fitting(path):
+        agent.load_state_dict({"step": own["step"], "dice": own["dice"]} | {n: state[n] for n in networks(agent)})
+
+
+def same_kind(kind: type[Agent], path: str | Path, header: dict) -> None:
+    if header.get("agent") != kind.name:
+        raise CheckpointError(
+            f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: rlgames.load opens any"
+        )
+
+
+def same_spaces(path: str | Path, header: dict, space: Box, actions: Discrete) -> None:
+    given = describe(space, actions)
+    for key, value in header["spaces"].items():
+        if given[key] != value:
+            raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
         raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
-    return agent

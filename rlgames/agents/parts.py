@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import nn
 
 if TYPE_CHECKING:
     from rlgames.agents.base import Agent
@@ -14,6 +15,11 @@ def state_of(part: Any) -> Any:
     if part is None or isinstance(part, int | np.ndarray):
         return part
     return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
+
+
+def networks(agent: Agent) -> list[str]:
+    """The names of the parts that were learnt."""
+    return [part for part in agent.parts if isinstance(getattr(agent, part), nn.Module)]
 
 
 def put(agent: Agent, name: str, saved: Any) -> None:

@@ -19,6 +19,7 @@ import rlgames
 from rlgames import checkpoint
 from rlgames.agents import AGENTS, find
 from rlgames.agents.loading import load
+from rlgames.agents.parts import networks
 from rlgames.checkpoint import CheckpointError, weights_sha256
 from rlgames.envs import GAMES
 from rlgames.wrappers import Rewards
@@ -126,6 +127,44 @@ def test_weights_only(name: str, tmp_path: Path):
     assert opened.step > agent.step
     for key, value in opened.net.state_dict().items():
         assert (value - before[key]).abs().mean() < 0.05  # another network's weights would be farther away
+
+
+@agents
+def test_an_agent_starts_from_the_networks_of_another(name: str, tmp_path: Path):
+    """Also where the game is another one of the same spaces; all else is what it would have been."""
+    trained = made(name, "CatchBall").learn(STEPS)
+    trained.save(tmp_path / "trained", weights_only=True)
+    env = rlgames.make_vec("CatchBall", 2, rewards=Rewards(scale=2.0))
+    agent, untouched = (find(name)(env, quick(name), seed=4) for _ in range(2))
+    agent.start_from(tmp_path / "trained")
+    weights = trained.net.state_dict()
+    for key, value in agent.net.state_dict().items():
+        assert torch.equal(value, weights[key])
+    learnt = set(networks(agent)) | {"shared", "record"}  # A3C keeps copies of the weights in these
+    state, other = agent.state_dict(), untouched.state_dict()
+    for key in state.keys() - learnt:
+        assert str(state[key]) == str(other[key]), key
+    agent.learn(STEPS)
+    assert agent.step < 2 * STEPS
+    for key, value in agent.net.state_dict().items():
+        assert (value - weights[key]).abs().mean() < 0.05  # another network's weights would be farther away
+
+
+@agents
+def test_what_it_cannot_start_from_is_refused_in_one_line(name: str, tmp_path: Path):
+    agent, other = made(name, "CatchBall"), next(kind for kind in AGENTS if kind != name)
+    made(other, "CatchBall").save(tmp_path / "other")
+    find(name)("CatchBall:size=16", quick(name), num_envs=2).save(tmp_path / "larger")
+    before = weights_sha256(agent.net.state_dict())
+    for file, message in (
+        ("other", f"holds an agent of kind '{other}', not '{name}'"),
+        ("larger", r"was saved with shape \[16, 16\], the environment has \[8, 8\]"),
+        ("nothing", "there is no such file"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as refusal:
+            agent.start_from(tmp_path / file)
+        assert "\n" not in str(refusal.value)
+    assert weights_sha256(agent.net.state_dict()) == before
 
 
 @agents

@@ -5,6 +5,9 @@
 backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions 0 and 1,
 worlds 1 to 4 by name).
 
+`patience` cuts an episode short after so many steps that brought Mario no further, as if time had run out: by the
+stage's own clock he may push against a wall for seven minutes.
+
 `engine` is the emulator. "nes-py" plays as gym-super-mario-bros does, frame by frame; "retro" (extra `retro`) plays
 the same game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so that
 the same buttons lead elsewhere.
@@ -25,7 +28,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 
 from rlgames.envs.nes import HEIGHT, REMEDY, WIDTH, folder_of
-from rlgames.envs.players import is_integer
+from rlgames.envs.players import check_count, is_integer
 from rlgames.wrappers.pixels import Pixels
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class MarioGame:
     lost_levels: bool
     actions: tuple[str, ...]
     engine: str = "nes-py"
+    patience: int | None = None
     fps: int = 60
     keys: dict[tuple[str, ...], int] = field(default_factory=dict)
 
@@ -120,8 +124,9 @@ def game(
     stages: str | Sequence[str] | None = None,
     lost_levels: bool = False,
     engine: str = "nes-py",
+    patience: int | None = None,
 ) -> MarioGame:
-    """Raises ValueError for worlds, stages, versions, actions and engines that there are not."""
+    """Raises ValueError for worlds, stages, versions, actions, engines and patiences that there are not."""
     if type(lost_levels) is not bool:
         raise ValueError(f"expected lost_levels true or false, got {lost_levels!r}")
     looks = ROMS[lost_levels]
@@ -131,6 +136,7 @@ def game(
         raise ValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
     if engine not in ENGINES:
         raise ValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
+    check_count("patience", patience, or_none=True)
     if stages is not None and (world is not None or stage is not None):
         raise ValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
     if (world is None) != (stage is None):
@@ -140,6 +146,7 @@ def game(
     told |= {"actions": actions} if actions != "simple" else {}
     told |= {"lost_levels": "true"} if lost_levels else {}
     told |= {"engine": engine} if engine != "nes-py" else {}
+    told |= {"patience": patience} if patience is not None else {}
     names = ACTIONS[actions]
     return MarioGame(
         name="Mario" + ":" * bool(told) + ",".join(f"{key}={value}" for key, value in told.items()),
@@ -148,6 +155,7 @@ def game(
         lost_levels=lost_levels,
         actions=names,
         engine=engine,
+        patience=patience,
         keys=keys(names),
     )
 

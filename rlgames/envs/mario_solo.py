@@ -68,6 +68,7 @@ class SoloMario(gym.Env):
         self._marios: dict[tuple[int, int] | None, Mario] = {}
         self._mario: Mario | None = None  # None: never reset
         self._age, self._over, self._closed = 0, False, False
+        self._furthest, self._idle = (0, 0, 0), 0  # world, stage and x_pos, and steps since they were reached
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         self._check_open()
@@ -77,8 +78,10 @@ class SoloMario(gym.Env):
         self._mario = self._at(target)
         self._mario.begin()
         self._age, self._over = 0, False
+        info = self._mario.info(False)
+        self._furthest, self._idle = place(info), 0
         self._show(self._mario)
-        return self._picture(self._mario), self._mario.info(False)
+        return self._picture(self._mario), info
 
     def _at(self, target: tuple[int, int] | None) -> Mario:
         """The game with this target, on a console of its own unless that remembers where every game of it begins."""
@@ -107,9 +110,14 @@ class SoloMario(gym.Env):
             if self.max_pool and left == 1:
                 before = self._frame(mario)
         self._age += 1
-        truncated = not over and self.limit is not None and self._age >= self.limit
+        truncated = not over and (self._stuck(info) or (self.limit is not None and self._age >= self.limit))
         self._over = over or truncated
         return self._picture(mario, before), total, over, truncated, info
+
+    def _stuck(self, info: dict[str, Any]) -> bool:
+        further = place(info) > self._furthest
+        self._furthest, self._idle = max(place(info), self._furthest), 0 if further else self._idle + 1
+        return self.game.patience is not None and self._idle >= self.game.patience
 
     def _frame(self, mario: Mario) -> np.ndarray:
         """A copy of what is seen of the screen."""
@@ -166,6 +174,7 @@ class SoloRetro(SoloMario):
         moment = mario.nes.keep()
         return state | {
             "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._age, self._over],
+            "progress": [*self._furthest, self._idle],
             "console": np.frombuffer(moment.state, np.uint8).copy(),
             "screen": moment.screen.copy(),
         }
@@ -179,9 +188,15 @@ class SoloRetro(SoloMario):
         self._mario = None
         if state["mario"] is not None:
             target, clock, x, self._age, self._over = state["mario"]
+            world, stage, x_pos, self._idle = state["progress"]
+            self._furthest = world, stage, x_pos
             self._mario = self._at(target and tuple(target))
             self._mario.clock, self._mario.x = clock, x
             self._mario.nes.back(Moment(state["console"].tobytes(), state["screen"].copy()))
+
+
+def place(info: dict[str, Any]) -> tuple[int, int, int]:
+    return info["world"], info["stage"], info["x_pos"]
 
 
 def colours(mario: Mario) -> np.ndarray:

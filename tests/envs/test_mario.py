@@ -83,6 +83,31 @@ def test_keeps_gymnasiums_contract() -> None:
     env.close()
 
 
+def test_patience_cuts_an_episode_short() -> None:
+    """Counted again from what the information says: three pauses, two of them short."""
+    patient = rules("Mario", world=1, stage=1).solo(frame_skip=4)
+    env = rules("Mario", world=1, stage=1, patience=6).solo(frame_skip=4)
+    furthest = env.reset(seed=0)[1]["x_pos"]
+    patient.reset(seed=0)
+    idle = 0
+    for t, action in enumerate([*[1] * 4, *[0] * 5, *[1] * 5, *[6] * 3, *[1] * 5, *[0] * 20]):
+        obs, *rest, truncated, info = env.step(action)
+        expected, *others, never, told = patient.step(action)
+        np.testing.assert_array_equal(obs, expected)
+        assert (rest, info, never) == (others, told, False)
+        idle = 0 if info["x_pos"] > furthest else idle + 1
+        furthest = max(furthest, info["x_pos"])
+        assert truncated == (idle == 6)
+        if truncated:
+            break
+    assert t > 20
+    with pytest.raises(ResetNeeded):
+        env.step(0)
+    env.reset()
+    assert [env.step(0)[3] for _ in range(6)] == [False] * 5 + [True]
+    env.close(), patient.close()
+
+
 @pytest.mark.parametrize("max_pool", [False, True])
 def test_a_step_of_several_frames(max_pool: bool) -> None:
     """The frames one by one are the oracle; grey is OpenCV's, and made of what is shown alone."""
@@ -222,6 +247,7 @@ def test_keys_and_actions() -> None:
         ({"lost_levels": True, "world": 5, "stage": 1}, "a world of 1 to 4"),
         ({"lost_levels": True, "version": 2}, "a version of 0 to 1, got 2"),
         ({"version": 4}, "a version of 0 to 3, got 4"),
+        ({"world": 1, "stage": 1, "patience": 0}, "expected patience >= 1 or None, got 0"),
         ({"actions": "some"}, "actions of right_only, simple, complex, all, got 'some'"),
     ],
 )

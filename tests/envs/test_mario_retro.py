@@ -196,6 +196,17 @@ def test_goes_on_from_a_snapshot(solo: Any) -> None:
         solo(world=1, stage=1).restore(place)
 
 
+def test_a_snapshot_knows_for_how_long_he_has_come_no_further(solo: Any) -> None:
+    env = solo(world=1, stage=1, patience=8)
+    env.reset(seed=0)
+    for _ in range(5):
+        env.step(0)
+    place = env.snapshot()
+    for _ in range(2):
+        assert [env.step(0)[3] for _ in range(3)] == [False, False, True]
+        env.restore(place)
+
+
 def test_keeps_gymnasiums_contract() -> None:
     env = gym.make("rlgames/Mario-v0", world=1, stage=2, engine="retro")
     check_env(env.unwrapped, skip_render_check=True)

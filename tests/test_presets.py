@@ -32,7 +32,7 @@ def test_a_preset_plays_and_learns(agent: str, game: str):
     assert made.task == replace(Task.parse(game), pixels=preset.pixels, rewards=preset.rewards)
     assert Task.from_json(json.loads(json.dumps(made.task.to_json()))) == made.task
     json.dumps(plain(made.config), allow_nan=False)
-    if game == "Mario":  # whose emulator makes a few hundred frames a second
+    if game.startswith("Mario"):  # whose emulator makes a few hundred frames a second
         made.envs.close()
         made = find(agent)(game, replace(preset.config, **SOONER.get(agent, {})), num_envs=2)
     before = weights_sha256(made.net.state_dict())
@@ -63,6 +63,11 @@ def test_the_nearest_preset_is_taken():
     assert presets.preset("ppo", Task.parse("rlgames/CatchBall-v0")) is PRESETS["ppo", "CatchBall"]
     assert presets.preset("ppo", Task.parse("CatchBall:size=16")) is PRESETS["ppo", "CatchBall:size=16"]
     assert presets.preset("ppo", Task.parse("CatchBall:size=8")) is PRESETS["ppo", "CatchBall"]
+    assert presets.preset("ppo", Task.parse("CatchBall:size=16,frame_skip=2")) is PRESETS["ppo", "CatchBall:size=16"]
+    level = PRESETS["ppo", "Mario:world=1,stage=2"]
+    assert presets.preset("ppo", Task.parse("Mario:engine=retro,stage=2,world=1,patience=40")) is level
+    assert presets.preset("ppo", Task.parse("Mario:stage=1,world=1")) is PRESETS["ppo", "Mario"]
+    assert presets.preset("dqn", Task.parse("Mario:world=1,stage=2")) is PRESETS["dqn", "Mario"]
     assert presets.preset("ppo", Task.parse("CartPole-v1")) is DEFAULTS["ppo"]  # Gymnasium's, not ours
     with pytest.raises(ValueError, match="no agent is called 'sarsa'"):
         presets.preset("sarsa", Task.parse("Cave"))

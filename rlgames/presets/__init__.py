@@ -24,6 +24,7 @@ BY_GAME: dict[str, dict[str, Preset]] = {
     "CatchBall:size=16": catch_ball.LARGE,
     "Cave": cave.PRESETS,
     "Mario": mario.PRESETS,
+    "Mario:world=1,stage=2": mario.DEAD_ENDS,
     "Dino": dino.PICTURES,
     "Dino:obs=state": dino.STATE,
     "Pong": pong.PRESETS,
@@ -42,10 +43,12 @@ DEFAULTS: dict[str, Preset] = {
 
 
 def preset(agent: str, task: Task) -> Preset:
-    """The preset of a task, else of its game with other options, else the agent's defaults."""
-    kind = find(agent)
-    found = PRESETS.get((agent, str(task))) or PRESETS.get((agent, task.game)) or DEFAULTS.get(agent)
-    return found or Preset(kind.Config(), steps=1_000_000, envs=16)  # an agent from elsewhere
+    """The one that shares most of the task's options and asks for no others, else the agent's defaults."""
+    kind, known = find(agent), {game: Task.parse(game) for name, game in PRESETS if name == agent}
+    fitting = [g for g, t in known.items() if t.game == task.game and t.options.items() <= task.options.items()]
+    if fitting:
+        return PRESETS[agent, max(fitting, key=lambda game: len(known[game].options))]
+    return DEFAULTS.get(agent) or Preset(kind.Config(), steps=1_000_000, envs=16)  # else an agent from elsewhere
 
 
 def settle(agent: str, game: str, own: Task | None = None) -> tuple[Preset, Task]:

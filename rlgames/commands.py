@@ -66,6 +66,7 @@ def facts_of(agent: Agent, result: Evaluation, seed: int, deterministic: bool, m
         "deterministic": deterministic,
         "max_steps": max_steps,
         "capped": result.capped,
+        "wins": result.wins,
         "mean": result.mean,
         "std": result.std,
         "min": min(result.scores),

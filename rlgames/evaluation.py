@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -19,11 +19,18 @@ from rlgames.envs.task import Task
 MOST_PLAYERS = 32  # that evaluate at once
 
 
+class Episode(NamedTuple):
+    score: float
+    length: int  # in agent steps
+    won: bool | None  # whether it ended at the goal; None: it was cut short, or the game has none
+
+
 @dataclass(frozen=True)
 class Evaluation:
     scores: list[float]  # one an episode, in order of the players and, for each, of time
     lengths: list[int]  # agent steps of each
     capped: int = 0  # episodes cut short by `max_steps`; their scores are those so far
+    wins: int | None = None  # episodes that ended at the goal, Mario's flag; None: the game has none
 
     @property
     def mean(self) -> float:
@@ -37,6 +44,7 @@ class Evaluation:
         return (
             f"mean {self.mean:,.1f} +- {self.std:,.1f} over {len(self.scores)} episodes "
             f"(lowest {min(self.scores):,.1f}, highest {max(self.scores):,.1f})"
+            + (f", {self.wins} at the goal" if self.wins is not None else "")
         )
 
 
@@ -82,7 +90,7 @@ def task_of(agent: Agent, env: Any) -> tuple[Task | None, Any]:
 def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:
     """A share of the episodes for each player; those that were cut short go on with the next once nobody else plays."""
     quota = np.full(player.n, episodes // player.n) + (np.arange(player.n) < episodes % player.n)
-    played: list[list[tuple[float, int]]] = [[] for _ in range(player.n)]  # by each player: (score, length)
+    played: list[list[Episode]] = [[] for _ in range(player.n)]  # by each player
     capped = 0
     while True:
         more, late = stretch(agent, player, quota - [len(own) for own in played], deterministic, max_steps)
@@ -91,17 +99,18 @@ def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_s
             break
         player.restart()
     every = [episode for own in played for episode in own]
-    return Evaluation([score for score, _ in every], [length for _, length in every], capped)
+    wins = None if all(one.won is None for one in every) else sum(bool(one.won) for one in every)
+    return Evaluation([one.score for one in every], [one.length for one in every], capped, wins)
 
 
 def stretch(
     agent: Agent, player: Player, left: np.ndarray, deterministic: bool, max_steps: int | None
-) -> tuple[list[list[tuple[float, int]]], int]:
+) -> tuple[list[list[Episode]], int]:
     """Play until each player has ended `left` (n,) episodes or was cut short once, for none can be restarted alone.
 
-    Returns (score, length) of each player's episodes, and how many were cut short.
+    Returns each player's episodes, and how many were cut short.
     """
-    episodes: list[list[tuple[float, int]]] = [[] for _ in left]
+    episodes: list[list[Episode]] = [[] for _ in left]
     playing, age, capped = left > 0, np.zeros(player.n, np.int64), 0
     state, start = None, np.ones(player.n, np.bool_)
     while playing.any():
@@ -112,7 +121,8 @@ def stretch(
         late = playing & (age >= max_steps) & ~step.done if max_steps else np.zeros_like(playing)
         for i in np.flatnonzero(late | (step.done & step.real)).tolist():
             if playing[i]:
-                episodes[i].append((player.running(i) if late[i] else ended[i], int(age[i])))
+                won = None if late[i] or player.won is None else bool(player.won[i])
+                episodes[i].append(Episode(player.running(i) if late[i] else ended[i], int(age[i]), won))
                 playing[i] = not late[i] and len(episodes[i]) < left[i]
             age[i] = 0
         capped += int(late.sum())

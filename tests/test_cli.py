@@ -316,6 +316,7 @@ def test_evaluate_in_json(run, capsys):
         "deterministic": True,
         "max_steps": None,
         "capped": 0,
+        "wins": None,
         "mean": result.mean,
         "std": result.std,
         "min": min(result.scores),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,24 @@ def test_each_player_plays_its_share(mode: AutoresetMode, tells: bool):
         result = evaluate(agent, batch(lambda: Streets(tells=tells), 3, mode), episodes=episodes, seed=5)
         expected = [by_hand(agent, Streets(tells=tells), 5 + i, count) for i, count in enumerate(share)]
         assert list(zip(result.scores, result.lengths, strict=True)) == [each for own in expected for each in own]
-        assert result.capped == 0
+        assert (result.capped, result.wins) == (0, None)
+
+
+@modes
+def test_it_counts_who_came_to_the_goal(mode: AutoresetMode):
+    """Of episodes that ran out of time those too that the game says so of; of those that a cap cut short none."""
+
+    class Goal(Streets):
+        def step(self, action: int):
+            *rest, info = super().step(action)
+            return *rest, {**info, "flag_get": self.time % 3 == 0}
+
+    agent = decided(batch(Streets, 1))
+    result = evaluate(agent, batch(Goal, 3, mode), episodes=30, seed=5)
+    assert result.wins == sum(length % 3 == 0 for length in result.lengths) > 3
+    capped = evaluate(agent, batch(Goal, 3, mode), episodes=30, seed=5, max_steps=6)
+    assert capped.wins is not None
+    assert capped.lengths.count(3) <= capped.wins < sum(length % 3 == 0 for length in capped.lengths)
 
 
 @modes
@@ -271,6 +289,7 @@ def test_what_it_says():
     result = Evaluation([1000.0, 3000.0], [5, 6])
     assert (result.mean, result.std) == (2000.0, 1000.0)
     assert str(result) == "mean 2,000.0 +- 1,000.0 over 2 episodes (lowest 1,000.0, highest 3,000.0)"
+    assert str(replace(result, wins=1)) == f"{result}, 1 at the goal"
 
 
 def test_the_name_is_a_function_before_and_after_its_module_is_imported():

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgames.agents.spaces import spaces_of
-from rlgames.wrappers.rewards import reported
+from rlgames.wrappers.rewards import FLAG, flagged, reported
 
 
 class Step(NamedTuple):
@@ -46,6 +46,7 @@ class Player:
         self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
         self._scores: list[float] = []
         self.finished: list[tuple[int, float]] = []  # (player, score) of the episodes that the last step ended
+        self.won: np.ndarray | None = None  # (n,) bool, which of those ended at the goal; None: the game tells of none
         self.restart(seed)
         self.exact = True  # False once a run was resumed without a snapshot of its environments
 
@@ -61,7 +62,9 @@ class Player:
         reward = reward * real
         self._sum += reward
         if done.any():
-            score = self._final_scores(info, done)
+            last = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
+            score = self._final_scores(last, done)
+            self.won = flagged(last, done) if isinstance(last, dict) and FLAG in last else None
             self.finished = [(int(i), float(score[i])) for i in np.flatnonzero(done)]
             self._scores += [score for _, score in self.finished]
             self._sum[done] = 0.0
@@ -74,16 +77,14 @@ class Player:
         seen, self.obs, self.start = self.obs, obs, done | ~real
         return Step(seen, action, reward.astype(np.float32), after, terminated | ~real, self.start, real)
 
-    def _final_scores(self, info: dict[str, Any], done: np.ndarray) -> np.ndarray:
+    def _final_scores(self, last: Any, done: np.ndarray) -> np.ndarray:
         """(n,) valid where done: the game's own scores if it reports them, else the sums of rewards."""
-        if self.mode is AutoresetMode.SAME_STEP:
-            info = info.get("final_info", {})
-            if not isinstance(info, dict):  # one dict an environment
-                given = [isinstance(one, dict) and self.called in one for one in info]
-                if not all(given[i] for i in np.flatnonzero(done)):
-                    return self._sum
-                return np.array([float(one[self.called]) if has else 0.0 for one, has in zip(info, given, strict=True)])
-        return reported(info, self._sum, self.called)
+        if isinstance(last, dict):
+            return reported(last, self._sum, self.called)
+        given = [isinstance(one, dict) and self.called in one for one in last]  # one dict an environment
+        if not all(given[i] for i in np.flatnonzero(done)):
+            return self._sum
+        return np.array([float(one[self.called]) if has else 0.0 for one, has in zip(last, given, strict=True)])
 
     def restart(self, seed: int | None = None) -> None:
         """Begin new episodes everywhere, with a `seed` those of the seed; those in flight count for nothing."""

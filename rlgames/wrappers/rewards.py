@@ -17,6 +17,8 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
+FLAG = "flag_get"  # what the information calls it that an episode ended at its goal
+
 
 @dataclass(frozen=True)
 class Rewards:
@@ -63,7 +65,7 @@ class ShapedReward(gym.Wrapper, RecordConstructorArgs):
         obs, reward, terminated, truncated, info = self.env.step(action)
         self.score = float(info.get("score", self.score + float(reward)))
         c = self.rewards
-        end = (c.won if info.get("flag_get", False) else c.lost) if terminated else c.survival
+        end = (c.won if info.get(FLAG, False) else c.lost) if terminated else c.survival
         shaped = c.scale * float(reward) + end
         return obs, shaped, terminated, truncated, {**info, "score": self.score}
 
@@ -151,9 +153,9 @@ class VectorShapedReward(VectorWrapper):
 
 def flagged(last: Any, done: np.ndarray) -> np.ndarray:
     """Where episodes have ended at their goal, (num_envs,) bool; `last` is what they told in their last step."""
-    if not isinstance(last, dict) or "flag_get" not in last:
+    if not isinstance(last, dict) or FLAG not in last:
         return np.zeros_like(done)
-    return done & np.asarray(last.get("_flag_get", True)) & np.asarray(last["flag_get"], np.bool_)
+    return done & np.asarray(last.get(f"_{FLAG}", True)) & np.asarray(last[FLAG], np.bool_)
 
 
 def reported(info: dict[str, Any], otherwise: np.ndarray, name: str = "score") -> np.ndarray:

@@ -68,7 +68,7 @@ PRESETS: dict[str, Preset] = {
 DEAD_ENDS: dict[str, Preset] = {
     "ppo": replace(
         PRESETS["ppo"],
-        config=replace(PRESETS["ppo"].config, gamma=0.97, entropy=0.01),
-        rewards=Rewards(scale=0.01, survival=-0.05, won=1.0, lost=-0.5),
+        config=replace(PRESETS["ppo"].config, gamma=0.97, entropy=0.03),
+        rewards=Rewards(scale=0.01, survival=-0.03, won=1.0, lost=-0.5),
     ),
 }

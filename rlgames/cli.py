@@ -139,8 +139,8 @@ def run_training(options: Any, argv: list[str]) -> int:
         out = Path("runs") / name if options.out is None else options.out
         session = begin(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
     c, run = session.training, session.directory
-    onward = f", going on from step {session.agent.step:,}" if options.resume else ""
-    onward = onward or (f", starting as {c.start}" if c.start else "")
+    begun = f", starting as {c.start}" if c.start else ""
+    onward = f", going on from step {session.agent.step:,}" if options.resume else begun
     print(
         f"{c.agent} on {c.game}: {c.steps:,} steps, {c.envs} players, seed {c.seed}, into {run.path}{onward}",
         flush=True,

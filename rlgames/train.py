@@ -118,9 +118,9 @@ def begin(
                 print("the run goes on with fresh episodes, not bit for bit")
         elif training.start is not None:
             agent.start_from(checkpoint_at(Path(training.start)))
-        if overwrite and directory.config.exists():
-            directory.clear()
         if not resume:
+            if overwrite and directory.config.exists():
+                directory.clear()
             directory.begin(settings)
         directory.forget_after(agent.step)
         session.spent = max((row["seconds"] for row in rows(directory.times)), default=0.0)

@@ -201,6 +201,13 @@ def test_a_run_starts_from_a_trained_agent(tmp_path: Path):
     assert not (tmp_path / "d").exists()
 
 
+def test_what_is_resumed_is_not_thrown_away(tmp_path: Path):
+    train(short(), tmp_path / "run", quiet=True)
+    before = names(tmp_path / "run")
+    train(short(), tmp_path / "run", resume=True, overwrite=True, quiet=True)
+    assert names(tmp_path / "run") == before
+
+
 def test_an_earlier_run_is_not_written_over(tmp_path: Path):
     out = tmp_path / "run"
     train(short(), out, quiet=True)

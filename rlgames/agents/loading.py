@@ -34,7 +34,7 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
     """The agent of a checkpoint that was read already; `env` and what is raised as in `Agent.load`."""
     from rlgames import presets  # an id instead of an environment is settled by the presets above
 
-    same_kind(kind, path, header)
+    same_kind(kind, path, header, "rlgames.load opens any")
     known = {f.name for f in dataclasses.fields(kind.Config)}
     if unknown := sorted(set(header["config"]) - known):
         raise CheckpointError(
@@ -66,18 +66,16 @@ def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, en
 def start_from(agent: Agent, path: str | Path) -> None:
     """Take the networks of a checkpoint; see `Agent.start_from`."""
     header, state = checkpoint.load(path)
-    same_kind(type(agent), path, header)
+    same_kind(type(agent), path, header, "networks are taken from an agent of the same kind")
     same_spaces(path, header, agent.observation_space, agent.action_space)
     own = agent.state_dict()
     with fitting(path):
         agent.load_state_dict({"step": own["step"], "dice": own["dice"]} | {n: state[n] for n in networks(agent)})
 
 
-def same_kind(kind: type[Agent], path: str | Path, header: dict) -> None:
+def same_kind(kind: type[Agent], path: str | Path, header: dict, remedy: str) -> None:
     if header.get("agent") != kind.name:
-        raise CheckpointError(
-            f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: rlgames.load opens any"
-        )
+        raise CheckpointError(f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: {remedy}")
 
 
 def same_spaces(path: str | Path, header: dict, space: Box, actions: Discrete) -> None:

@@ -157,7 +157,7 @@ def test_what_it_cannot_start_from_is_refused_in_one_line(name: str, tmp_path: P
     find(name)("CatchBall:size=16", quick(name), num_envs=2).save(tmp_path / "larger")
     before = weights_sha256(agent.net.state_dict())
     for file, message in (
-        ("other", f"holds an agent of kind '{other}', not '{name}'"),
+        ("other", f"holds an agent of kind '{other}', not '{name}': networks are taken from an agent of the same kind"),
         ("larger", r"was saved with shape \[16, 16\], the environment has \[8, 8\]"),
         ("nothing", "there is no such file"),
     ):

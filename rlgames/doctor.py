@@ -39,7 +39,6 @@ EXTRAS = {
     "play": {"pygame-ce": "pygame"},
 }
 REMEDIES = {"stable-retro": nes_retro.REMEDY}  # where it is not the extra
-FAST_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # in /proc/cpuinfo, x86 and ARM
 
 
 class Finding(NamedTuple):
@@ -97,16 +96,16 @@ def machine() -> Iterator[Finding]:
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     yield Finding("device", f"GPU, {gpu}" if gpu else "CPU, torch sees no GPU")
-    yield Finding("bfloat16", bfloat16(Path("/proc/cpuinfo")))
+    yield Finding("bfloat16", bfloat16())
     yield cache()
 
 
-def bfloat16(cpuinfo: Path) -> str:
-    if not cpuinfo.exists():
-        return "unknown for this CPU"
-    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-    fast = sorted(FAST_BFLOAT16 & words)
-    return f"fast on this CPU ({', '.join(fast)})" if fast else "works on this CPU, but no faster than float32"
+def bfloat16() -> str:
+    from rlgames.agents.arithmetic import CPUINFO, fast
+
+    if fast(CPUINFO):
+        return "faster than float32 on this CPU: what convolutional networks compute in"
+    return "works, but is not known to be faster than float32 on this CPU"
 
 
 def cache() -> Finding:

@@ -19,6 +19,7 @@ from PIL import Image
 
 import rlgames
 from rlgames import cli, commands, demo, doctor, human
+from rlgames.agents import arithmetic
 from rlgames.checkpoint import weights_sha256
 from rlgames.presets import PRESETS
 from rlgames.runs import checkpoint_at
@@ -495,13 +496,12 @@ def test_doctor_fails_without_a_core_dependency(monkeypatch, capsys):
     assert re.search(r'jokes \(extra fun\) +missing +pip install "rlgames\[fun\]"', text)
 
 
-def test_doctor_reads_the_cpu(tmp_path):
-    cpuinfo = tmp_path / "cpuinfo"
-    assert doctor.bfloat16(cpuinfo) == "unknown for this CPU"
-    cpuinfo.write_text("flags : fpu avx512f avx512_bf16\n")
-    assert doctor.bfloat16(cpuinfo) == "fast on this CPU (avx512_bf16)"
-    cpuinfo.write_text("flags : fpu avx2\n")
-    assert "no faster" in doctor.bfloat16(cpuinfo)
+def test_doctor_says_what_bfloat16_is_worth(tmp_path, monkeypatch):
+    monkeypatch.setattr(arithmetic, "CPUINFO", tmp_path / "slow")
+    assert "not known to be faster" in doctor.bfloat16()
+    monkeypatch.setattr(arithmetic, "CPUINFO", tmp_path / "fast")
+    (tmp_path / "fast").write_text("flags : fpu amx_bf16\n")
+    assert "faster than float32 on this CPU" in doctor.bfloat16()
 
 
 # ---- demo

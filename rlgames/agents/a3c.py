@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlgames.agents.actor_learner import SCALARS, ActorLearner, Job, Report, sample, work
+from rlgames.agents.actor_learner import SCALARS, ActorLearner, Job, Report, policy, work
+from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import at_least_one
+from rlgames.agents.checks import at_least_one, one_of
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.player import Player
+from rlgames.agents.sampling import drawn
 from rlgames.agents.shared import Record, Shared, flattened
 from rlgames.agents.workers import Workers
 
@@ -42,9 +44,11 @@ class A3CConfig:
     max_norm: float | None = 40.0  # of the gradient, policy and value apart where they share nothing; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
 
     def __post_init__(self) -> None:
         at_least_one(self, "workers", "horizon")
+        one_of(self, "precision", PRECISIONS)
         if self.optimiser not in ("adam", "rmsprop"):
             raise ValueError(f"unknown optimiser {self.optimiser!r}: A3C shares the statistics of adam or rmsprop")
 
@@ -66,6 +70,7 @@ class A3C(Agent[A3CConfig]):
         c = self.config
         self.device = torch.device("cpu")  # workers share the memory of the CPU
         self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden)
+        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
         self.shared = Shared(self.net, c.workers)
         self.weights, _ = flattened(self.net)
         self.record = Record(self.weights)
@@ -132,10 +137,8 @@ class A3C(Agent[A3CConfig]):
         super().load_state_dict(state)
         self.shared.weights.copy_(self.weights)
 
-    @torch.no_grad()
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        if not deterministic:
-            return sample(self.net, obs, self.dice), None
-        return self.net.logits(torch.from_numpy(obs)).argmax(1).numpy(), None
+        seen = policy(self.net, obs, self.arithmetic)
+        return (seen.argmax(1) if deterministic else drawn(seen, self.dice)), None

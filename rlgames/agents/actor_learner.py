@@ -17,10 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlgames.agents.arithmetic import arithmetic
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.optimisers import clipped
 from rlgames.agents.player import Player
 from rlgames.agents.rollout import Rollout, gae
+from rlgames.agents.sampling import drawn
 from rlgames.agents.schedules import linear
 from rlgames.agents.shared import Shared, flattened
 from rlgames.agents.spaces import spaces_of
@@ -41,7 +43,9 @@ class ActorLearner:
         self.net, self.shared, self.index = net, shared, index
         self.player, self.config, self.rng = player, config, rng
         self.weights, self.gradients = flattened(net)
-        self.rollout = Rollout(config.horizon, player.n, spaces_of(player.envs)[0])
+        space = spaces_of(player.envs)[0]
+        self.rollout = Rollout(config.horizon, player.n, space)
+        self.arithmetic = arithmetic(config.precision, config.encoder, space, torch.device("cpu"))
         self.step = shared.adam if config.optimiser == "adam" else shared.rmsprop
 
     def update(self, progress: float) -> np.ndarray:
@@ -50,7 +54,8 @@ class ActorLearner:
         self.shared.begun[self.index] += 1
         self.shared.take(self.weights)
         for t in range(c.horizon):
-            self.rollout.put(t, self.player.step(sample(self.net, self.player.obs, self.rng)))
+            seen = policy(self.net, self.player.obs, self.arithmetic)
+            self.rollout.put(t, self.player.step(drawn(seen, self.rng)))
         scalars = self.learn()
         self.step(self.gradients, linear(c.learning_rate, c.final_learning_rate, progress))
         return scalars.numpy()
@@ -58,11 +63,12 @@ class ActorLearner:
     def learn(self) -> Tensor:
         """The clipped gradients of the loss over the rollout, into `self.gradients`."""
         c, rollout = self.config, self.rollout
-        logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
+        with self.arithmetic():
+            logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
         now = value.detach().numpy().reshape(-1, self.player.n)
         now, after = now[:-1], now[1:].copy()
         for t, players, last, _ in rollout.cut:
-            with torch.no_grad():
+            with torch.no_grad(), self.arithmetic():
                 after[t, players] = self.net(torch.from_numpy(last))[1].numpy()
         advantage = gae(rollout.reward, now, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
         gain, action, real = (torch.from_numpy(x.reshape(-1)) for x in (advantage, rollout.action, rollout.real))
@@ -81,10 +87,10 @@ class ActorLearner:
 
 
 @torch.no_grad()
-def sample(net: ActorCritic, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Actions (n,) drawn from the policy, by the Gumbel-max trick."""
-    logits = net.logits(torch.from_numpy(obs)).numpy()
-    return (logits + rng.gumbel(size=logits.shape)).argmax(1)
+def policy(net: ActorCritic, obs: np.ndarray, arithmetic: Callable[[], torch.autocast]) -> np.ndarray:
+    """The logits of the actions (n, actions) of observations (n, *shape)."""
+    with arithmetic():
+        return net.logits(torch.from_numpy(obs)).numpy()
 
 
 # ---- in a worker's process ----

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 def finite(config: Any) -> None:
     """Of all fields: a checkpoint, whose header is JSON, could not say infinity."""

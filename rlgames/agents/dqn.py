@@ -18,8 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
+from rlgames.agents.checks import at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentQNetwork
 from rlgames.agents.networks import QNetwork
 from rlgames.agents.optimisers import clipped, optimiser
@@ -57,7 +58,7 @@ class DQNConfig:
     max_norm: float | None = 10.0  # of the gradient; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
+    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
     recurrent: bool = False  # DRQN: a memory between encoder and heads; `batch` then counts sequences
     memory: int = 128  # units of it
     sequence: int = 16  # steps of each sequence
@@ -85,6 +86,7 @@ class DQN(Agent[DQNConfig]):
         shape = self.observation_space, int(self.action_space.n), c.encoder, c.hidden, c.dueling
         net = RecurrentQNetwork(*shape, c.memory) if c.recurrent else QNetwork(*shape)
         self.net = net.to(self.device)
+        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
         self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
         self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
@@ -156,7 +158,7 @@ class DQN(Agent[DQNConfig]):
 
     def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Q(s, a) and its temporal-difference error, (rows,) each."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self.arithmetic():
             q = self.net(self.tensor(batch.obs)).gather(1, self.tensor(batch.action)[:, None])[:, 0]
             with torch.no_grad():
                 after = self.best(self.tensor(batch.after))
@@ -166,7 +168,7 @@ class DQN(Agent[DQNConfig]):
         """As `errors`, of all steps that count."""
         start = self.tensor(batch.start)
         seen = self.tensor(batch.obs), self.net.memory.states(None, len(start)), start
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self.arithmetic():
             q = self.net(*seen)[:, :-1].gather(2, self.tensor(batch.action)[..., None])[..., 0]
             with torch.no_grad():
                 after = self.best(*seen).gather(1, self.tensor(batch.after))
@@ -183,7 +185,7 @@ class DQN(Agent[DQNConfig]):
         self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
         """Actions (n,), and what is remembered after `obs` (n, 2 * units), None where nothing is."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+        with self.arithmetic():
             if not self.config.recurrent:
                 return self.net(self.tensor(obs)).argmax(1).cpu().numpy(), None
             before = self.net.memory.states(memory, len(obs))

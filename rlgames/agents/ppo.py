@@ -20,13 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import PRECISIONS, at_least_one, one_of, share_of_one
+from rlgames.agents.checks import at_least_one, one_of, share_of_one
 from rlgames.agents.memory import RecurrentActorCritic
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.optimisers import clipped
 from rlgames.agents.rollout import Rollout, Seen, gae
 from rlgames.agents.rows import Rows
+from rlgames.agents.sampling import drawn
 from rlgames.agents.schedules import linear
 from rlgames.agents.shares import Shares
 
@@ -55,7 +57,7 @@ class PPOConfig:
     normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "float32"  # of the networks' arithmetic: float32 or bfloat16
+    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
     recurrent: bool = False  # a memory between encoder and heads; the policy and the value then share one network
     memory: int = 128  # units of it
     threads: int = 1  # that share each minibatch on a CPU; above 1, torch has one thread in each while an update lasts
@@ -86,6 +88,7 @@ class PPO(Agent[PPOConfig]):
         shape = self.observation_space, int(self.action_space.n), c.encoder, c.hidden
         net = RecurrentActorCritic(*shape, c.memory) if c.recurrent else ActorCritic(*shape)
         self.net = net.to(self.device)
+        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
         self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
         self.optimiser = torch.optim.Adam(self.net.parameters(), c.learning_rate, eps=1e-5, fused=True)
         self.groups = self.net.parameter_groups()
@@ -192,9 +195,6 @@ class PPO(Agent[PPOConfig]):
         with self.arithmetic():
             return self.net(obs, *memory)
 
-    def arithmetic(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
-
     @torch.no_grad()
     def see(self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None) -> Seen:
         """What the policy makes of one observation a player (n, *shape), given what they remember."""
@@ -231,8 +231,3 @@ class PPO(Agent[PPOConfig]):
     ) -> tuple[np.ndarray, Any]:
         seen = self.see(obs, state, episode_start)
         return (seen.logits.argmax(1) if deterministic else drawn(seen.logits, self.dice)), seen.memory
-
-
-def drawn(logits: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Actions (n,) by their probabilities, by the Gumbel-max trick."""
-    return (logits + rng.gumbel(size=logits.shape)).argmax(1)

@@ -21,11 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.checks import at_least_one, one_of, share_of_one
 from rlgames.agents.networks import BENDS, ActorCritic
 from rlgames.agents.optimisers import clipped, optimiser
 from rlgames.agents.player import Player
+from rlgames.agents.sampling import drawn
 from rlgames.agents.schedules import linear
 
 PART = 4096  # transitions whose gradients are computed at once; the sum over the batch does not depend on it
@@ -49,10 +51,12 @@ class REINFORCEConfig:
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
     hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
     activation: str = "tanh"  # after each of them; tanh, relu
+    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
 
     def __post_init__(self) -> None:
         one_of(self, "standardise", STANDARDISE)
         one_of(self, "activation", BENDS)
+        one_of(self, "precision", PRECISIONS)
         at_least_one(self, "episodes")
         share_of_one(self, "gamma")
 
@@ -68,6 +72,7 @@ class REINFORCE(Agent[REINFORCEConfig]):
         c = self.config
         shape = (self.observation_space, int(self.action_space.n), c.encoder, c.hidden, BENDS[c.activation])
         self.net = ActorCritic(*shape).to(self.device)
+        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
         self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
@@ -83,7 +88,7 @@ class REINFORCE(Agent[REINFORCEConfig]):
         left = np.full(player.n, -(-self.config.episodes // player.n))  # episodes that each player still owes
         steps, active, owed = [], [], []
         while left.any():
-            step = player.step(self.sample(player.obs, self.rng))
+            step = player.step(drawn(self.logits(player.obs), self.rng))
             self.step += player.n
             steps.append(step)
             active.append((left > 0) & step.real)
@@ -132,7 +137,8 @@ class REINFORCE(Agent[REINFORCEConfig]):
     def gradient(self, obs: Tensor, action: Tensor, advantage: Tensor, returns: Tensor, *, count: int) -> Tensor:
         """Add a part's share of the mean loss over `count` transitions to the gradients."""
         c = self.config
-        logits, value = self.net(obs)
+        with self.arithmetic():
+            logits, value = self.net(obs)
         log_pi = F.log_softmax(logits, 1)
         policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * advantage).sum() / count
         entropy = -(log_pi.exp() * log_pi).sum() / count
@@ -142,21 +148,20 @@ class REINFORCE(Agent[REINFORCEConfig]):
 
     @torch.no_grad()
     def values(self, obs: np.ndarray) -> np.ndarray:
-        return np.concatenate([self.net(part)[1].cpu().numpy() for part in self.tensor(obs).split(PART)])
+        with self.arithmetic():
+            return np.concatenate([self.net(part)[1].cpu().numpy() for part in self.tensor(obs).split(PART)])
 
     @torch.no_grad()
-    def sample(self, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Actions (n,) drawn from the policy, by the Gumbel-max trick."""
-        logits = self.net.logits(self.tensor(obs)).cpu().numpy()
-        return (logits + rng.gumbel(size=logits.shape)).argmax(1)
+    def logits(self, obs: np.ndarray) -> np.ndarray:
+        """(n, actions) of observations (n, *shape)."""
+        with self.arithmetic():
+            return self.net.logits(self.tensor(obs)).cpu().numpy()
 
-    @torch.no_grad()
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        if not deterministic:
-            return self.sample(obs, self.dice), None
-        return self.net.logits(self.tensor(obs)).argmax(1).cpu().numpy(), None
+        logits = self.logits(obs)
+        return (logits.argmax(1) if deterministic else drawn(logits, self.dice)), None
 
 
 def standardised(x: np.ndarray, group: np.ndarray) -> np.ndarray:

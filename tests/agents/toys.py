@@ -31,6 +31,7 @@ QUICK = {  # whichever of these a config has; a field that costs time and is not
     "update_every": 8,
     "target_every": 2,
     "workers": 1,
+    "precision": "float32",  # what the oracles compute in, on every machine
 }
 
 

@@ -1,0 +1,71 @@
+"""What `precision` makes networks compute in."""
+
+import numpy as np
+import pytest
+import torch
+from gymnasium.spaces import Box
+from toys import quick
+
+from rlgames.agents import AGENTS, arithmetic, find
+from rlgames.agents.arithmetic import PRECISIONS, fast
+
+PROCESSORS = {  # as Linux describes them
+    "amd-zen4": ("vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f avx512_bf16\n", True),
+    "intel-amx": ("vendor_id : GenuineIntel\nflags : fpu avx2 avx512f avx512_bf16 amx_bf16 amx_tile\n", True),
+    "intel": ("vendor_id : GenuineIntel\nflags : fpu avx2 avx512f avx512_bf16\n", False),
+    "amd": ("vendor_id : AuthenticAMD\nflags : fpu avx2\n", False),
+}
+LEARNERS = [name for name in AGENTS if name != "random"]
+
+
+@pytest.mark.parametrize(("text", "expected"), PROCESSORS.values(), ids=PROCESSORS)
+def test_the_processor_is_known_by_its_flags(tmp_path, text: str, expected: bool):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(text)
+    assert fast(cpuinfo) is expected
+
+
+def test_a_processor_that_nobody_describes_computes_in_float32(tmp_path):
+    assert fast(tmp_path / "nothing") is False
+
+
+@pytest.mark.parametrize("quickly", [False, True])
+@pytest.mark.parametrize(
+    ("precision", "encoder", "half"),
+    [
+        ("float32", "auto", [False, False]),
+        ("bfloat16", "auto", [True, True]),
+        ("bfloat16", "vector", [True, True]),
+        ("auto", "auto", [False, True]),
+        ("auto", "nips", [False, True]),
+        ("auto", "vector", [False, False]),
+    ],
+)
+def test_auto_is_for_convolutions_on_fast_processors(monkeypatch, quickly: bool, precision, encoder, half):
+    monkeypatch.setattr(arithmetic, "fast", lambda _: quickly)
+    space = Box(0, 255, (4, 84, 84), np.uint8)
+    with arithmetic.arithmetic(precision, encoder, space, torch.device("cpu"))():
+        assert torch.is_autocast_enabled("cpu") is half[quickly]
+    assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_agents_play_and_learn_in_it(name: str):
+    """A bfloat16 run differs from a float32 one, is as exact, and keeps its parameters in float32."""
+    learnt = {}
+    for precision in ("bfloat16", "bfloat16 again", "float32"):
+        config = quick(name, precision=precision.split()[0], encoder="grid")
+        agent = find(name)("CatchBall", config, num_envs=2, seed=3)
+        agent.learn(200)
+        learnt[precision] = torch.cat([p.detach().flatten() for p in agent.net.parameters()])
+        agent.envs.close()
+    assert learnt["bfloat16"].dtype is torch.float32
+    assert torch.equal(learnt["bfloat16"], learnt["bfloat16 again"])
+    assert not torch.equal(learnt["bfloat16"], learnt["float32"])
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_others_are_refused(name: str):
+    with pytest.raises(ValueError, match=rf"precision {' or '.join(PRECISIONS)}, got 'float16'"):
+        quick(name, precision="float16")
+    assert find(name).Config().precision == "auto"

@@ -96,12 +96,12 @@ def our_agent(agent: Any) -> Turn:
 
 def our_ppo() -> Turn:
     config = PPOConfig(horizon=128, epochs=4, minibatches=4, learning_rate=2.5e-4, threads=CORES)
-    return our_agent(rlgames.PPO("Pong", config, num_envs=8, device="cpu"))
+    return our_agent(rlgames.PPO(rlgames.make_vec("Pong", 8), config, device="cpu"))
 
 
 def our_dqn() -> Turn:
     config = DQNConfig(capacity=20_000, update_every=16, updates=4)
-    return our_agent(rlgames.DQN("Pong", config, num_envs=16, device="cpu"))
+    return our_agent(rlgames.DQN(rlgames.make_vec("Pong", 16), config, device="cpu"))
 
 
 def sb3_envs(n: int) -> Any:

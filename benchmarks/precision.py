@@ -83,8 +83,14 @@ def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool
     torch.set_num_threads(threads)
     report(
         "Samples a second through the networks",
-        {"encoder": "left", "pass": "left"}
-        | dict.fromkeys(("batch", "bfloat16", "float32", "bfloat16 / float32"), "right"),
+        {
+            "encoder": "left",
+            "pass": "left",
+            "batch": "right",
+            "bfloat16": "right",
+            "float32": "right",
+            "bfloat16 / float32": "right",
+        },
         [row(encoder, batch, what, rounds, seconds) for encoder in NETWORKS for what in PASSES for batch in BATCHES],
         (f"Torch's threads: {threads}.", machine("numpy", "torch")),
         markdown,

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlgames.agents.arithmetic import arithmetic
+from rlgames.agents.arithmetic import Arithmetic, arithmetic
+from rlgames.agents.heap import keep_freed_memory
 from rlgames.agents.networks import ActorCritic
 from rlgames.agents.optimisers import clipped
 from rlgames.agents.player import Player
@@ -87,7 +88,7 @@ class ActorLearner:
 
 
 @torch.no_grad()
-def policy(net: ActorCritic, obs: np.ndarray, arithmetic: Callable[[], torch.autocast]) -> np.ndarray:
+def policy(net: ActorCritic, obs: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
     """The logits of the actions (n, actions) of observations (n, *shape)."""
     with arithmetic():
         return net.logits(torch.from_numpy(obs)).numpy()
@@ -124,6 +125,7 @@ def work(job: Job, index: int, report: Callable[[Report], None], going_on: Calla
     An update is reported only when another is certain to follow, so that the last steps come with the last reports.
     """
     torch.set_num_threads(1)
+    keep_freed_memory()
     envs = job.task.make_vec(job.n)
     try:
         dice = np.random.default_rng([job.seed, 3, job.start, index])  # other episodes in each worker and each resume

@@ -7,27 +7,44 @@ it gains depends on the processor: `benchmarks/precision.py` measures it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, partial
+import copy
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import torch
 from gymnasium.spaces import Box
+from torch import nn
 
 from rlgames.agents.networks import encoder_for
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPUINFO = Path("/proc/cpuinfo")
+Net = TypeVar("Net", bound=nn.Module)
 
 
-def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -> Callable[[], torch.autocast]:
-    """What makes the context in which a network with this encoder computes.
+class Arithmetic(NamedTuple):
+    """How networks compute on a device; called, it makes the context in which they do."""
 
-    "auto" is bfloat16 for convolutions on a CPU that is `fast` in it, and float32 otherwise.
-    """
+    device: str
+    half: bool  # bfloat16
+
+    def __call__(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.half)
+
+    def rounded(self, net: Net) -> Net:
+        """A copy of the weights as they are computed with, so that not every pass has to round them; or `net` itself.
+
+        It gives the same bits, and is stale once `net` has learnt.
+        """
+        return copy.deepcopy(net).requires_grad_(False).to(torch.bfloat16) if self.half else net
+
+
+def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -> Arithmetic:
+    """Of a network with this encoder: "auto" is bfloat16 for convolutions on a CPU that is `fast` in it."""
     convolves = (encoder_for(space) if encoder == "auto" else encoder) != "vector"
     half = precision == "bfloat16" or (precision == "auto" and convolves and device.type == "cpu" and fast(CPUINFO))
-    return partial(torch.autocast, device.type, torch.bfloat16, enabled=half)
+    return Arithmetic(device.type, half)
 
 
 @cache

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from rlgames import checkpoint
 from rlgames.agents.checks import finite
+from rlgames.agents.heap import keep_freed_memory
 from rlgames.agents.loading import restored, start_from
 from rlgames.agents.parts import networks, put, state_of
 from rlgames.agents.player import Player
@@ -162,6 +163,7 @@ class Agent(ABC, Generic[ConfigT]):
                 self.envs = self.task.make_vec(self.num_envs)
             if self.envs is None:
                 raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
+            keep_freed_memory()
             self.player = Player(self.envs, SEEDS_APART * self.seed)
             self.recall("player")
         return self.player
@@ -178,10 +180,7 @@ class Agent(ABC, Generic[ConfigT]):
         return False
 
     def demand(self) -> str | None:
-        """A line on the memory that training is going to take; None where it is hardly any.
-
-        Raises MemoryError, in one line, where there is less.
-        """
+        """A line on the memory that training is going to take, None if hardly any; MemoryError if there is less."""
         return None
 
     def recall(self, part: str) -> None:

@@ -131,6 +131,7 @@ class DQN(Agent[DQNConfig]):
         c = self.config
         if c.final_learning_rate is not None:
             self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
+        self.optimiser.zero_grad()  # first: the memory of the last gradients serves for what comes now
         batch = self.draw(replay)
         q, error = self.sequence_errors(batch) if isinstance(batch, Sequences) else self.errors(batch)
         if c.loss == "huber":
@@ -141,7 +142,6 @@ class DQN(Agent[DQNConfig]):
             loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
             replay.update(batch, error.detach().abs().cpu().numpy())
         loss = loss.mean()
-        self.optimiser.zero_grad()
         loss.backward()
         [norm] = clipped([self.net.parameters()], c.max_norm)
         self.optimiser.step()

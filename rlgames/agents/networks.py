@@ -51,9 +51,10 @@ class Planes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         planes, kind = x if x.dim() == 4 else x.unsqueeze(1), x.device.type
-        if self.wide and torch.is_grad_enabled():
+        half = torch.is_autocast_enabled(kind)
+        if self.wide and torch.is_grad_enabled() and not half:
             planes = planes.contiguous(memory_format=torch.channels_last)
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        dtype = torch.get_autocast_dtype(kind) if half else torch.float32
         return planes.to(dtype).mul_(1 / 255) if x.dtype == torch.uint8 else planes.to(dtype)
 
 

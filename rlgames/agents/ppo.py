@@ -101,8 +101,9 @@ class PPO(Agent[PPOConfig]):
             progress = self.step / total_timesteps
             with self.shares.torch_threads():
                 before, rollout.start[0] = self.memory, player.start
+                net = self.arithmetic.rounded(self.net)
                 for t in range(c.horizon):
-                    seen = self.see(player.obs, self.memory, player.start)
+                    seen = self.see(player.obs, self.memory, player.start, net)
                     rollout.put(t, player.step(drawn(seen.logits, self.rng)), seen)
                     self.memory = seen.memory
                 scalars = self.learn_from(rollout, progress, before)
@@ -196,19 +197,22 @@ class PPO(Agent[PPOConfig]):
             return self.net(obs, *memory)
 
     @torch.no_grad()
-    def see(self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None) -> Seen:
-        """What the policy makes of one observation a player (n, *shape), given what they remember."""
+    def see(
+        self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None, net: Any = None
+    ) -> Seen:
+        """What the policy, or a `net`, makes of one observation a player (n, *shape), given what they remember."""
+        net = self.net if net is None else net
         columns = self.inputs(obs, memory, np.ones(len(obs), np.bool_) if start is None else start)
         parts = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
-        results = self.shares.map(torch.no_grad()(lambda part: self.look(*part)), parts)
+        results = self.shares.map(torch.no_grad()(lambda part: self.look(net, *part)), parts)
         return Seen(*(torch.cat(x).cpu().numpy() for x in zip(*results, strict=True)))
 
-    def look(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+    def look(self, net: Any, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         """As much of a `Seen` as one forward pass gives."""
-        if memory:
-            return tuple(x[:, 0] for x in self.forward(obs[:, None], memory[0], memory[1][:, None]))
         with self.arithmetic():
-            return self.net(obs) if self.net.critic is None else (self.net.logits(obs),)
+            if memory:
+                return tuple(x[:, 0] for x in net(obs[:, None], memory[0], memory[1][:, None]))
+            return net(obs) if net.critic is None else (net.logits(obs),)
 
     @torch.no_grad()
     def valued(self, obs: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
@@ -218,7 +222,7 @@ class PPO(Agent[PPOConfig]):
 
     def value(self, obs: Tensor, *memory: Tensor) -> Tensor:
         with self.arithmetic():
-            return self.look(obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
+            return self.look(self.net, obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
 
     def inputs(self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray) -> tuple[Tensor, ...]:
         """What the network takes, a row a player."""

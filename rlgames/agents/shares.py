@@ -56,6 +56,7 @@ class Shares:
         self, net: nn.Module, function: Callable[[In], tuple[tuple[Tensor, ...], Out]], shares: Iterable[In]
     ) -> list[Out]:
         """Give `net` the sums of the gradients that `function` finds for each share; returns what else it finds."""
+        net.zero_grad()  # first: the memory of the last gradients serves for what comes now
         results = self.map(function, shares)
         for parameter, *gradients in zip(net.parameters(), *(each for each, _ in results), strict=True):
             parameter.grad = sum(gradients[1:], gradients[0])

@@ -8,6 +8,7 @@ from toys import quick
 
 from rlgames.agents import AGENTS, arithmetic, find
 from rlgames.agents.arithmetic import PRECISIONS, fast
+from rlgames.agents.ppo import PPO
 
 PROCESSORS = {  # as Linux describes them
     "amd-zen4": ("vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f avx512_bf16\n", True),
@@ -58,10 +59,29 @@ def test_agents_play_and_learn_in_it(name: str):
         agent = find(name)("CatchBall", config, num_envs=2, seed=3)
         agent.learn(200)
         learnt[precision] = torch.cat([p.detach().flatten() for p in agent.net.parameters()])
-        agent.envs.close()
+        agent.playing().envs.close()
     assert learnt["bfloat16"].dtype is torch.float32
     assert torch.equal(learnt["bfloat16"], learnt["bfloat16 again"])
     assert not torch.equal(learnt["bfloat16"], learnt["float32"])
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("encoder", ["grid", "vector"])
+def test_rounding_the_weights_once_gives_the_same_bits(encoder: str, recurrent: bool):
+    agent = PPO("CatchBall", quick("ppo", precision="bfloat16", encoder=encoder, recurrent=recurrent))
+    player = agent.playing()
+    rounded = agent.arithmetic.rounded(agent.net)
+    assert {p.dtype for p in rounded.parameters()} == {torch.bfloat16}
+    ours, theirs = agent.see(player.obs), agent.see(player.obs, net=rounded)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+    agent.playing().envs.close()
+
+
+def test_float32_has_nothing_to_round():
+    agent = PPO("CatchBall", quick("ppo", precision="float32"))
+    assert agent.arithmetic.rounded(agent.net) is agent.net
+    agent.playing().envs.close()
 
 
 @pytest.mark.parametrize("name", LEARNERS)

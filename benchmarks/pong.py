@@ -7,9 +7,9 @@ sides take turns of `--seconds`; the first turn of each does not count. A rate i
 taken within a round.
 
 PPO learns on both sides with 8 players x 128 steps, 4 epochs of 4 minibatches of 256, and the network of Mnih et al.
-2015; DQN with one update of 32 transitions in 4 steps, ours with 16 players and 4 updates in 16. A row more has one update
-of 128 in 16 for ours: a step teaches as many transitions, in batches as our presets have them. SB3 has the environments
-that its documentation recommends (make_atari_env, VecFrameStack). Both may use all cores.
+2015; DQN with one update of 32 transitions in 4 steps, ours with 16 players and 4 updates in 16. A row more has ours
+make one update of 128 in 16 steps: as many transitions a step, in batches as our presets have them. SB3 has the
+environments that its documentation recommends (make_atari_env, VecFrameStack). Both may use all cores.
 """
 
 from __future__ import annotations

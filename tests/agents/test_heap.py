@@ -8,7 +8,7 @@ import pytest
 
 from rlgames.agents import heap
 
-STEPS, PAGES = 40, 4096  # blocks of 16 MiB, one a step
+STEPS, PAGES = 10, 12_288  # two blocks of 48 MiB a step, larger than glibc ever keeps by itself
 SCRIPT = f"""
 import resource, sys
 import torch
@@ -19,7 +19,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def step():
     return [torch.ones({PAGES} * 1024), torch.ones({PAGES} * 1024)]
-for _ in range(5):
+for _ in range(10):
     step()
 before = faults()
 for _ in range({STEPS}):
@@ -35,7 +35,7 @@ def test_a_step_gets_the_memory_of_the_one_before():
         for how in ("keep", "give back")
     }
     assert found["keep"] < PAGES  # not even one block anew
-    assert found["give back"] > STEPS * PAGES / 2
+    assert found["give back"] > STEPS * PAGES
 
 
 def test_other_libraries_are_left_alone(monkeypatch):

@@ -104,7 +104,7 @@ def bfloat16() -> str:
     from rlgames.agents.arithmetic import CPUINFO, fast
 
     if fast(CPUINFO):
-        return "faster than float32 on this CPU: what convolutional networks compute in"
+        return "faster than float32 on this CPU: what networks for large pictures compute in"
     return "works, but is not known to be faster than float32 on this CPU"
 
 

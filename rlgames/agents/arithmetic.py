@@ -16,7 +16,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import nn
 
-from rlgames.agents.networks import encoder_for
+from rlgames.agents.networks import LARGE, encoder_for
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPUINFO = Path("/proc/cpuinfo")
@@ -41,9 +41,12 @@ class Arithmetic(NamedTuple):
 
 
 def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -> Arithmetic:
-    """Of a network with this encoder: "auto" is bfloat16 for convolutions on a CPU that is `fast` in it."""
-    convolves = (encoder_for(space) if encoder == "auto" else encoder) != "vector"
-    half = precision == "bfloat16" or (precision == "auto" and convolves and device.type == "cpu" and fast(CPUINFO))
+    """Of a network with this encoder: "auto" is bfloat16 for the large ones on a CPU that is `fast` in it.
+
+    The small ones, of boards, gain little in the batches they are played with, and stay exact.
+    """
+    large = (encoder_for(space) if encoder == "auto" else encoder) in LARGE
+    half = precision == "bfloat16" or (precision == "auto" and large and device.type == "cpu" and fast(CPUINFO))
     return Arithmetic(device.type, half)
 
 

@@ -40,9 +40,10 @@ def test_a_processor_that_nobody_describes_computes_in_float32(tmp_path):
         ("auto", "auto", [False, True]),
         ("auto", "nips", [False, True]),
         ("auto", "vector", [False, False]),
+        ("auto", "grid", [False, False]),
     ],
 )
-def test_auto_is_for_convolutions_on_fast_processors(monkeypatch, quickly: bool, precision, encoder, half):
+def test_auto_is_for_large_networks_on_fast_processors(monkeypatch, quickly: bool, precision, encoder, half):
     monkeypatch.setattr(arithmetic, "fast", lambda _: quickly)
     space = Box(0, 255, (4, 84, 84), np.uint8)
     with arithmetic.arithmetic(precision, encoder, space, torch.device("cpu"))():

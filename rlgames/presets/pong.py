@@ -24,9 +24,10 @@ VALUES = Preset(  # of the agents that learn values, DQN and DDQN
         learning_rate=5e-4,
         n_step=5,
         final_epsilon=0.01,
+        explore=1 / 12,
         encoder="nips",
     ),
-    steps=250_000,
+    steps=300_000,
     envs=32,
     pixels=FIELD,
 )
@@ -50,9 +51,9 @@ PRESETS: dict[str, Preset] = {
         pixels=BALL_AND_BATS,
     ),
     "a3c": Preset(
-        A3CConfig(horizon=32, learning_rate=7e-4, gae_lambda=0.95, entropy=0.03, max_norm=0.5, encoder="nips"),
-        steps=5_000_000,
-        envs=32,
+        A3CConfig(horizon=16, learning_rate=7e-4, gae_lambda=0.95, entropy=0.03, max_norm=0.5, encoder="nips"),
+        steps=3_000_000,
+        envs=16,
         pixels=FIELD,
     ),
     "ppo": Preset(

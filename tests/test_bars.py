@@ -12,7 +12,7 @@ from rlgames.evaluation import evaluate
 from rlgames.presets import PRESETS
 from rlgames.train import EVALUATION_SEEDS
 
-ONLY = {"Cave": ("ppo",), "Pong": ("ppo", "dqn", "ddqn"), "Dino:obs=state": ("ppo",)}  # agents that have a bar there
+ONLY = {"Cave": ("ppo",), "Pong": ("ppo", "dqn"), "Dino:obs=state": ("ppo",)}  # agents that have a bar there
 BARS = {
     "CartPole": 475.0,
     "CatchBall": 0.95 * 99,

@@ -54,7 +54,7 @@ def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -
 def fast(cpuinfo: Path) -> bool:
     """Whether convolutions are faster in bfloat16 on the processor that Linux describes there; elsewhere False.
 
-    They are with AVX-512 BF16 on AMD (Zen 4: 1.2 to 2.2 times, measured) and with AMX, which was made for it. Intel's
+    They are with AVX-512 BF16 on AMD (Zen 4: 1.2 to 2.4 times, measured) and with AMX, which was made for it. Intel's
     AVX-512 BF16 without AMX multiplies no more numbers a cycle than float32 does, and gained nothing when measured.
     """
     if not cpuinfo.exists():

@@ -43,7 +43,8 @@ class Arithmetic(NamedTuple):
 def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -> Arithmetic:
     """Of a network with this encoder: "auto" is bfloat16 for the large ones on a CPU that is `fast` in it.
 
-    The small ones, of boards, gain little in the batches they are played with, and stay exact.
+    The small ones, of boards, stay in float32, though large batches would gain as much: A3C on CatchBall with 16 x 16
+    fields (seed 2) came to 98.0 in float32, to 86.5 in bfloat16.
     """
     large = (encoder_for(space) if encoder == "auto" else encoder) in LARGE
     half = precision == "bfloat16" or (precision == "auto" and large and device.type == "cpu" and fast(CPUINFO))

@@ -17,6 +17,7 @@ from functools import partial
 from multiprocessing import util
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from time import monotonic
 from typing import Any
 
 import gymnasium as gym
@@ -177,16 +178,25 @@ class ProcessEnv(AsyncVectorEnv):
         try:
             return call(*args, **kwargs)
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
-            wait([process.sentinel for process in self.processes], PATIENCE)
-            fates = [(i, process.exitcode) for i, process in enumerate(self.processes) if process.exitcode is not None]
+            i, code = self._dead()
             self.close()
-            i, code = fates[0] if fates else ("?", None)
             how = f"was killed by {signal.Signals(-code).name}" if code and code < 0 else f"ended with exit code {code}"
             remedy = "" if self._made else ': does the script guard it by if __name__ == "__main__"?'
             raise RuntimeError(f"process {i} of {type(self).__name__} {how}{remedy}") from error
         finally:
             if None in self.parent_pipes:  # Gymnasium has ended a process that had no answer
                 self.close()
+
+    def _dead(self) -> tuple[int | str, int | None]:
+        """Which process has died, and its exit code; one that ended by itself, with 0, only if no other did."""
+        deadline = monotonic() + PATIENCE
+        while True:
+            fates = [(i, process.exitcode) for i, process in enumerate(self.processes)]
+            if died := next(((i, code) for i, code in fates if code), None):
+                return died
+            alive = [self.processes[i].sentinel for i, code in fates if code is None]
+            if not alive or not wait(alive, max(0.0, deadline - monotonic())):
+                return next(((i, code) for i, code in fates if code is not None), ("?", None))
 
     def close_extras(self, timeout: float | None = None, terminate: bool = True) -> None:
         """End all processes at once, whatever they do: they have nothing to put in order."""

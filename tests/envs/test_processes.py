@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import Any
 
 import gymnasium as gym
@@ -100,6 +101,31 @@ def test_a_process_that_has_died_is_found_by_whatever_asks_it_next() -> None:
     with pytest.raises(RuntimeError, match="process 0 of ProcessEnv was killed by SIGKILL"):
         envs.render()
     assert not living()
+
+
+class Fate:
+    """Stands for a process: its exit code becomes known some seconds after the first look."""
+
+    def __init__(self, code: int, after: float) -> None:
+        self.code, self.reader, self.writer = code, *multiprocessing.Pipe(duplex=False)
+        self.timer = threading.Timer(after, self.writer.close)
+        self.timer.start()
+
+    @property
+    def sentinel(self) -> Any:
+        return self.reader
+
+    @property
+    def exitcode(self) -> int | None:
+        return self.code if self.reader.poll() else None
+
+
+@pytest.mark.parametrize(("ends", "expected"), [([(-9, 0.3), (0, 0.0)], (0, -9)), ([(0, 0.3), (0, 0.0)], (0, 0))])
+def test_who_ended_by_himself_is_not_taken_for_who_was_killed(ends: list[tuple[int, float]], expected: Any) -> None:
+    envs = ProcessEnv.__new__(ProcessEnv)
+    envs.closed = True  # nothing to close
+    envs.processes = [Fate(*end) for end in ends]  # type: ignore[list-item]
+    assert envs._dead() == expected
 
 
 def test_sigterm_is_for_the_parent_and_a_script_that_closes_nothing_ends(tmp_path: Any) -> None:

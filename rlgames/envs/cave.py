@@ -5,9 +5,9 @@ while one column a step scrolls in from the right. Heights are real numbers of r
 number of steps survived. A `frame_skip` of 4 is the tutorial's ("Cave:frame_skip=4"); at 2, the default of
 `rlgames.make`, nearly every cave can be survived. One picture tells nearly all: the tail shows the speed.
 
-Picture: 48 x 48 uint8, the camera follows the player, who is always at row 24: free 0, wall 102, block 127, tail 204,
-player 255. Row r shows the height y + r - 24, so the player's row lies in a wall or a block exactly when the player
-has crashed.
+Picture: 48 x 48 uint8, walls and blocks ahead and the player's tail behind, to whole rows. With `antialias` the row
+next to a wall or a block is as bright as that is near, and so are the two rows that the tail is between: one
+picture then tells all heights to about a hundredth of a row.
 """
 
 from math import ceil, floor
@@ -16,22 +16,26 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
+from rlgames.envs.cave_picture import (
+    BLOCK_HEIGHT,
+    BLOCK_WIDTH,
+    BLOCKS,
+    EYE,
+    GONE,
+    PLAYER,
+    SIZE,
+    TAIL,
+    draw,
+    draw_smoothly,
+    paint,
+)
 from rlgames.envs.game import CLOCK, Game, uniform
-from rlgames.envs.screen import BLUE, INK, PAPER, RED, YELLOW, Canvas
 
-SIZE = 48  # rows and columns
-PLAYER = 15  # the player's column
-EYE = 24  # the row at which the camera holds the player
 THRUST = 0.08  # rows per step^2
 WIDEST, NARROWEST, SHRINK = 0.55, 0.3, 0.01  # the cave's height, of 48 rows, and what it loses
 SHRINK_EVERY = 51  # columns; the 51st new one is the first that is narrower
 DRIFT = 0.1  # how far the centre moves: this times what the dice exceed their threshold by
-BLOCK_WIDTH, BLOCK_HEIGHT = 2, 6  # columns, rows
 BLOCK_EVERY, FIRST_BLOCK = 20, 50  # steps: a block enters once its counter and the episode exceed these
-BLOCKS = 3  # on the board at most: it takes 49 steps to leave, and one enters every 21
-GONE = -BLOCK_WIDTH  # the column of a block that is not on the board
-TAIL = 15  # last heights of the player
-WALL, BLOCK, TRAIL, SELF = 102, 127, 204, 255  # levels of the picture: 0.4, 0.5, 0.8 and 1.0 of 255
 FALL, RISE = range(2)
 
 RECORD = np.dtype(
@@ -134,75 +138,23 @@ def step(s, action):
 
 
 @register_jitable
-def edges(free, past, c, ceiling, bottom):
-    free[c] = np.uint8(min(max(floor(ceiling) + 1.0, 0.0), SIZE))
-    past[c] = np.uint8(min(max(ceil(bottom), 0.0), SIZE))
-
-
-@register_jitable
-def draw(s, obs):
-    free, past = obs[0], obs[SIZE - 1]  # these rows first hold each column's first free row and first row past the free
-    up = EYE - s.y  # from heights to rows
-    for at in range(s.left, SIZE):
-        edges(free, past, at - s.left, s.ceiling[at] + up, s.floor[at] + up)
-    for at in range(s.left):
-        edges(free, past, at - s.left + SIZE, s.ceiling[at] + up, s.floor[at] + up)
-    for r in range(1, SIZE - 1):
-        row = np.uint8(r)  # bytes throughout, so that a row is a few wide instructions
-        for c in range(SIZE):
-            obs[r, c] = np.uint8(WALL) if (row < free[c]) | (row >= past[c]) else np.uint8(0)
-    for c in range(SIZE):
-        first = (free[c] > 0) | (past[c] == 0)
-        last = (free[c] == SIZE) | (past[c] < SIZE)
-        free[c] = np.uint8(WALL) if first else np.uint8(0)
-        past[c] = np.uint8(WALL) if last else np.uint8(0)
-    for i in range(BLOCKS):
-        top = s.block_top[i] + up
-        for r in range(max(ceil(top), 0), min(floor(top + BLOCK_HEIGHT) + 1, SIZE)):
-            for c in range(max(s.block_column[i], 0), min(s.block_column[i] + BLOCK_WIDTH, SIZE)):
-                obs[r, c] = BLOCK
-    for i in range(TAIL):
-        r = floor(s.tail[i] + up + 0.5)
-        if 0 <= r < SIZE:
-            obs[r, PLAYER - TAIL + i] = TRAIL
-    obs[EYE, PLAYER] = SELF
-
-
-@register_jitable
 def score(s, reward):
     return float(s.age)
 
 
-def paint(s: np.void) -> np.ndarray:
-    canvas = Canvas(480, 480, 480 / SIZE, INK)
-    up = EYE - s["y"]  # from heights to rows on the screen; a column's and a row's middle are at + 0.5
-    order = (s["left"] + np.arange(SIZE)) % SIZE
-    x = np.concatenate([[-0.5], np.arange(SIZE) + 0.5, [SIZE + 0.5]])
-    ceiling, bottom = (np.pad(s[side][order] + up + 0.5, 1, "edge") for side in ("ceiling", "floor"))
-    canvas.shape([v for point in zip(x, ceiling, strict=True) for v in point] + _back(x, bottom), PAPER)
-    for column, top in zip(s["block_column"], s["block_top"], strict=True):
-        if column != GONE:
-            canvas.bar(column, top + up + 0.5, column + BLOCK_WIDTH, top + up + 0.5 + BLOCK_HEIGHT, RED, 0.3)
-    trail = np.append(s["tail"], s["y"]) + up + 0.5
-    canvas.line([v for point in zip(np.arange(TAIL + 1) + 0.5, trail, strict=True) for v in point], YELLOW, 0.35)
-    canvas.disc(PLAYER + 0.5, EYE + 0.5, 0.6, BLUE)
-    return canvas.pixels()
-
-
-def _back(x: np.ndarray, y: np.ndarray) -> list[float]:
-    return [v for point in zip(x[::-1], y[::-1], strict=True) for v in point]
-
-
-def game() -> Game:
+def game(antialias: bool = False) -> Game:
+    """Observation: (48, 48) uint8. Raises ValueError unless `antialias` is True or False."""
+    if not isinstance(antialias, bool):
+        raise ValueError(f"expected Cave's antialias to be True or False, got {antialias!r}")
     return Game(
-        name="Cave",
+        name="Cave:antialias=true" if antialias else "Cave",
         record=RECORD,
         observation=Box(0, 255, (SIZE, SIZE), np.uint8),
         actions=("fall", "rise"),
         max_steps=10_000,
         spawn=spawn,
         step=step,
-        draw=draw,
+        draw=draw_smoothly if antialias else draw,
         score=score,
         paint=paint,
         fps=30,

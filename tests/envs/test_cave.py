@@ -99,9 +99,33 @@ class Cave:
         return picture
 
 
-def against_the_rules(seed: int, actions: Iterable[int], look: Callable[[int], bool] = lambda step: True) -> list[int]:
+class SmoothCave(Cave):
+    """The antialiased picture: a cell is as bright as the greatest share of something that covers it."""
+
+    def picture(self) -> np.ndarray:
+        up, picture = 24 - self.y, np.zeros((48, 48))
+
+        def near(distance: float) -> float:
+            return min(max(1 - distance, 0), 1)  # from a cell's row to where something begins; 0 or less: inside
+
+        for row in range(48):
+            for column, (ceiling, bottom) in enumerate(self.edges(*c) for c in self.columns):
+                wall = max(near(row - ceiling - up), near(bottom + up - row))
+                block = [near(max(t + up - row, row - t - up - 6)) for c, t in self.blocks if c <= column < c + 2]
+                lit = [BLOCK * share for share in block]
+                if column < 15:
+                    lit.append(TAIL * near(abs(self.tail[column] + up - row)))
+                picture[row, column] = max([BLOCK if 1 in block else WALL * wall, *lit])
+        picture[24, 15] = PLAYER
+        return np.floor(picture + 0.5).astype(np.uint8)
+
+
+def against_the_rules(
+    seed: int, actions: Iterable[int], look: Callable[[int], bool] = lambda step: True, smooth: bool = False
+) -> list[int]:
     """Plays both side by side, compares the pictures at the steps to `look` at; returns how long episodes lasted."""
-    env, rules = solo("Cave"), Cave(Dice(int(stream(seed))))
+    dice = Dice(int(stream(seed)))
+    env, rules = solo("Cave:antialias=true" if smooth else "Cave"), (SmoothCave if smooth else Cave)(dice)
     obs, _ = env.reset(seed=seed)
     rules.reset()
     assert np.array_equal(obs, rules.picture())
@@ -149,6 +173,17 @@ def test_steady_players_follow_the_rules(seed: int) -> None:
     """Most end at a block, in their first or a later cave."""
     lengths = against_the_rules(seed, steady(seed, 500), lambda step: step % 7 == 0)
     assert max(lengths) > 80
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_antialiased_picture_tells_how_near_things_are(seed: int) -> None:
+    lengths = against_the_rules(seed, steady(seed, 300), lambda step: step % 5 == 0, smooth=True)
+    assert max(lengths) > 80
+
+
+def test_antialias_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="expected Cave's antialias to be True or False, got 2"):
+        rules_of("Cave:antialias=2")
 
 
 def test_a_player_who_knows_the_cave_follows_the_rules_to_the_end() -> None:

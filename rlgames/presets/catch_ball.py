@@ -81,9 +81,17 @@ LARGE: dict[str, Preset] = {
     "dqn": LARGE_VALUES,
     "ddqn": LARGE_VALUES,
     "reinforce": Preset(
-        REINFORCEConfig(learning_rate=3e-3, final_learning_rate=0.0, gamma=0.9, baseline=True),
-        steps=2_000_000,
-        envs=16,
+        REINFORCEConfig(  # with less entropy the policy is certain, and wrong, where balls seldom fall
+            episodes=8,
+            learning_rate=1.5e-3,
+            final_learning_rate=0.0,
+            gamma=0.9,
+            baseline=True,
+            entropy=0.1,
+            max_norm=None,
+        ),
+        steps=3_000_000,
+        envs=8,
     ),
     "a3c": Preset(
         A3CConfig(

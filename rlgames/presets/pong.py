@@ -1,5 +1,7 @@
 """Pong's presets, by agent, and the two pictures of the game that they learn from."""
 
+from dataclasses import replace
+
 from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
@@ -33,7 +35,7 @@ VALUES = Preset(  # of the agents that learn values, DQN and DDQN
 )
 PRESETS: dict[str, Preset] = {
     "dqn": VALUES,
-    "ddqn": VALUES,
+    "ddqn": replace(VALUES, config=replace(VALUES.config, final_learning_rate=5e-5)),  # else it falls back late on
     "reinforce": Preset(  # the network, the picture and the returns of Karpathy 2016, "Pong from Pixels"
         REINFORCEConfig(
             episodes=8,

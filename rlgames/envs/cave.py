@@ -60,18 +60,8 @@ RECORD = np.dtype(
 
 @register_jitable
 def spawn(s):
-    begin(s, WIDEST)
-
-
-@register_jitable
-def spawn_any(s):
-    begin(s, WIDEST - SHRINK * floor(uniform(s) * (1 + round((WIDEST - NARROWEST) / SHRINK))))
-
-
-@register_jitable
-def begin(s, size):
     s.y, s.speed = float(EYE), 0.0
-    s.size, s.centre, s.slope = size, 0.5, 0
+    s.size, s.centre, s.slope = WIDEST, 0.5, 0
     s.left, s.since = 0, 0
     for _ in range(SIZE):
         add_column(s)
@@ -158,23 +148,17 @@ def default_pixels(antialias: bool = False) -> Pixels:
     return Pixels(skip=2)
 
 
-def game(antialias: bool = False, start: str = "wide") -> Game:
-    """Observation: (48, 48) uint8. With `start="any"` each episode's cave begins as narrow as it is at some time later.
-
-    It is as narrow as it gets after 1,275 steps; to practise what comes then one need not survive the easy part first.
-    Raises ValueError for other options.
-    """
-    for option, value, known in (("antialias", antialias, (False, True)), ("start", start, ("wide", "any"))):
-        if value not in known or type(value) is not type(known[0]):
-            raise ValueError(f"expected Cave's {option} to be {' or '.join(map(repr, known))}, got {value!r}")
-    options = ["antialias=true"] * antialias + [f"start={start}"] * (start != "wide")
+def game(antialias: bool = False) -> Game:
+    """Observation: (48, 48) uint8. Raises ValueError unless `antialias` is True or False."""
+    if not isinstance(antialias, bool):
+        raise ValueError(f"expected Cave's antialias to be True or False, got {antialias!r}")
     return Game(
-        name="Cave" + ":" * bool(options) + ",".join(options),
+        name="Cave:antialias=true" if antialias else "Cave",
         record=RECORD,
         observation=Box(0, 255, (SIZE, SIZE), np.uint8),
         actions=("fall", "rise"),
         max_steps=10_000,
-        spawn=spawn if start == "wide" else spawn_any,
+        spawn=spawn,
         step=step,
         draw=draw_smoothly if antialias else draw,
         score=score,

@@ -8,11 +8,12 @@ import pytest
 from cave_search import gates, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import Dice, batch, random_actions, rules_of, solo
+from suite import Dice, random_actions, rules_of, solo
 
 from rlgames.envs import cave
 from rlgames.envs.game import stream
 from rlgames.envs.solo import SoloEnv
+from rlgames.envs.task import Task
 
 WALL, BLOCK, TAIL, PLAYER = 102, 127, 204, 255
 
@@ -181,24 +182,15 @@ def test_the_antialiased_picture_tells_how_near_things_are(seed: int) -> None:
     assert max(lengths) > 80
 
 
-def test_options_are_among_those_known() -> None:
-    with pytest.raises(ValueError, match="expected Cave's antialias to be False or True, got 1"):
-        rules_of("Cave:antialias=1")
-    with pytest.raises(ValueError, match="expected Cave's start to be 'wide' or 'any', got 'narrow'"):
-        rules_of("Cave:start=narrow")
+def test_antialias_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="expected Cave's antialias to be True or False, got 2"):
+        rules_of("Cave:antialias=2")
 
 
-def test_a_start_anywhere_is_as_narrow_as_some_later_time() -> None:
-    """Every width that the cave takes on, each as often as the others, and no other; it is straight at first."""
-    env = batch("Cave:start=any", 2600)
-    env.reset(seed=0)
-    records = env.snapshot()["records"]
-    widths, count = np.unique(records["size"].round(9), return_counts=True)
-    assert np.allclose(widths, 0.3 + 0.01 * np.arange(26))
-    assert count.min() > 55  # of 100
-    assert count.max() < 150
-    assert np.allclose(records["floor"] - records["ceiling"], 48 * records["size"][:, None])
-    assert np.allclose((records["floor"] + records["ceiling"]) / 2, 24)
+def test_an_agent_sees_any_cave_as_it_has_learnt_to() -> None:
+    own = Task.parse("Cave:frame_skip=4,antialias=true")
+    assert Task.parse("Cave").as_learnt(own).options == own.options
+    assert Task.parse("Cave:antialias=false").as_learnt(own).options == {"frame_skip": 4, "antialias": False}
 
 
 def test_a_player_who_knows_the_cave_follows_the_rules_to_the_end() -> None:

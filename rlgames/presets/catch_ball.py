@@ -94,9 +94,7 @@ LARGE: dict[str, Preset] = {
         envs=8,
     ),
     "a3c": Preset(
-        A3CConfig(
-            workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, gae_lambda=0.95, entropy=0.01, max_norm=0.5
-        ),
+        A3CConfig(workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, gae_lambda=0.95, entropy=0.01, max_norm=0.5),
         steps=2_000_000,
         envs=16,
     ),

@@ -79,7 +79,7 @@ def test_options_in_the_name() -> None:
         rlgames.make("CatchBall:size=8.0")
     with pytest.raises(ValueError, match="size 8 or 16, got 12"):
         rlgames.make("CatchBall:size=12")
-    with pytest.raises(TypeError, match="Cave has no option 'size': its own options are none"):
+    with pytest.raises(TypeError, match="Cave has no option 'size': its own options are antialias"):
         rlgames.make_vec("Cave:size=16", 2)
 
 

@@ -446,7 +446,7 @@ def test_list_is_plain_when_nobody_looks(capsys):
     assert cli.main(["list"]) == 0
     text = capsys.readouterr().out
     assert re.search(r"^  rlgames/CatchBall-v0  .*  8 x 8 uint8 +stay, left, right +size=8$", text, re.MULTILINE)
-    assert re.search(r"^  rlgames/Cave-v0 .*  48 x 48 uint8 +fall, rise$", text, re.MULTILINE)
+    assert re.search(r"^  rlgames/Cave-v0 .*  48 x 48 uint8 +fall, rise +antialias=False$", text, re.MULTILINE)
     assert re.search(r"^  ppo +proximal policy optimisation", text, re.MULTILINE)
     for (agent, game), preset in PRESETS.items():
         assert re.search(rf"^  {agent} +{re.escape(game)} +{preset.envs} +{preset.steps:,}$", text, re.MULTILINE)

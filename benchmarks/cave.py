@@ -28,7 +28,7 @@ LOOKS: dict[str, tuple[str, str, bool]] = {  # what it is called, the game, with
     "memory": ("one frame and an LSTM", "Cave", True),
     "skip4": ("one frame, skip 4", "Cave:frame_skip=4", False),
     "skip4-stack4": ("four frames, skip 4", "Cave:frame_skip=4,stack=4", False),
-    "skip4-smooth": ("one frame, antialiased, skip 4", "Cave:frame_skip=4,antialias=true", False),
+    "skip4-antialias": ("one frame, antialiased, skip 4", "Cave:frame_skip=4,antialias=true", False),
 }
 
 
@@ -62,7 +62,7 @@ def main(steps: int = 8_000_000, seeds: int = 1, looks: tuple[str, ...] = tuple(
     Args:
         steps: decisions, all players counted.
         seeds: how many trainings of each, with the seeds 0, 1, ...
-        looks: of frame, stack4, stack8, memory, skip4, skip4-stack4, skip4-smooth.
+        looks: of frame, stack4, stack8, memory, skip4, skip4-stack4, skip4-antialias.
         markdown: print a table for a README.
     """
     report(

@@ -31,7 +31,7 @@ class Entry:
 GAMES: dict[str, Entry] = {
     "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
     "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
-    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks (antialias=true: smooth)"),
+    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks (antialias=true or false)"),
     "Dino": Entry(
         "rlgames.envs.dino",
         "the T-Rex of chrome://dino, simulated to the last digit (obs=pixels or state)",

@@ -26,7 +26,7 @@ from rlgames.envs.cave_picture import (
     SIZE,
     TAIL,
     draw,
-    draw_smoothly,
+    draw_antialiased,
     paint,
 )
 from rlgames.envs.game import CLOCK, Game, uniform
@@ -144,7 +144,7 @@ def score(s, reward):
 
 
 def default_pixels(antialias: bool = False) -> Pixels:
-    """What an agent sees: every second picture."""
+    """What an agent sees: every second picture, antialiased or not."""
     return Pixels(skip=2)
 
 
@@ -160,7 +160,7 @@ def game(antialias: bool = False) -> Game:
         max_steps=10_000,
         spawn=spawn,
         step=step,
-        draw=draw_smoothly if antialias else draw,
+        draw=draw_antialiased if antialias else draw,
         score=score,
         paint=paint,
         fps=30,

@@ -54,8 +54,9 @@ def draw_cave(s, obs):
 
 @register_jitable
 def draw_tail(s, obs):
+    up = EYE - s.y
     for i in range(TAIL):
-        r = floor(s.tail[i] + EYE - s.y + 0.5)
+        r = floor(s.tail[i] + up + 0.5)
         if 0 <= r < SIZE:
             obs[r, PLAYER - TAIL + i] = TRAIL
     obs[EYE, PLAYER] = SELF
@@ -75,8 +76,8 @@ def shade(obs, row, column, level, share):
 
 
 @register_jitable
-def draw_smoothly(s, obs):
-    """The picture of `draw`, and in the rows next to walls and blocks how near they are; the tail between two rows."""
+def draw_antialiased(s, obs):
+    """What covers only a share of a cell, of the height of one row, is drawn at that share of its level."""
     draw_cave(s, obs)
     up = EYE - s.y
     for c in range(SIZE):

@@ -18,9 +18,9 @@ import tyro
 from side_by_side import machine, progress, report
 
 import rlgames
-from rlgames import presets
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Agent
+from rlgames.presets import lookup as presets
 
 GAMES: dict[str, tuple[int, int, A3CConfig]] = {  # environment steps, A3C's players, its settings
     "CartPole": (100_000, 8, A3CConfig(learning_rate=3e-3, gamma=0.98, gae_lambda=0.9, entropy=0.0)),

@@ -16,8 +16,8 @@ import tyro
 from race import Contest, race
 from stable_baselines3.common.env_util import make_vec_env
 
-from rlgames.agents import find
 from rlgames.agents.base import Agent
+from rlgames.agents.registry import find
 
 
 def ppo(seed: int) -> Agent:

@@ -19,7 +19,7 @@ from side_by_side import machine, progress, report
 
 import rlgames
 from rlgames.envs.task import Task
-from rlgames.presets import preset
+from rlgames.presets.lookup import preset
 
 LOOKS: dict[str, tuple[str, str, bool]] = {  # what it is called, the game, with a memory
     "frame": ("one frame", "Cave", False),

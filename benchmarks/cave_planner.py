@@ -16,8 +16,8 @@ import tyro
 from numba import njit
 from side_by_side import machine, progress, report
 
-from rlgames.envs import rules
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER, RISE, SIZE, THRUST
+from rlgames.envs.registry import rules
 
 AHEAD = SIZE - 1 - PLAYER  # columns
 CARE = 0.6  # of a grain: a distance that is as good as any greater one

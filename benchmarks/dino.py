@@ -20,9 +20,9 @@ import numpy as np
 import tyro
 from side_by_side import Turn, in_turn, machine, rate, report, spread
 
-from rlgames.envs.browser import Browser
-from rlgames.envs.chrome_dino_page import URL
-from rlgames.envs.devtools import Page
+from rlgames.envs.chrome_dino.browser import Browser
+from rlgames.envs.chrome_dino.devtools import Page
+from rlgames.envs.chrome_dino.page import URL
 
 SKIP = 4
 IMAGE = "return Runner.getInstance().canvas.toDataURL('image/png').slice(22)"

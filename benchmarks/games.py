@@ -29,8 +29,8 @@ import tyro
 from gymnasium.vector import AutoresetMode
 from side_by_side import machine, progress, rate, report, spread
 
-from rlgames.envs import parse
-from rlgames.envs.batch import CORES  # importing anything of rlgames registers its games
+from rlgames.engine.vector_env import CORES  # importing anything of rlgames registers its games
+from rlgames.envs.registry import parse
 
 NONE = "—"
 MISSING = "pip install envpool"  # the remedy, in the place of its rate

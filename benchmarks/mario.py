@@ -22,10 +22,10 @@ from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
 from side_by_side import Turn, in_turn, machine, rate, report, spread
 
 import rlgames
-from rlgames.envs import rules
-from rlgames.envs.batch import CORES
-from rlgames.envs.mario_rules import Mario
-from rlgames.envs.nes import Nes
+from rlgames.engine.vector_env import CORES
+from rlgames.envs.mario.memory_map import Mario
+from rlgames.envs.mario.nes_py import Nes
+from rlgames.envs.registry import rules
 
 GAME, SKIP = "Mario:world=1,stage=1", 4
 

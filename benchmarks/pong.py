@@ -32,7 +32,7 @@ from side_by_side import Turn, machine, progress, rate, report, spread
 import rlgames
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
-from rlgames.envs.batch import CORES
+from rlgames.engine.vector_env import CORES
 
 PLAYERS = 16
 

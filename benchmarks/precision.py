@@ -18,8 +18,8 @@ import tyro
 from gymnasium.spaces import Box
 from side_by_side import machine, progress, rate, report, spread
 
-from rlgames.agents.arithmetic import arithmetic
-from rlgames.agents.networks import ActorCritic
+from rlgames.networks.models import ActorCritic
+from rlgames.networks.precision import arithmetic
 
 ACTIONS = 6
 NETWORKS = {  # encoder: the observations it is for

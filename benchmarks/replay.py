@@ -24,8 +24,8 @@ from gymnasium.spaces import Box, Discrete
 from side_by_side import machine, progress, rate, report, spread
 from stable_baselines3.common.buffers import ReplayBuffer
 
-from rlgames.agents.player import Step
-from rlgames.agents.replay import Replay
+from rlgames.experience.env_runner import Step
+from rlgames.experience.replay import Replay
 
 SPACE, ACTIONS = Box(0, 255, (4, 84, 84), np.uint8), Discrete(6)
 PLAYERS, CAPACITY = 8, 100_000

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 import rlgames
-from rlgames.envs.batch import CORES
+from rlgames.engine.vector_env import CORES
 
 Turn = Callable[[float], float]  # plays for so many seconds: steps or frames a second
 Justify = Literal["left", "right"]

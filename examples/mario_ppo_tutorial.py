@@ -31,7 +31,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 
 import rlgames
 from rlgames.agents.ppo import PPOConfig
-from rlgames.envs.window import Window
+from rlgames.engine.rendering import Window
 from rlgames.plots import draw_curves
 
 SEEN = rlgames.Pixels(grey=True, size=(84, 84), skip=4, stack_skipped=True)  # the network divides by 255

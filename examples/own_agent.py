@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import rlgames
-from rlgames import cli
 from rlgames.agents.base import Agent, Update
+from rlgames.cli import main as cli
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 import rlgames
-from rlgames import cli
 from rlgames.agents.ppo import PPOConfig
-from rlgames.envs.game import CLOCK, Game, below
-from rlgames.envs.screen import BLUE, RED, Canvas
+from rlgames.cli import main as cli
+from rlgames.engine.game import CLOCK, Game
+from rlgames.engine.rendering import BLUE, RED, Canvas
+from rlgames.engine.rng import below
 
 WIDTH, APART, GATES = 9, 7, 30  # columns of the slope; steps from one gate to the next; gates on the way down
 RECORD = np.dtype([*CLOCK, ("skier", "i4"), ("gate", "i4"), ("distance", "i4"), ("passed", "i4")])

@@ -26,7 +26,7 @@ import tyro
 
 import rlgames
 from rlgames.plots import draw_curves
-from rlgames.presets import BALL_AND_BATS
+from rlgames.presets.lookup import BALL_AND_BATS
 
 HIDDEN, INPUTS = 200, 80 * 80
 GAMMA, DECAY = 0.99, 0.99  # of the returns; of RMSProp's mean square

@@ -11,17 +11,17 @@ Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasi
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlgames.envs import make, make_vec, register, register_game
+from rlgames.envs.registry import make, make_vec, register, register_game
 from rlgames.wrappers import Pixels, Rewards
 
 if TYPE_CHECKING:
-    from rlgames.agents import register_agent as register_agent
     from rlgames.agents.a3c import A3C as A3C
-    from rlgames.agents.ddqn import DDQN as DDQN
+    from rlgames.agents.dqn import DDQN as DDQN
     from rlgames.agents.dqn import DQN as DQN
-    from rlgames.agents.loading import load as load
     from rlgames.agents.ppo import PPO as PPO
     from rlgames.agents.random import Random as Random
+    from rlgames.agents.registry import load as load
+    from rlgames.agents.registry import register_agent as register_agent
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.evaluation import evaluate as evaluate
     from rlgames.recording import record as record
@@ -47,13 +47,13 @@ __all__ = [
 
 LAZY = {
     "A3C": "rlgames.agents.a3c",
-    "DDQN": "rlgames.agents.ddqn",
+    "DDQN": "rlgames.agents.dqn",
     "DQN": "rlgames.agents.dqn",
     "PPO": "rlgames.agents.ppo",
     "REINFORCE": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
-    "load": "rlgames.agents.loading",
+    "load": "rlgames.agents.base",
     "record": "rlgames.recording",
     "register_agent": "rlgames.agents",
 }

@@ -2,7 +2,7 @@
 
 import sys
 
-from rlgames.cli import main
+from rlgames.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,10 +11,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from rlgames.agents.base import Agent
-from rlgames.agents.loading import load
-from rlgames.agents.player import Player
-from rlgames.agents.spaces import vectorised
+from rlgames.agents.registry import load
 from rlgames.envs.task import Task
+from rlgames.experience.env_runner import Player, vectorised
 
 MOST_PLAYERS = 32  # that evaluate at once
 

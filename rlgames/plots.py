@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlgames.runs import rows
+from rlgames.runs.directory import rows
 
 COLOURS = ("#3874ba", "#d64c3f", "#4c9864", "#d99a1c", "#7a5ea8", "#3b9aa3")
 Run = tuple[np.ndarray, np.ndarray]  # (n,) where, and (n,) what was measured there

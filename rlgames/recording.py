@@ -22,7 +22,7 @@ from gymnasium.error import DependencyNotInstalled
 from PIL import Image
 
 from rlgames.agents.base import Agent
-from rlgames.agents.loading import load
+from rlgames.agents.registry import load
 from rlgames.evaluation import task_of
 
 COLOURS = 128  # of a GIF's palette

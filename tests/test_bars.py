@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from rlgames.agents import find
+from rlgames.agents.registry import find
 from rlgames.evaluation import evaluate
-from rlgames.presets import PRESETS
-from rlgames.train import EVALUATION_SEEDS
+from rlgames.presets.lookup import PRESETS
+from rlgames.runs.training import EVALUATION_SEEDS
 
 ALL = ("dqn", "ddqn", "reinforce", "a3c", "ppo")
 BARS: dict[str, dict[str, float]] = {

@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from rlgames import checkpoint
-from rlgames.checkpoint import CheckpointError, load, read_header, save, weights_sha256
-from rlgames.encoding import TENSOR_DTYPES, Joined, Part
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.encoding import TENSOR_DTYPES, Joined, Part
+from rlgames.checkpoint.file import CheckpointError, load, read_header, save, weights_sha256
 
 HEADER = {"agent": "dqn", "env": "rlgames/CatchBall-v0", "step": 1200, "config": {"hidden": [64, 64], "gamma": 0.99}}
 RECORD = np.dtype([("paddle", "<i4"), ("ball", "<f8", (2,)), ("größe", "u1")], align=True)

@@ -18,11 +18,13 @@ import torch
 from PIL import Image
 
 import rlgames
-from rlgames import cli, commands, demo, doctor, human
-from rlgames.agents import arithmetic
-from rlgames.checkpoint import weights_sha256
-from rlgames.presets import PRESETS
-from rlgames.runs import checkpoint_at
+from rlgames.checkpoint.file import weights_sha256
+from rlgames.cli import commands, demo, doctor
+from rlgames.cli import main as cli
+from rlgames.cli import play as human
+from rlgames.networks import precision as arithmetic
+from rlgames.presets.lookup import PRESETS
+from rlgames.runs.directory import checkpoint_at
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "doctor", "demo")
@@ -115,7 +117,7 @@ def test_train_help_shows_the_defaults_of_the_pair(game, capsys):
 
 def test_help_is_quick_because_it_loads_nothing_heavy():
     heavy = {"torch", "numba", "matplotlib", "rich", "PIL", "pygame"}
-    script = f"import rlgames.cli, sys; print(*sorted({heavy} & sys.modules.keys()))"
+    script = f"import rlgames.cli.main, sys; print(*sorted({heavy} & sys.modules.keys()))"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
@@ -271,7 +273,7 @@ def test_a_run_stopped_by_sigterm_and_resumed_equals_the_unbroken_one(one_thread
 
 
 def test_ctrl_c_ends_training_after_the_update(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("rlgames.train.Progress.update", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("rlgames.runs.training.Progress.update", lambda *_: signal.raise_signal(signal.SIGINT))
     line = ["train", "ppo", "CatchBall", "--steps", "2048", "--out", str(tmp_path / "a run"), *SMALL]
     assert cli.main(line) == 130
     last = capsys.readouterr().out.splitlines()[-1]

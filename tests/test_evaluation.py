@@ -19,8 +19,8 @@ import rlgames
 from rlgames.agents.base import Agent
 from rlgames.agents.ppo import PPO, PPOConfig
 from rlgames.agents.random import Random
-from rlgames.checkpoint import CheckpointError
-from rlgames.envs import GAMES
+from rlgames.checkpoint.file import CheckpointError
+from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.evaluation import MOST_PLAYERS, Evaluation, evaluate
 
@@ -297,7 +297,7 @@ def test_the_name_is_a_function_before_and_after_its_module_is_imported():
         "import rlgames\n"
         "agent = rlgames.Random('CatchBall', num_envs=2)\n"
         "first = rlgames.evaluate(agent, episodes=2).lengths\n"
-        "import rlgames.train\n"
+        "import rlgames.runs.training\n"
         "assert len(rlgames.evaluate(agent, episodes=2).lengths) == len(first) == 2\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

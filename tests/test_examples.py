@@ -16,11 +16,11 @@ import pytest
 from PIL import Image
 
 import rlgames
-from rlgames.agents import OTHERS
 from rlgames.agents.dqn import DQNConfig
-from rlgames.envs import GAMES
+from rlgames.agents.registry import OTHERS
+from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
-from rlgames.presets import preset
+from rlgames.presets.lookup import preset
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -58,7 +58,7 @@ HEAVY = {"ale_py", "cv2", "nes_py", "selenium", "stable_retro", "websocket"}
 
 
 class Import(NamedTuple):
-    name: str  # absolute and dotted, with the imported name at its end: rlgames.envs.batch.BatchEnv
+    name: str  # absolute and dotted, with the imported name at its end: rlgames.engine.vector_env.BatchEnv
     line: int
     eager: bool  # runs when the module is imported: not in a function, not under TYPE_CHECKING
 
@@ -154,7 +154,7 @@ def test_each_exception_is_still_needed(module: str, name: str):
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("rlgames/envs/cave.py", "from rlgames.envs.batch import Game\nfrom . import screen\nimport numpy"),
+        ("rlgames/envs/cave.py", "from rlgames.engine.vector_env import Game\nfrom . import screen\nimport numpy"),
         ("rlgames/envs/__init__.py", "from rlgames.wrappers.pixels import Pixels\nfrom . import cave"),
         ("rlgames/envs/pong.py", "def make():\n    import ale_py"),
         ("rlgames/envs/pong.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import ale_py"),
@@ -166,12 +166,12 @@ def test_each_exception_is_still_needed(module: str, name: str):
         ("rlgames/agents/base.py", "def settle(id):\n    from rlgames.presets import preset"),
         ("rlgames/presets/__init__.py", "from rlgames.agents.ppo import PPOConfig\nfrom rlgames import envs"),
         ("rlgames/train.py", "from rlgames import agents, envs, presets\nfrom .evaluation import evaluate"),
-        ("rlgames/cli.py", "from rlgames.train import train"),
+        ("rlgames/cli.py", "from rlgames.runs.training import train"),
         (
             "rlgames/__init__.py",
             "from rlgames.envs import make\ndef __getattr__(name):\n    from .agents.ppo import PPO",
         ),
-        ("rlgames/__init__.py", "import typing\nif typing.TYPE_CHECKING:\n    from rlgames.train import train"),
+        ("rlgames/__init__.py", "import typing\nif typing.TYPE_CHECKING:\n    from rlgames.runs.training import train"),
     ],
 )
 def test_the_checker_lets_pass(module: str, source: str):
@@ -191,7 +191,7 @@ def test_the_checker_lets_pass(module: str, source: str):
             "def f():\n    from rlgames import agents",
             ":2 imports rlgames.agents: imports point",
         ),
-        ("rlgames/envs/cave.py", "import rlgames.train as t", "train is on floor 3, envs on 0"),
+        ("rlgames/envs/cave.py", "import rlgames.runs.training as t", "train is on floor 3, envs on 0"),
         ("rlgames/envs/cave.py", "from ..presets import preset", "presets is on floor 2"),
         ("rlgames/envs/__init__.py", "from .. import train", "train is on floor 3"),
         ("rlgames/envs/cave.py", "from rlgames import make", "__init__ is on floor 5"),
@@ -206,20 +206,24 @@ def test_the_checker_lets_pass(module: str, source: str):
             "only inside the function",
         ),
         ("rlgames/wrappers/pixels.py", "from rlgames.envs import batch", "wrappers import no other part"),
-        ("rlgames/agents/ppo.py", "import rlgames.envs.batch", "never import each other"),
+        ("rlgames/agents/ppo.py", "import rlgames.engine.vector_env", "never import each other"),
         ("rlgames/agents/ppo.py", "def f():\n    from ..envs import make", "never import each other"),
         ("rlgames/agents/ppo.py", "def f():\n    from rlgames.presets import preset", "presets is on floor 2"),
         ("rlgames/agents/base.py", "from rlgames.presets import preset", "only inside a function"),
-        ("rlgames/agents/base.py", "def f():\n    from rlgames.train import train", "train is on floor 3"),
+        ("rlgames/agents/base.py", "def f():\n    from rlgames.runs.training import train", "train is on floor 3"),
         ("rlgames/checkpoint.py", "if True:\n    from . import cli", "cli is on floor 4"),
         (
             "rlgames/presets/cave.py",
-            "import importlib\nimportlib.import_module('rlgames.train')",
+            "import importlib\nimportlib.import_module('rlgames.runs.training')",
             "train is on floor 3",
         ),
-        ("rlgames/presets/cave.py", "f = lambda: __import__('rlgames.cli')", "cli is on floor 4"),
+        ("rlgames/presets/cave.py", "f = lambda: __import__('rlgames.cli.main')", "cli is on floor 4"),
         ("rlgames/presets/cave.py", "import_module('..cli', __package__)", "cli is on floor 4"),
-        ("rlgames/presets/cave.py", "if TYPE_CHECKING:\n    from rlgames.train import train", "train is on floor 3"),
+        (
+            "rlgames/presets/cave.py",
+            "if TYPE_CHECKING:\n    from rlgames.runs.training import train",
+            "train is on floor 3",
+        ),
         ("rlgames/__init__.py", "from rlgames.agents.ppo import PPO", "only on demand"),
         ("rlgames/__init__.py", "if TYPE_CHECKING:\n    pass\nelse:\n    from .train import train", "only on demand"),
         ("rlgames/utils.py", "", "place 'utils' in FLOORS"),

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import rlgames
-from rlgames import cli
-from rlgames.agents import AGENTS, OTHERS, find
 from rlgames.agents.random import Random
-from rlgames.envs import GAMES
+from rlgames.agents.registry import AGENTS, OTHERS, find
+from rlgames.cli import main as cli
+from rlgames.envs.registry import GAMES
 from rlgames.evaluation import evaluate
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

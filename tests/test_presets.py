@@ -8,14 +8,14 @@ from dataclasses import replace
 import gymnasium as gym
 import pytest
 
-from rlgames import presets
-from rlgames.agents import AGENTS, find
 from rlgames.agents.ppo import PPOConfig
-from rlgames.checkpoint import plain, weights_sha256
-from rlgames.envs import GAMES
+from rlgames.agents.registry import AGENTS, find
+from rlgames.checkpoint.file import plain, weights_sha256
+from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
-from rlgames.presets import BY_GAME, DEFAULTS, PRESETS
-from rlgames.train import Training
+from rlgames.presets import lookup as presets
+from rlgames.presets.lookup import BY_GAME, DEFAULTS, PRESETS
+from rlgames.runs.training import Training
 from rlgames.wrappers import Pixels, Rewards
 
 SOONER = {"dqn": {"warmup": 64}, "ddqn": {"warmup": 64}, "reinforce": {"episodes": 1}, "ppo": {"horizon": 64}}

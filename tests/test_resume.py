@@ -21,16 +21,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rlgames import checkpoint, runs
-from rlgames import train as training_module
 from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.loading import load
 from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.registry import load
 from rlgames.agents.reinforce import REINFORCEConfig
-from rlgames.checkpoint import weights_sha256
-from rlgames.runs import RunDirectory, rows
-from rlgames.train import Result, Session, Training, train
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.file import weights_sha256
+from rlgames.runs import directory as runs
+from rlgames.runs import training as training_module
+from rlgames.runs.directory import RunDirectory, rows
+from rlgames.runs.training import Result, Session, Training, train
 
 CONFIG = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,), encoder="vector")
 TINY = Training("ppo", "CatchBall", CONFIG, 64, 2, 3, "cpu", 16, 32, 2, 30, 16)  # 4 updates

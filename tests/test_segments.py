@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
-from rlgames import checkpoint
-from rlgames import train as training_module
 from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.loading import load
-from rlgames.agents.player import Step
-from rlgames.agents.prioritised import PrioritisedReplay
-from rlgames.agents.replay import Replay
-from rlgames.checkpoint import CheckpointError, weights_sha256
-from rlgames.runs import RunDirectory
-from rlgames.train import Training, train
+from rlgames.agents.registry import load
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.file import CheckpointError, weights_sha256
+from rlgames.experience.env_runner import Step
+from rlgames.experience.prioritized import PrioritisedReplay
+from rlgames.experience.replay import Replay
+from rlgames.runs import training as training_module
+from rlgames.runs.directory import RunDirectory
+from rlgames.runs.training import Training, train
 
 kinds = pytest.mark.parametrize("kind", [Replay, PrioritisedReplay])
 both = pytest.mark.parametrize("prioritised", [False, True])
@@ -272,7 +272,8 @@ def test_the_last_checkpoint_of_a_run_goes_on_as_the_agent_does(prioritised: boo
 def test_what_a_replay_takes_is_said_first_or_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    from rlgames.agents import dqn, room
+    from rlgames.agents import dqn
+    from rlgames.experience import replay as room
 
     said: list[str] = []
 

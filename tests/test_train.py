@@ -15,17 +15,17 @@ import pytest
 import torch
 from PIL import Image
 
-from rlgames import checkpoint, runs
-from rlgames import train as training_module
-from rlgames.agents import AGENTS, find
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.loading import load
 from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.registry import AGENTS, find, load
+from rlgames.checkpoint import file as checkpoint
 from rlgames.evaluation import evaluate
-from rlgames.journal import RECENT, Due, Journal
-from rlgames.presets import PRESETS
-from rlgames.runs import RunDirectory, difference, rows
-from rlgames.train import EVALUATION_SEEDS, Training, begin, stop_signals, train
+from rlgames.presets.lookup import PRESETS
+from rlgames.runs import directory as runs
+from rlgames.runs import training as training_module
+from rlgames.runs.directory import RunDirectory, difference, rows
+from rlgames.runs.metrics import RECENT, Due, Journal
+from rlgames.runs.training import EVALUATION_SEEDS, Training, begin, stop_signals, train
 
 agents = pytest.mark.parametrize("name", AGENTS)
 QUICK = {

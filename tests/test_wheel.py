@@ -96,7 +96,7 @@ def test_contents(wheel: Path):
     assert metadata["Name"] == "rlgames"
     assert metadata["License-Expression"] == "MIT"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert dict(scripts["console_scripts"]) == {"rlgames": "rlgames.cli:main"}
+    assert dict(scripts["console_scripts"]) == {"rlgames": "rlgames.cli.main:main"}
 
 
 def test_import_takes_the_installed_package(installed: Installed):

@@ -7,7 +7,7 @@ import pytest
 from gymnasium.error import DependencyNotInstalled
 
 import rlgames
-from rlgames.checkpoint import plain, weights_sha256
+from rlgames.checkpoint.file import plain, weights_sha256
 from rlgames.envs.task import Task
 
 ZOO = Path(__file__).parents[1] / "zoo"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
@@ -12,15 +14,13 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
-from torch import Tensor
+from torch import Tensor, nn
 
-from rlgames import checkpoint
-from rlgames.agents.checks import finite
-from rlgames.agents.heap import keep_freed_memory
-from rlgames.agents.loading import restored, start_from
-from rlgames.agents.parts import networks, put, state_of
-from rlgames.agents.player import Player
-from rlgames.agents.spaces import describe, spaces_of, vectorised
+from rlgames.agents.config import finite
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.file import CheckpointError
+from rlgames.experience.env_runner import Player, spaces_of, vectorised
+from rlgames.networks.threads import keep_freed_memory
 
 ConfigT = TypeVar("ConfigT")
 SEEDS_APART = 10_000  # environment seeds of one agent; player i has the i-th, and no two agents share one
@@ -62,7 +62,9 @@ class Agent(ABC, Generic[ConfigT]):
         num_envs: int | None = None,
     ):
         if isinstance(env, str):
-            from rlgames import presets  # an id instead of an environment is settled by the presets above
+            from rlgames.presets import (
+                lookup as presets,  # an id instead of an environment is settled by the presets above
+            )
 
             chosen, task = presets.settle(self.name, env)
             made = task.make_vec(chosen.envs if num_envs is None else num_envs)
@@ -247,3 +249,120 @@ class Agent(ABC, Generic[ConfigT]):
     @classmethod
     def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
         return restored(cls, path, header, state, env, device)
+
+
+# ---- agents/loading.py ----
+
+AgentT = TypeVar("AgentT", bound="Agent")
+
+
+def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, env: Any, device: str) -> AgentT:
+    """The agent of a checkpoint that was read already; `env` and what is raised as in `Agent.load`."""
+    from rlgames.presets import lookup as presets  # an id instead of an environment is settled by the presets above
+
+    same_kind(kind, path, header, "rlgames.load opens any")
+    known = {f.name for f in dataclasses.fields(kind.Config)}
+    if unknown := sorted(set(header["config"]) - known):
+        raise CheckpointError(
+            f"{path}: its {kind.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
+        )
+    config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
+    task = own = presets.Task.from_json(header["task"]) if header["task"] else None
+    envs, num_envs = None, (header["num_envs"] or 1) if own else None
+    if isinstance(env, str):
+        chosen, task = presets.settle(kind.name, env, own)
+        num_envs = header["num_envs"] or chosen.envs
+        one = vectorised(task.make())  # to see whether it fits
+        space, actions = spaces_of(one)
+        one.close()
+    elif env is not None:
+        task, envs = None, vectorised(env)
+        num_envs, (space, actions) = envs.num_envs, spaces_of(envs)
+    else:
+        space, actions = spaces(header["spaces"])
+    same_spaces(path, header, space, actions)
+    agent = kind.__new__(kind)
+    agent._setup(space, actions, config, header["seed"], device, task)
+    agent.envs, agent.num_envs = envs, num_envs
+    with fitting(path):
+        agent.load_state_dict(state)
+    return agent
+
+
+def start_from(agent: Agent, path: str | Path) -> None:
+    """Take the networks of a checkpoint; see `Agent.start_from`."""
+    header, state = checkpoint.load(path)
+    same_kind(type(agent), path, header, "networks are taken from an agent of the same kind")
+    same_spaces(path, header, agent.observation_space, agent.action_space)
+    own = agent.state_dict()
+    with fitting(path):
+        agent.load_state_dict({"step": own["step"], "dice": own["dice"]} | {n: state[n] for n in networks(agent)})
+
+
+def same_kind(kind: type[Agent], path: str | Path, header: dict, remedy: str) -> None:
+    if header.get("agent") != kind.name:
+        raise CheckpointError(f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: {remedy}")
+
+
+def same_spaces(path: str | Path, header: dict, space: Box, actions: Discrete) -> None:
+    given = describe(space, actions)
+    for key, value in header["spaces"].items():
+        if given[key] != value:
+            raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
+
+
+@contextmanager
+def fitting(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
+        raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
+
+
+# ---- agents/parts.py ----
+
+
+def state_of(part: Any) -> Any:
+    if part is None or isinstance(part, int | np.ndarray):
+        return part
+    return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
+
+
+def networks(agent: Agent) -> list[str]:
+    """The names of the parts that were learnt."""
+    return [part for part in agent.parts if isinstance(getattr(agent, part), nn.Module)]
+
+
+def put(agent: Agent, name: str, saved: Any) -> None:
+    """Give the agent's part of that name the state that `state_of` had said; one not made yet takes it when it is."""
+    part = getattr(agent, name)
+    if isinstance(part, np.random.Generator):
+        part.bit_generator.state = saved
+    elif isinstance(part, int) or isinstance(saved, np.ndarray):
+        setattr(agent, name, saved)
+    elif part is not None:
+        part.load_state_dict(saved)
+    elif saved is not None:
+        agent.pending[name] = saved
+
+
+# ---- agents/spaces.py ----
+
+
+def describe(space: Box, actions: Discrete) -> dict[str, Any]:
+    """The spaces as JSON, and all of them that a network depends on."""
+    return {
+        "shape": list(space.shape),
+        "dtype": str(space.dtype),
+        "actions": int(actions.n),
+        "first": int(actions.start),
+    }
+
+
+def spaces(described: dict[str, Any]) -> tuple[Box, Discrete]:
+    """Spaces of that description; the bounds, on which nothing depends, are those of the type."""
+    dtype = np.dtype(described["dtype"])
+    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(
+        described["actions"], start=described["first"]
+    )

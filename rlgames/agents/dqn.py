@@ -18,18 +18,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import at_least_one, one_of, share_of_one
-from rlgames.agents.memory import RecurrentQNetwork
-from rlgames.agents.networks import QNetwork
-from rlgames.agents.optimisers import clipped, optimiser
-from rlgames.agents.player import Player
-from rlgames.agents.prioritised import PrioritisedReplay
-from rlgames.agents.replay import Batch, Replay
-from rlgames.agents.room import LITTLE, announced, room
-from rlgames.agents.schedules import linear
-from rlgames.agents.sequences import Sequences, check, sequences
+from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
+from rlgames.experience.env_runner import Player
+from rlgames.experience.prioritized import PrioritisedReplay
+from rlgames.experience.replay import LITTLE, Batch, Replay, announced, room
+from rlgames.experience.sequences import Sequences, check, sequences
+from rlgames.networks.models import QNetwork
+from rlgames.networks.optimizers import clipped, optimiser
+from rlgames.networks.precision import PRECISIONS, arithmetic
+from rlgames.networks.recurrent import RecurrentQNetwork
 
 SCALARS = ("loss", "q", "norm")
 
@@ -235,3 +233,16 @@ class DQN(Agent[DQNConfig]):
     def stack(self) -> int:
         """Frames that the environments stack to an observation, which the replay keeps once; 1: none that it knows."""
         return getattr(self.envs, "stacked", 1)
+
+
+# ---- agents/ddqn.py ----
+
+
+class DDQN(DQN):
+    """DQN whose target does not flatter itself: one network chooses the action, the other values it."""
+
+    name, Config = "ddqn", DQNConfig
+
+    def best(self, *seen: Tensor) -> Tensor:
+        """The target network's value of the action that the online network prefers."""
+        return self.target(*seen).gather(-1, self.net(*seen).argmax(-1, keepdim=True))[..., 0]

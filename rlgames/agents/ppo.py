@@ -20,17 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import at_least_one, one_of, share_of_one
-from rlgames.agents.memory import RecurrentActorCritic
-from rlgames.agents.networks import ActorCritic
-from rlgames.agents.optimisers import clipped
-from rlgames.agents.rollout import Rollout, Seen, gae
-from rlgames.agents.rows import Rows
-from rlgames.agents.sampling import drawn
-from rlgames.agents.schedules import linear
-from rlgames.agents.shares import Shares
+from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
+from rlgames.experience.rollout import Rollout, Rows, Seen, gae
+from rlgames.networks.models import ActorCritic, drawn
+from rlgames.networks.optimizers import clipped
+from rlgames.networks.precision import PRECISIONS, arithmetic
+from rlgames.networks.recurrent import RecurrentActorCritic
+from rlgames.networks.threads import Shares
 
 PASS = 1024  # observations valued at once after a rollout
 SCALARS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "policy_norm", "value_norm")

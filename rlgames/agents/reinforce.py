@@ -21,14 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlgames.agents.arithmetic import PRECISIONS, arithmetic
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.checks import at_least_one, one_of, share_of_one
-from rlgames.agents.networks import BENDS, ActorCritic
-from rlgames.agents.optimisers import clipped, optimiser
-from rlgames.agents.player import Player
-from rlgames.agents.sampling import drawn
-from rlgames.agents.schedules import linear
+from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
+from rlgames.experience.env_runner import Player
+from rlgames.networks.models import BENDS, ActorCritic, drawn
+from rlgames.networks.optimizers import clipped, optimiser
+from rlgames.networks.precision import PRECISIONS, arithmetic
 
 PART = 4096  # transitions whose gradients are computed at once; the sum over the batch does not depend on it
 STANDARDISE = ("batch", "episode", "none")

@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
-from rlgames.envs.game import CLOCK, Game, uniform
-from rlgames.envs.screen import BLUE, FAINT, INK, YELLOW, Canvas
+from rlgames.engine.game import CLOCK, Game
+from rlgames.engine.rendering import BLUE, FAINT, INK, YELLOW, Canvas
+from rlgames.engine.rng import uniform
 
 GRAVITY = 9.8  # m/s^2
 CART, POLE = 1.0, 0.1  # kg

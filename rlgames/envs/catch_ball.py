@@ -12,8 +12,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
-from rlgames.envs.game import CLOCK, Game, below
-from rlgames.envs.screen import BLUE, FAINT, GREEN, INK, RED, Canvas
+from rlgames.engine.game import CLOCK, Game
+from rlgames.engine.rendering import BLUE, FAINT, GREEN, INK, RED, Canvas
+from rlgames.engine.rng import below
 
 WIDTH = 3  # cells of the bar
 EVERY = 5  # steps between two new balls

@@ -4,7 +4,7 @@ The score is points won minus points lost, -21 to 21. `actions="minimal"` leaves
 `noop_max` and `repeat_action_probability` are the emulator's; see `atari`.
 """
 
-from rlgames.envs.atari import AtariGame, share
+from rlgames.envs.atari.game import AtariGame, share
 
 __all__ = ["game", "share"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.envs import GAMES, deciding, make, make_vec, parse
+from rlgames.envs.registry import GAMES, deciding, make, make_vec, parse
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 

@@ -6,7 +6,7 @@ from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.reinforce import REINFORCEConfig
-from rlgames.presets.settings import Preset
+from rlgames.presets.preset import Preset
 
 SMALL_VALUES = Preset(  # of the agents that learn values, DQN and DDQN
     DQNConfig(

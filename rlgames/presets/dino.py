@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
-from rlgames.presets.settings import Preset
+from rlgames.presets.preset import Preset
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 

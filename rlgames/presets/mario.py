@@ -11,7 +11,7 @@ from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.reinforce import REINFORCEConfig
-from rlgames.presets.settings import Preset
+from rlgames.presets.preset import Preset
 from rlgames.wrappers.rewards import Rewards
 
 PROGRESS = Rewards(scale=0.02, won=1.0, lost=-1.0)  # a fifth of the tutorials': values of about 1 starve no policy

@@ -6,7 +6,7 @@ from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.reinforce import REINFORCEConfig
-from rlgames.presets.settings import Preset
+from rlgames.presets.preset import Preset
 from rlgames.wrappers.pixels import Pixels
 
 BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and what has moved since the frame before

@@ -26,15 +26,13 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 from toys import Bits, Dice, quick, several
 
-from rlgames.agents.a3c import A3C, A3CConfig
-from rlgames.agents.actor_learner import ActorLearner, Job, work
-from rlgames.agents.loading import load
-from rlgames.agents.networks import ActorCritic
-from rlgames.agents.player import Player
-from rlgames.agents.shared import Record, Shared, flattened
-from rlgames.agents.spaces import spaces_of
+from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Job, work
+from rlgames.agents.registry import load
+from rlgames.agents.shared_optimizer import Record, Shared, flattened
 from rlgames.agents.workers import Workers
 from rlgames.evaluation import evaluate
+from rlgames.experience.env_runner import Player, spaces_of
+from rlgames.networks.models import ActorCritic
 
 TWO = quick("a3c", workers=2)
 UPDATE = TWO.horizon * 2  # steps of one update of a worker with two players

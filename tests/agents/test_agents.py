@@ -19,10 +19,10 @@ from gymnasium.vector import AutoresetMode
 from toys import Dice, mind, quick, several
 
 import rlgames
-from rlgames.agents import AGENTS, find
 from rlgames.agents.base import Agent, Update
-from rlgames.checkpoint import weights_sha256
-from rlgames.envs import GAMES
+from rlgames.agents.registry import AGENTS, find
+from rlgames.checkpoint.file import weights_sha256
+from rlgames.envs.registry import GAMES
 
 agents = pytest.mark.parametrize("name", AGENTS)
 

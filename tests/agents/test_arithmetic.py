@@ -6,9 +6,10 @@ import torch
 from gymnasium.spaces import Box
 from toys import quick
 
-from rlgames.agents import AGENTS, arithmetic, find
-from rlgames.agents.arithmetic import PRECISIONS, fast
 from rlgames.agents.ppo import PPO
+from rlgames.agents.registry import AGENTS, find
+from rlgames.networks import precision as arithmetic
+from rlgames.networks.precision import PRECISIONS, fast
 
 PROCESSORS = {  # as Linux describes them
     "amd-zen4": ("vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f avx512_bf16\n", True),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from rlgames.agents import heap
+from rlgames.networks import threads as heap
 
 STEPS, PAGES = 10, 12_288  # two blocks of 48 MiB a step, larger than glibc ever keeps by itself
 SCRIPT = f"""

@@ -11,8 +11,8 @@ import torch
 from gymnasium.vector import AutoresetMode
 from toys import MODES, Bits, quick, several
 
-from rlgames.agents import AGENTS, find
 from rlgames.agents.base import Agent
+from rlgames.agents.registry import AGENTS, find
 from rlgames.evaluation import evaluate
 
 GAMMA = 0.9

@@ -15,12 +15,12 @@ from torch import nn
 from toys import MODES, Dice, mind, quick, several
 
 import rlgames
-from rlgames.agents import find
-from rlgames.agents.memory import Memory
-from rlgames.agents.networks import plain
 from rlgames.agents.ppo import drawn
-from rlgames.agents.rollout import Rollout
+from rlgames.agents.registry import find
 from rlgames.evaluation import evaluate
+from rlgames.experience.rollout import Rollout
+from rlgames.networks.models import plain
+from rlgames.networks.recurrent import Memory
 
 Q_LEARNING: dict[str, Any] = {
     "capacity": 4_000,

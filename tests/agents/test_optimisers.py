@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rlgames.agents.optimisers import RMSPropGraves, optimiser
+from rlgames.networks.optimizers import RMSPropGraves, optimiser
 
 
 def graves(w: np.ndarray, gradients: list[np.ndarray], lr: float, a: float, b: float, e: float) -> np.ndarray:

@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from toys import MODES, Dice, several
 
 import rlgames
-from rlgames.agents.player import Player, Step
-from rlgames.agents.spaces import spaces_of, vectorised
-from rlgames.envs import GAMES
+from rlgames.envs.registry import GAMES
+from rlgames.experience.env_runner import Player, Step, spaces_of, vectorised
 from rlgames.wrappers import Rewards
 
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)

@@ -16,10 +16,10 @@ from torch import Tensor
 from toys import Bits, Dice, quick, several
 
 import rlgames
-from rlgames.agents.networks import ActorCritic, encoder, encoder_for
 from rlgames.agents.ppo import PPO, SCALARS, Now, PPOConfig, drawn
-from rlgames.agents.rows import Rows
-from rlgames.agents.shares import Shares
+from rlgames.experience.rollout import Rows
+from rlgames.networks.models import ActorCritic, encoder, encoder_for
+from rlgames.networks.threads import Shares
 
 ROWS = 24
 ENDLESS = 1e30  # norm: no clipping

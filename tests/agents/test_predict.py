@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from toys import Bits, Dice, quick, several
 
 import rlgames
-from rlgames.agents import AGENTS, find
+from rlgames.agents.registry import AGENTS, find
 from rlgames.evaluation import evaluate
 
 agents = pytest.mark.parametrize("name", AGENTS)

@@ -10,9 +10,9 @@ from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgames.agents.player import Step
-from rlgames.agents.prioritised import SMALLEST, PrioritisedReplay
-from rlgames.agents.replay import LAST
+from rlgames.experience.env_runner import Step
+from rlgames.experience.prioritized import SMALLEST, PrioritisedReplay
+from rlgames.experience.replay import LAST
 
 
 def made(n: int = 2, capacity: int = 40, **more: Any) -> PrioritisedReplay:

@@ -10,10 +10,10 @@ from gymnasium.spaces import Box
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgames.agents import room
-from rlgames.agents.player import Step
-from rlgames.agents.prioritised import PrioritisedReplay
-from rlgames.agents.replay import LAST, Replay
+from rlgames.experience import replay as room
+from rlgames.experience.env_runner import Step
+from rlgames.experience.prioritized import PrioritisedReplay
+from rlgames.experience.replay import LAST, Replay
 
 GAMMA = 0.9
 

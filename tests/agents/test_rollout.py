@@ -15,9 +15,9 @@ from toys import MODES, Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents import ppo
-from rlgames.agents.player import Player, Step
 from rlgames.agents.ppo import PPO, drawn
-from rlgames.agents.rollout import Rollout, gae
+from rlgames.experience.env_runner import Player, Step
+from rlgames.experience.rollout import Rollout, gae
 
 
 def advantage(reward: list, value: list, after: list, terminated: list, done: list, gamma: float, lam: float) -> float:

@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from toys import Dice, mind, quick, several
 
 import rlgames
-from rlgames import checkpoint
-from rlgames.agents import AGENTS, find
-from rlgames.agents.loading import load
-from rlgames.agents.parts import networks
-from rlgames.checkpoint import CheckpointError, weights_sha256
-from rlgames.envs import GAMES
+from rlgames.agents.base import networks
+from rlgames.agents.registry import AGENTS, find, load
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.file import CheckpointError, weights_sha256
+from rlgames.envs.registry import GAMES
 from rlgames.wrappers import Rewards
 
 agents = pytest.mark.parametrize("name", AGENTS)

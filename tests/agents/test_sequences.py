@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_replay import GAMMA, make, played
 
-from rlgames.agents.replay import Replay
-from rlgames.agents.sequences import sequences
+from rlgames.experience.replay import Replay
+from rlgames.experience.sequences import sequences
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from toys import Dice, quick, several
 
 from rlgames.agents.ppo import PPO, Now, PPOConfig
-from rlgames.agents.rows import Rows, importance_sample
+from rlgames.experience.rollout import Rows, importance_sample
 
 
 def rows_of(n: int, seed: int = 0) -> Rows:

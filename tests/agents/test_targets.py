@@ -11,10 +11,9 @@ import torch
 from torch import nn
 from toys import Bits, Dice, quick, several
 
-from rlgames.agents.ddqn import DDQN
-from rlgames.agents.dqn import DQN
-from rlgames.agents.loading import load
-from rlgames.agents.replay import LAST, Batch
+from rlgames.agents.dqn import DDQN, DQN
+from rlgames.agents.registry import load
+from rlgames.experience.replay import LAST, Batch
 
 ROWS = 4
 

@@ -13,9 +13,9 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from rlgames import checkpoint
-from rlgames.agents import find
 from rlgames.agents.base import Agent
+from rlgames.agents.registry import find
+from rlgames.checkpoint import file as checkpoint
 
 MODES = list(AutoresetMode)
 QUICK = {  # whichever of these a config has; a field that costs time and is not named here belongs here

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from suite import rules_of
 
+from rlgames.engine.rng import stream
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, EYE, PLAYER, SIZE, THRUST
-from rlgames.envs.game import stream
 
 FINE = round(1 / THRUST, 9)  # heights in a row: 12.5
 TURNS = (+1, -1)  # what fall and rise add to the speed

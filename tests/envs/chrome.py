@@ -8,7 +8,7 @@ import gymnasium as gym
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
-from rlgames.envs.browser import BROWSERS, DRIVERS, check_packages, find
+from rlgames.envs.chrome_dino.browser import BROWSERS, DRIVERS, check_packages, find
 
 try:
     check_packages()

@@ -3,7 +3,7 @@
 import numpy as np
 from suite import rules_of
 
-from rlgames.envs.dino import DUCK, JUMP, NOOP
+from rlgames.envs.dino.rules import DUCK, JUMP, NOOP
 
 HOLD = 3  # frames that a key is held
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rlgames.envs import GAMES, parse, rules
-from rlgames.envs.batch import BatchEnv
-from rlgames.envs.game import Game
-from rlgames.envs.solo import SoloEnv
+from rlgames.engine.game import Game
+from rlgames.engine.single_env import SoloEnv
+from rlgames.engine.vector_env import BatchEnv
+from rlgames.envs.registry import GAMES, parse, rules
 
 VARIANTS = {"CatchBall": ["CatchBall:size=16"]}  # whose rules differ enough to be tested as games of their own
 OWN = [short for short in GAMES if isinstance(rules(short), Game)]  # the others have tests of their own

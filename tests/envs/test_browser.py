@@ -17,9 +17,11 @@ import pytest
 from chrome import assert_gone, group_of, profile_of, remains, solo
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
 
-from rlgames.envs import browser, chrome_dino_page, rules
-from rlgames.envs.browser import BrowserError
-from rlgames.envs.chrome_dino_page import NOOP, DinoPage
+from rlgames.envs.chrome_dino import browser
+from rlgames.envs.chrome_dino import page as chrome_dino_page
+from rlgames.envs.chrome_dino.browser import BrowserError
+from rlgames.envs.chrome_dino.page import NOOP, DinoPage
+from rlgames.envs.registry import rules
 
 
 def play(env: Any, seconds: float) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from suite import Dice, solo
 
-from rlgames.envs.game import stream
+from rlgames.engine.rng import stream
 
 SIZES = {"CatchBall": 8, "CatchBall:size=16": 16}
 MOST = {8: 99, 16: 98}  # balls that arrive in 500 steps

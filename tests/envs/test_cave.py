@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suite import Dice, random_actions, rules_of, solo
 
+from rlgames.engine.rng import stream
+from rlgames.engine.single_env import SoloEnv
 from rlgames.envs import cave
-from rlgames.envs.game import stream
-from rlgames.envs.solo import SoloEnv
 from rlgames.envs.task import Task
 
 WALL, BLOCK, TAIL, PLAYER = 102, 127, 204, 255

@@ -20,10 +20,11 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 import rlgames
-from rlgames.envs import chrome_dino_page, rules
-from rlgames.envs.browser import Browser
-from rlgames.envs.chrome_dino import ChromeDinoGame
-from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN, DinoPage, Order
+from rlgames.envs.chrome_dino import page as chrome_dino_page
+from rlgames.envs.chrome_dino.browser import Browser
+from rlgames.envs.chrome_dino.game import ChromeDinoGame
+from rlgames.envs.chrome_dino.page import LISTS, NOOP, PLAIN, DinoPage, Order
+from rlgames.envs.registry import rules
 
 JUMP = 1
 N = 3

@@ -9,11 +9,11 @@ from numba import njit
 from suite import Dice, random_actions, solo
 
 import rlgames
-from rlgames.envs import rules
-from rlgames.envs.dino import DUCK, FEATURES, JUMP, NOOP
-from rlgames.envs.dino_collision import crashed
-from rlgames.envs.game import stream
-from rlgames.envs.solo import SoloEnv
+from rlgames.engine.rng import stream
+from rlgames.engine.single_env import SoloEnv
+from rlgames.envs.dino.collision import crashed
+from rlgames.envs.dino.rules import DUCK, FEATURES, JUMP, NOOP
+from rlgames.envs.registry import rules
 
 
 def record(env: SoloEnv) -> np.void:

@@ -13,9 +13,9 @@ from dino_search import HOLD, plan
 from gymnasium.error import DependencyNotInstalled
 from suite import random_actions, solo
 
-from rlgames.envs import rules
-from rlgames.envs.chrome_dino_page import LISTS, NOOP, PLAIN
-from rlgames.envs.dino import RECORD
+from rlgames.envs.chrome_dino.page import LISTS, NOOP, PLAIN
+from rlgames.envs.dino.rules import RECORD
+from rlgames.envs.registry import rules
 
 FIELDS = [field for field in PLAIN if field in (RECORD.names or ())]  # all that the page tells
 

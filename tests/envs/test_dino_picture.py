@@ -6,10 +6,10 @@ import numpy as np
 from dino_search import plan
 from suite import solo
 
-from rlgames.envs import dino_shapes
-from rlgames.envs.dino import NOOP
-from rlgames.envs.dino_picture import CELL, CLOUD_INK, DIGIT_EVERY, DIGIT_TOP, DIGIT_X, GROUND_TOP, INK, SIZE
-from rlgames.envs.solo import SoloEnv
+from rlgames.engine.single_env import SoloEnv
+from rlgames.envs.dino import shapes as dino_shapes
+from rlgames.envs.dino.picture import CELL, CLOUD_INK, DIGIT_EVERY, DIGIT_TOP, DIGIT_X, GROUND_TOP, INK, SIZE
+from rlgames.envs.dino.rules import NOOP
 
 
 def record(env: SoloEnv) -> np.void:

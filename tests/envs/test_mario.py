@@ -20,9 +20,10 @@ from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, Rese
 from gymnasium.utils.env_checker import check_env
 
 import rlgames
-from rlgames.envs import nes, rules
-from rlgames.envs.mario import ACTIONS, game
-from rlgames.envs.mario_rules import area_of
+from rlgames.envs.mario import nes_py as nes
+from rlgames.envs.mario.game import ACTIONS, game
+from rlgames.envs.mario.memory_map import area_of
+from rlgames.envs.registry import rules
 
 for package in ("nes_py", "gym_super_mario_bros"):
     if not nes.find_spec(package):
@@ -287,6 +288,6 @@ def test_what_is_missing_is_named_with_the_remedy(package: str, monkeypatch: pyt
 
 
 def test_a_rom_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("rlgames.envs.mario.folder_of", lambda package: tmp_path)
+    monkeypatch.setattr("rlgames.envs.mario.game.folder_of", lambda package: tmp_path)
     with pytest.raises(DependencyNotInstalled, match="no ROM super-mario-bros.nes"):
         rules("Mario").solo()

@@ -11,8 +11,9 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
-from rlgames.envs import nes_retro, rules
-from rlgames.envs.mario import game
+from rlgames.envs.mario import retro as nes_retro
+from rlgames.envs.mario.game import game
+from rlgames.envs.registry import rules
 
 for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
     if not find_spec(package):

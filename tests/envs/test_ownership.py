@@ -10,7 +10,7 @@ from gymnasium.vector import AutoresetMode
 from suite import batch, random_actions, rules_of
 
 import rlgames
-from rlgames.envs.arrays import COUNTS, WORTH, Arrays
+from rlgames.engine.array_pool import COUNTS, WORTH, Arrays
 
 STEPS = 40
 

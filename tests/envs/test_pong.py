@@ -15,7 +15,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
 
 import rlgames
-from rlgames.envs import atari, rules
+from rlgames.envs.atari import game as atari
+from rlgames.envs.registry import rules
 from rlgames.wrappers import Pixels
 
 NATURE = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)

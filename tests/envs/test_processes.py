@@ -15,7 +15,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode
 from test_threaded import cart, play_beside_gymnasiums
 
-from rlgames.envs.processes import ProcessEnv
+from rlgames.engine.processes import ProcessEnv
 
 
 def living() -> list[Any]:
@@ -132,7 +132,7 @@ def test_sigterm_is_for_the_parent_and_a_script_that_closes_nothing_ends(tmp_pat
     script = tmp_path / "script.py"
     script.write_text(
         "import os, signal\nfrom functools import partial\nimport gymnasium, numpy\n"
-        "from rlgames.envs.processes import ProcessEnv\n"
+        "from rlgames.engine.processes import ProcessEnv\n"
         "if __name__ == '__main__':\n"
         "    envs = ProcessEnv(partial(gymnasium.make, 'CartPole-v1'), 2)\n    envs.reset(seed=0)\n"
         "    for process in envs.processes:\n        os.kill(process.pid, signal.SIGTERM)\n"
@@ -169,7 +169,7 @@ def test_bad_actions(actions: np.ndarray, message: str) -> None:
 def test_a_script_without_its_guard_is_told(tmp_path: Any) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "from functools import partial\nimport gymnasium\nfrom rlgames.envs.processes import ProcessEnv\n"
+        "from functools import partial\nimport gymnasium\nfrom rlgames.engine.processes import ProcessEnv\n"
         "ProcessEnv(partial(gymnasium.make, 'CartPole-v1'), 2)\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=120)

@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from suite import batch, rules_of, solo
 
 import rlgames
-from rlgames.envs import GAMES, parse
+from rlgames.envs.registry import GAMES, parse
 
 MAKERS = {
     "make": rlgames.make,

@@ -14,8 +14,8 @@ from gymnasium.wrappers import HumanRendering
 from suite import batch, random_actions, rules_of, solo
 
 import rlgames
-from rlgames.envs import parse
-from rlgames.envs.solo import SoloEnv
+from rlgames.engine.single_env import SoloEnv
+from rlgames.envs.registry import parse
 
 
 @pytest.fixture

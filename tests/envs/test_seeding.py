@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from suite import Dice, batch, long_enough, random_actions, rules_of, solo
 
-from rlgames.envs.game import stream
+from rlgames.engine.rng import stream
 
 
 def episode(env, actions: np.ndarray, seed=None) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from rlgames.envs.threaded import ThreadedEnv
+from rlgames.engine.threaded import ThreadedEnv
 
 
 def cart() -> gym.Env:

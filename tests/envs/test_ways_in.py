@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from suite import NAMES, random_actions, solo
 
 import rlgames
-from rlgames.envs import GAMES, default_pixels, parse
-from rlgames.envs.batch import BatchEnv
-from rlgames.envs.solo import SoloEnv
+from rlgames.engine.single_env import SoloEnv
+from rlgames.engine.vector_env import BatchEnv
+from rlgames.envs.registry import GAMES, default_pixels, parse
 from rlgames.wrappers import Pixels
 
 # Speeds have no bound, so CartPole's space has none, as in Gymnasium's own CartPole; the checker warns about both.

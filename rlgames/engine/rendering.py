@@ -1,0 +1,84 @@
+"""What people see: anti-aliased pictures of the games, drawn with Pillow at twice their size and scaled down."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+from gymnasium.error import DependencyNotInstalled
+from PIL import Image, ImageDraw
+
+
+def has_display() -> bool:
+    return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+INK, PAPER, FAINT = (43, 48, 64), (250, 248, 242), (226, 224, 216)
+RED, BLUE, GREEN, YELLOW = (214, 76, 63), (56, 116, 186), (76, 152, 100), (236, 176, 60)
+FINE = 2  # pixels drawn for each pixel shown, in both directions
+
+Colour = tuple[int, int, int]
+
+
+class Canvas:
+    """A picture of `width` x `height` pixels; coordinates are in units of `cell` pixels, from the top left corner."""
+
+    def __init__(self, width: int, height: int, cell: float = 1.0, background: Colour = PAPER):
+        self.size, self.cell = (width, height), cell * FINE
+        self.image = Image.new("RGB", (width * FINE, height * FINE), background)
+        self.draw = ImageDraw.Draw(self.image)
+
+    def _at(self, points: Sequence[float]) -> list[float]:
+        return [value * self.cell for value in points]
+
+    def disc(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        self.draw.ellipse(self._at((x - radius, y - radius, x + radius, y + radius)), fill=colour)
+
+    def bar(self, left: float, top: float, right: float, bottom: float, colour: Colour, radius: float = 0.0) -> None:
+        self.draw.rounded_rectangle(self._at((left, top, right, bottom)), radius * self.cell, fill=colour)
+
+    def line(self, points: Sequence[float], colour: Colour, width: float) -> None:
+        self.draw.line(self._at(points), fill=colour, width=max(1, round(width * self.cell)), joint="curve")
+
+    def shape(self, points: Sequence[float], colour: Colour) -> None:
+        """A filled polygon through x0, y0, x1, y1, ..."""
+        self.draw.polygon(self._at(points), fill=colour)
+
+    def pixels(self) -> np.ndarray:
+        """(height, width, 3) uint8."""
+        return np.array(self.image.resize(self.size, Image.Resampling.BOX))
+
+
+# ---- envs/window.py ----
+
+
+class Window:
+    """Shows (height, width, 3) uint8 pictures, `fps` a second; opens with the first one. Closing twice is fine."""
+
+    def __init__(self, title: str, fps: int):
+        try:
+            import pygame
+        except ImportError as error:
+            raise DependencyNotInstalled(
+                'render_mode="human" shows a window: pip install "rlgames[play]" (or use render_mode="rgb_array")'
+            ) from error
+        self.pygame, self.title, self.fps = pygame, title, fps
+        self.surface, self.clock = None, pygame.time.Clock()
+
+    def show(self, picture: np.ndarray) -> None:
+        pygame = self.pygame
+        if self.surface is None:
+            pygame.display.init()
+            pygame.display.set_caption(self.title)
+            self.surface = pygame.display.set_mode((picture.shape[1], picture.shape[0]))
+        pygame.event.pump()
+        self.surface.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
+        pygame.display.flip()
+        self.clock.tick(self.fps)
+
+    def close(self) -> None:
+        if self.surface is not None:
+            self.pygame.display.quit()
+            self.surface = None

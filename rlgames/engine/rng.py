@@ -1,0 +1,27 @@
+"""TODO."""
+
+import numpy as np
+from numba.extending import register_jitable
+
+
+@register_jitable
+def uniform(s) -> float:
+    """A number in [0, 1) from the player's own stream."""
+    s.rng += np.uint64(0x9E3779B97F4A7C15)
+    z = s.rng
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * (1.0 / 9007199254740992.0)
+
+
+@register_jitable
+def below(s, n: int) -> int:
+    """An integer in [0, n)."""
+    return int(uniform(s) * n)
+
+
+def stream(seed: int) -> np.uint64:
+    """The start of the random stream of `seed` (from 0; taken modulo 2**64), mixed so that neighbours differ."""
+    z = (seed + 1) * 0xD1342543DE82EF95 % 2**64
+    z = (z ^ (z >> 32)) * 0xAEF17502108EF2D9 % 2**64
+    return np.uint64(z ^ (z >> 29))

@@ -1,0 +1,204 @@
+"""`SoloMario`: one player of Super Mario Bros. as a Gymnasium environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box, Discrete
+
+from rlgames.engine.rendering import Window
+from rlgames.engine.validation import at, check_pace, check_render_mode, check_seed
+from rlgames.envs.mario.game import MarioGame
+from rlgames.envs.mario.memory_map import Mario
+from rlgames.envs.mario.nes_py import HEIGHT, WIDTH
+from rlgames.envs.mario.retro import Moment
+from rlgames.wrappers.frames import pace
+from rlgames.wrappers.pixels import Pixels
+
+
+class SoloMario(gym.Env):
+    """One player: the screen, (240, 256, 3) uint8, one frame a step unless told otherwise.
+
+    `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
+    (top, bottom, left, right) a part of the screen, `grey` the luminance, (height, width) uint8, `size` (height, width)
+    what an area resize makes of it; `max_episode_steps` is in steps. The information is that of the last frame, as
+    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. A console is
+    made when first needed, by nes-py one for each stage, and every array that is handed out is the caller's.
+
+    Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
+    ClosedEnvironmentError after `close`, DependencyNotInstalled where the emulator or the ROM is missing.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
+
+    def __init__(
+        self,
+        game: MarioGame,
+        *,
+        render_mode: str | None = None,
+        frame_skip: int = 1,
+        max_pool: bool = False,
+        max_episode_steps: int | None = None,
+        grey: bool = False,
+        crop: tuple[int, int, int, int] | None = None,
+        size: tuple[int, int] | None = None,
+    ):
+        check_pace(frame_skip, max_pool, max_episode_steps)
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        game.emulator().library()
+        self.rom = game.rom_path()
+        self.game, self.render_mode, self.grey = game, render_mode, grey
+        self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
+        score = "x_pos" if game.targets else "score"  # how far Mario came in a stage, or the points of a whole game
+        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip), "score": score}
+        whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        Pixels(crop=crop, size=size).check(whole)
+        top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)
+        self._part = slice(top, bottom), slice(left, right)
+        self._size = size[::-1] if size else None  # as OpenCV has it
+        shape = size or (bottom - top, right - left)
+        self.observation_space = Box(0, 255, shape if grey else (*shape, 3), np.uint8)
+        self.action_space = Discrete(len(game.actions))
+        self._codes = game.codes
+        self._window = Window(game.name, game.fps) if render_mode == "human" else None
+        self._consoles: list[Any] = []
+        self._marios: dict[tuple[int, int] | None, Mario] = {}
+        self._mario: Mario | None = None  # None: never reset
+        self._age, self._over, self._closed = 0, False, False
+        self._furthest, self._idle = (0, 0, 0), 0  # world, stage and x_pos, and steps since they were reached
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        self._check_open()
+        super().reset(seed=check_seed(seed))
+        targets = list(self.game.targets) or [None]
+        target = targets[int(self.np_random.integers(len(targets)))] if len(targets) > 1 else targets[0]
+        self._mario = self._at(target)
+        self._mario.begin()
+        self._age, self._over = 0, False
+        info = self._mario.info(False)
+        self._furthest, self._idle = place(info), 0
+        self._show(self._mario)
+        return self._picture(self._mario), info
+
+    def _at(self, target: tuple[int, int] | None) -> Mario:
+        """The game with this target, on a console of its own unless that remembers where every game of it begins."""
+        if target not in self._marios:
+            if not self._consoles or self._consoles[0].moments is not None:
+                self._consoles.append(self.game.emulator().Nes(self.rom))
+            self._marios[target] = Mario(self._consoles[-1], target, self.game.lost_levels)
+        return self._marios[target]
+
+    def step(self, action: int):
+        self._check_open()
+        mario = self._mario
+        if mario is None or self._over:
+            why = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
+            raise ResetNeeded(f"step() of {self.game.name} {why}")
+        code = at(self._codes, action)
+        if code is None:
+            raise self.game.refusal(action)
+        total, over, info, before = 0, False, {}, None
+        for left in reversed(range(self.frame_skip)):
+            reward, over, info = mario.frame(code, tell=left == 0)
+            total += reward
+            self._show(mario)
+            if over:
+                break
+            if self.max_pool and left == 1:
+                before = self._frame(mario)
+        self._age += 1
+        truncated = not over and (self._stuck(info) or (self.limit is not None and self._age >= self.limit))
+        self._over = over or truncated
+        return self._picture(mario, before), total, over, truncated, info
+
+    def _stuck(self, info: dict[str, Any]) -> bool:
+        further = place(info) > self._furthest
+        self._furthest, self._idle = max(place(info), self._furthest), 0 if further else self._idle + 1
+        return self.game.patience is not None and self._idle >= self.game.patience
+
+    def _frame(self, mario: Mario) -> np.ndarray:
+        """A copy of what is seen of the screen."""
+        return mario.nes.picture(self._part, self.grey)
+
+    def _picture(self, mario: Mario, before: np.ndarray | None = None) -> np.ndarray:
+        frame = self._frame(mario) if before is None else np.maximum(before, self._frame(mario))
+        if self._size is None:
+            return frame
+        import cv2
+
+        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)
+
+    def render(self) -> np.ndarray | None:
+        self._check_open()
+        if self.render_mode != "rgb_array" or self._mario is None:
+            return None
+        return colours(self._mario)
+
+    def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
+        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        return self.game.keys
+
+    def _show(self, mario: Mario) -> None:
+        if self._window:
+            self._window.show(colours(mario))
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClosedEnvironmentError(f"this environment of {self.game.name} is closed: make another")
+
+    def close(self) -> None:
+        self._closed, self._mario = True, None
+        for console in self._consoles:
+            console.close()
+        self._consoles.clear()
+        self._marios.clear()
+        if self._window:
+            self._window.close()
+
+
+class SoloRetro(SoloMario):
+    """One player on the emulator of stable-retro, which can say all that comes next depends on.
+
+    Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
+    """
+
+    def snapshot(self) -> dict[str, Any]:
+        """Arrays and plain values; `restore` goes on from it bit for bit."""
+        mario = self._mario
+        state: dict[str, Any] = {"game": self.game.name, "np_random": self.np_random.bit_generator.state}
+        if mario is None:
+            return state | {"mario": None}
+        moment = mario.nes.keep()
+        return state | {
+            "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._age, self._over],
+            "progress": [*self._furthest, self._idle],
+            "console": np.frombuffer(moment.state, np.uint8).copy(),
+            "screen": moment.screen.copy(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Raises ValueError for a snapshot of another game."""
+        self._check_open()
+        if state["game"] != self.game.name:
+            raise ValueError(f"this snapshot is of {state['game']}, the environment is {self.game.name}")
+        self.np_random.bit_generator.state = state["np_random"]
+        self._mario = None
+        if state["mario"] is not None:
+            target, clock, x, self._age, self._over = state["mario"]
+            world, stage, x_pos, self._idle = state["progress"]
+            self._furthest = world, stage, x_pos
+            self._mario = self._at(target and tuple(target))
+            self._mario.clock, self._mario.x = clock, x
+            self._mario.nes.back(Moment(state["console"].tobytes(), state["screen"].copy()))
+
+
+def place(info: dict[str, Any]) -> tuple[int, int, int]:
+    return info["world"], info["stage"], info["x_pos"]
+
+
+def colours(mario: Mario) -> np.ndarray:
+    """The whole screen, (240, 256, 3) uint8."""
+    return mario.nes.picture((slice(None), slice(None)), grey=False)

@@ -58,7 +58,7 @@ def steps_a_second(agent: A3C, updates: Generator[Update, None, None], row: Row,
                 break
     if agent.envs:
         agent.envs.close()
-    return (after - before) * row.players * agent.config.horizon / (now - began)
+    return (after - before) * row.players * agent.config.n_steps / (now - began)
 
 
 def measure(row: Row, rounds: int, seconds: float) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from numba import njit
 from side_by_side import machine, progress, report
 
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER, RISE, SIZE, THRUST
-from rlgames.envs.registry import rules
+from rlgames.envs.registry import load_game
 
 AHEAD = SIZE - 1 - PLAYER  # columns
 CARE = 0.6  # of a grain: a distance that is as good as any greater one
@@ -90,7 +90,7 @@ def decide(s, skip, grain):
 
 def fly(skip: int, grain: float, seed: int) -> float:
     """The score of one episode."""
-    env = rules("Cave").solo(frame_skip=skip)
+    env = load_game("Cave").solo(frame_skip=skip)
     env.reset(seed=seed)
     player, over, info = env._players.records, False, {}
     while not over:

@@ -25,13 +25,13 @@ import rlgames
 from rlgames.engine.vector_env import CORES
 from rlgames.envs.mario.memory_map import Mario
 from rlgames.envs.mario.nes_py import Nes
-from rlgames.envs.registry import rules
+from rlgames.envs.registry import load_game
 
 GAME, SKIP = "Mario:world=1,stage=1", 4
 
 
 def bare(players: int) -> Turn:
-    rom = rules("Mario", world=1, stage=1).rom_path()
+    rom = load_game("Mario", world=1, stage=1).rom_path()
     consoles = [Mario(Nes(rom), (1, 1)) for _ in range(players)]
 
     def thread(mine: list[Mario], seconds: float) -> int:

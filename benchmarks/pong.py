@@ -96,12 +96,12 @@ def our_agent(agent: Any) -> Turn:
 
 
 def our_ppo() -> Turn:
-    config = PPOConfig(horizon=128, epochs=4, minibatches=4, learning_rate=2.5e-4, threads=CORES)
+    config = PPOConfig(n_steps=128, n_epochs=4, num_minibatches=4, learning_rate=2.5e-4, threads=CORES)
     return our_agent(rlgames.PPO(rlgames.make_vec("Pong", 8), config, device="cpu"))
 
 
 def our_dqn(batch: int = 32) -> Turn:
-    config = DQNConfig(capacity=20_000, update_every=16, updates=128 // batch, batch=batch)
+    config = DQNConfig(buffer_size=20_000, train_freq=16, updates=128 // batch, batch=batch)
     return our_agent(rlgames.DQN(rlgames.make_vec("Pong", 16), config, device="cpu"))
 
 

@@ -25,7 +25,7 @@ from side_by_side import machine, progress, rate, report, spread
 from stable_baselines3.common.buffers import ReplayBuffer
 
 from rlgames.experience.env_runner import Step
-from rlgames.experience.replay import Replay
+from rlgames.experience.replay import ReplayBuffer
 
 SPACE, ACTIONS = Box(0, 255, (4, 84, 84), np.uint8), Discrete(6)
 PLAYERS, CAPACITY = 8, 100_000
@@ -49,7 +49,7 @@ def steps() -> Iterator[Step]:
 
 class Ours:
     def __init__(self) -> None:
-        self.replay, self.steps, self.rng = Replay(CAPACITY, PLAYERS, SPACE, stack=4), steps(), np.random.default_rng(1)
+        self.replay, self.steps, self.rng = ReplayBuffer(CAPACITY, PLAYERS, SPACE, stack=4), steps(), np.random.default_rng(1)
         self.bytes = self.replay.bytes
 
     def add(self) -> int:
@@ -130,7 +130,7 @@ def main(rounds: int = 9, seconds: float = 0.3, markdown: bool = False) -> None:
         rows += [beside(what, ours, name, peer, rounds, seconds) for what in WORK]
         sizes += [f"{name} {peer.bytes / 1e9:.1f} GB"]
     report(
-        "Replay: transitions a second, observations of 4 x 84 x 84 bytes",
+        "ReplayBuffer: transitions a second, observations of 4 x 84 x 84 bytes",
         {"what": "left", "ours": "right", "peer": "left", "peer's": "right", "ours / peer's": "right"},
         rows,
         (

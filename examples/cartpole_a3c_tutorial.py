@@ -97,7 +97,7 @@ def main(
     print("random:", chance)
 
     print(f"A3C with {workers} worker{'s'[: workers > 1]}, {steps:,} steps")
-    config = A3CConfig(workers=workers, learning_rate=5e-4, max_norm=0.5)
+    config = A3CConfig(workers=workers, learning_rate=5e-4, max_grad_norm=0.5)
     agent = rlgames.A3C("CartPole", config, seed=seed, num_envs=workers)
     scores = learn(agent, steps, best)
     episode = np.arange(1, len(scores) + 1)

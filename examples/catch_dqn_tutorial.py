@@ -11,7 +11,7 @@ consecutive frames resemble each other, and the goal moves with every gradient s
 
 1. Experience replay (Lin 1992): learn from transitions drawn at random from a memory. Every DQN here has it.
 2. A target network (Mnih et al. 2015): the goal is computed by a copy of the network that is renewed now and then only.
-   `target_every=1` renews it after every gradient step, that is, does without.
+   `target_update_interval=1` renews it after every gradient step, that is, does without.
 3. Huber's loss (same paper: "the error clipped to -1..1"): a surprise of 10 pulls no harder than a surprise of 1.
 4. Double DQN (van Hasselt et al. 2016): the maximum of noisy values is too high, so the network chooses a' and the copy
    values it.
@@ -33,24 +33,24 @@ import tyro
 import rlgames
 from rlgames.agents.base import Agent
 from rlgames.agents.dqn import DQNConfig
-from rlgames.plots import binned, draw_curves
+from rlgames.plots import bin_means, draw_curves
 from rlgames.recording import record
 
 BASE = DQNConfig(
-    capacity=50_000,
-    update_every=8,
+    buffer_size=50_000,
+    train_freq=8,
     batch=64,
-    target_every=200,  # gradient steps, 1,600 frames
-    optimiser="adam",
+    target_update_interval=200,  # gradient steps, 1,600 frames
+    optimizer="adam",
     learning_rate=1e-3,
     gamma=0.95,
     explore=0.5,
-    final_epsilon=0.02,
-    encoder="vector",  # the board, flattened
+    exploration_final_eps=0.02,
+    encoder="vector",  # the board, flatten_parameters
     hidden=(64,),
 )
 STEPS: dict[str, tuple[type[Agent], DQNConfig]] = {
-    "experience replay": (rlgames.DQN, replace(BASE, target_every=1, loss="squared")),
+    "experience replay": (rlgames.DQN, replace(BASE, target_update_interval=1, loss="squared")),
     "+ target network": (rlgames.DQN, replace(BASE, loss="squared")),
     "+ Huber loss": (rlgames.DQN, BASE),
     "+ Double DQN": (rlgames.DDQN, BASE),
@@ -104,8 +104,8 @@ def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 24_
     print("Three optimisers for the last step")
     losses = {}
     for name, optimiser in OPTIMISERS.items():
-        learnt = [learn(rlgames.DDQN, replace(BASE, optimiser=optimiser), seed, steps) for seed in range(seeds)]
-        losses[name] = [binned(*run.loss, bins=60) for run in learnt]
+        learnt = [learn(rlgames.DDQN, replace(BASE, optimizer=optimiser), seed, steps) for seed in range(seeds)]
+        losses[name] = [bin_means(*run.loss, bins=60) for run in learnt]
         final = np.mean([run.score[1][-1] for run in learnt])
         print(f"  {name:<18}{final:6.1f} at the end, loss {np.mean([y[-1] for _, y in losses[name]]):.4f}")
     title = "CatchBall 8x8: Double DQN with three optimisers"

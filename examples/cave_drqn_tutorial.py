@@ -33,16 +33,16 @@ from rlgames.plots import draw_curves
 from rlgames.recording import record
 
 CONFIG = DQNConfig(
-    capacity=100_000,
-    warmup=5_000,
-    update_every=16,
+    buffer_size=100_000,
+    learning_starts=5_000,
+    train_freq=16,
     batch=64,
-    target_every=500,
+    target_update_interval=500,
     learning_rate=3e-4,
     gamma=0.98,
-    n_step=3,
+    n_steps=3,
     explore=0.2,
-    final_epsilon=0.02,
+    exploration_final_eps=0.02,
 )
 PLAYERS = 16  # at once
 FAR = 500  # decisions after which an evaluation's episode is cut short
@@ -91,7 +91,7 @@ def main(
     """
     folder.mkdir(parents=True, exist_ok=True)
     stacked, single = rlgames.Pixels(skip=skip, stack=4), rlgames.Pixels(skip=skip)
-    config, steps = (replace(CONFIG, warmup=200, batch=16), 1_200) if quick else (CONFIG, steps)
+    config, steps = (replace(CONFIG, learning_starts=200, batch=16), 1_200) if quick else (CONFIG, steps)
     contestants = {"dqn": ("DQN, four frames", stacked, config)}
     if memory:
         remembering = replace(config, recurrent=True, batch=config.batch // 4)  # sequences, not steps

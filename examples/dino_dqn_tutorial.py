@@ -30,20 +30,20 @@ from rlgames.plots import draw_curves
 
 SAVE = 10_000  # steps between two saves
 CONFIG = DQNConfig(
-    capacity=100_000,
-    warmup=10_000,  # steps of watching
-    update_every=4,
+    buffer_size=100_000,
+    learning_starts=10_000,  # steps of watching
+    train_freq=4,
     batch=32,
-    target_every=1_000,
+    target_update_interval=1_000,
     learning_rate=1e-4,
     gamma=0.99,
     epsilon=0.1,  # a T-Rex that jumps at random is in the air when the cactus comes
-    final_epsilon=1e-4,
+    exploration_final_eps=1e-4,
     explore=0.5,
     loss="squared",
     encoder="nature",
 )
-QUICK = DQNConfig(capacity=500, warmup=100, update_every=40, encoder="nips")
+QUICK = DQNConfig(buffer_size=500, learning_starts=100, train_freq=40, encoder="nips")
 
 
 def record(games: list[tuple[int, float]]) -> float:

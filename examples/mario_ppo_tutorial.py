@@ -132,9 +132,9 @@ def main(
     envs = rlgames.make_vec(game, players, pixels=SEEN, rewards=REWARDS, render_mode="rgb_array" if show else None)
     envs = Shown(envs) if show else envs
     config = PPOConfig(
-        horizon=horizon,
-        epochs=10,
-        minibatches=max(1, horizon * players // 256),
+        n_steps=horizon,
+        n_epochs=10,
+        num_minibatches=max(1, horizon * players // 256),
         learning_rate=1e-4,
         final_learning_rate=1e-4,
         gamma=gamma,

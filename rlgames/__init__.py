@@ -4,14 +4,14 @@
     agent = rlgames.PPO("CatchBall").learn(400_000)
     print(rlgames.evaluate(agent, "CatchBall"))
 
-Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and loads no torch: the agents,
+Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and does not import torch: agents,
 `load`, `evaluate` and `record` are imported when first used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlgames.envs.registry import make, make_vec, register, register_game
+from rlgames.envs.registry import make, make_vec, register, register_game, register_wrapper
 from rlgames.wrappers import Pixels, Rewards
 
 if TYPE_CHECKING:
@@ -27,23 +27,6 @@ if TYPE_CHECKING:
     from rlgames.recording import record as record
 
 __version__ = "0.1.0"
-__all__ = [
-    "A3C",
-    "DDQN",
-    "DQN",
-    "PPO",
-    "REINFORCE",
-    "Pixels",
-    "Random",
-    "Rewards",
-    "evaluate",
-    "load",
-    "make",
-    "make_vec",
-    "record",
-    "register_agent",
-    "register_game",
-]
 
 LAZY = {
     "A3C": "rlgames.agents.a3c",
@@ -53,10 +36,19 @@ LAZY = {
     "REINFORCE": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
-    "load": "rlgames.agents.base",
+    "load": "rlgames.agents.registry",
     "record": "rlgames.recording",
-    "register_agent": "rlgames.agents",
+    "register_agent": "rlgames.agents.registry",
 }
+__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]  the lazy ones are declared above for type checkers
+    "Pixels",
+    "Rewards",
+    "make",
+    "make_vec",
+    "register_game",
+    "register_wrapper",
+    *LAZY,
+]
 
 register()
 

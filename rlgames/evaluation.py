@@ -1,4 +1,4 @@
-"""How good an agent is: the scores of whole episodes, as the game counts them."""
+"""Evaluate an agent: the scores of whole episodes, as the game counts them."""
 
 from __future__ import annotations
 
@@ -13,30 +13,36 @@ from gymnasium.vector import VectorEnv
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import load
 from rlgames.envs.task import Task
-from rlgames.experience.env_runner import Player, vectorised
+from rlgames.errors import InvalidValueError
+from rlgames.experience.env_runner import EnvRunner, Episode, as_vector_env
 
-MOST_PLAYERS = 32  # that evaluate at once
+MAX_ENVS = 32  # stepped at once
 
 
-class Episode(NamedTuple):
-    score: float
-    length: int  # in agent steps
-    won: bool | None  # whether it ended at the goal; None: it was cut short, or the game has none
+class Evaluated(NamedTuple):
+    episode: Episode
+    truncated: bool  # by `max_episode_steps`
+    success: bool | None  # whether it ended at the goal; None: it was truncated, or the game has no goal
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    scores: list[float]  # one an episode, in order of the players and, for each, of time
-    lengths: list[int]  # agent steps of each
-    capped: int = 0  # episodes cut short by `max_steps`; their scores are those so far
-    wins: int | None = None  # episodes that ended at the goal, Mario's flag; None: the game has none
+    """Results of an evaluation, one entry an episode, by environment and then by time."""
+
+    scores: list[float]  # as the game counts
+    rewards: list[float]  # sums of the rewards, as the agent gets them
+    lengths: list[int]  # agent steps
+    capped: int = 0  # episodes truncated by `max_episode_steps`; their scores are those so far
+    wins: int | None = None  # episodes that ended at the goal, such as Mario's flag; None: the game has none
 
     @property
     def mean(self) -> float:
+        """Mean score."""
         return float(np.mean(self.scores))
 
     @property
     def std(self) -> float:
+        """Standard deviation of the scores."""
         return float(np.std(self.scores))
 
     def __str__(self) -> str:
@@ -54,76 +60,89 @@ def evaluate(
     episodes: int = 20,
     seed: int = 0,
     deterministic: bool = True,
-    max_steps: int | None = None,
+    max_episode_steps: int | None = None,
 ) -> Evaluation:
     """Play `episodes` whole episodes and return their scores.
 
-    `agent` is an agent or a checkpoint's path; `env` a game's name or environments, by default the game that the agent
-    was made for. Each player plays the same number of episodes, give or take one, so that short episodes count no more
-    than long ones. `max_steps` ends each episode after so many agent steps (None: as the game does).
+    `agent` is an agent or the path of a checkpoint; `env` a game's name or environments, by default the game that the
+    agent was made for. Each environment plays the same number of episodes, give or take one, so that short episodes
+    count no more than long ones. `max_episode_steps` truncates each episode after so many agent steps (None: as the
+    game does).
 
-    Raises ValueError when there is nothing to play, or for episodes < 1 or max_steps < 1.
+    Raises ValueError if there is nothing to play, or for episodes < 1 or max_episode_steps < 1.
     """
-    for name, value in (("episodes", episodes), ("max_steps", max_steps)):
+    for name, value in (("episodes", episodes), ("max_episode_steps", max_episode_steps)):
         if value is not None and value < 1:
-            raise ValueError(f"expected {name} >= 1, got {value}")
-    agent = agent if isinstance(agent, Agent) else load(agent)
-    task, given = task_of(agent, env)
-    envs = vectorised(given) if task is None else task.make_vec(min(episodes, MOST_PLAYERS))
+            raise InvalidValueError(f"expected {name} >= 1, got {value}")
+    agent = agent if isinstance(agent, Agent) else load(agent, weights_only=True)
+    task = evaluation_task(agent, env)
+    envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name
     try:
-        return play(agent, Player(envs, seed), episodes, deterministic, max_steps)
+        results = play_episodes(agent, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
     finally:
         if task:
             envs.close()
+    wins = None
+    if any(result.success is not None for result in results):
+        wins = sum(bool(result.success) for result in results)
+    return Evaluation(
+        [result.episode.score for result in results],
+        [result.episode.reward for result in results],
+        [result.episode.length for result in results],
+        sum(result.truncated for result in results),
+        wins,
+    )
 
 
-def task_of(agent: Agent, env: Any) -> tuple[Task | None, Any]:
-    """What to play: a task, or environments. Raises ValueError when there is nothing."""
+def evaluation_task(agent: Agent, env: Any) -> Task | None:
+    """Return the task to play, None if `env` is an environment. Raises ValueError if there is nothing to play."""
     if isinstance(env, str):
-        return Task.parse(env).as_learnt(agent.task), None
+        return Task.parse(env).as_trained_on(agent.task)
     if env is None and agent.task is None:
-        raise ValueError("this agent was not made from a game's name: say what to play, as the argument env")
-    return agent.task if env is None else None, env
+        raise InvalidValueError("this agent was not made from a game's name: say what to play, as the argument env")
+    return agent.task if env is None else None
 
 
-def play(agent: Agent, player: Player, episodes: int, deterministic: bool, max_steps: int | None) -> Evaluation:
-    """A share of the episodes for each player; those that were cut short go on with the next once nobody else plays."""
-    quota = np.full(player.n, episodes // player.n) + (np.arange(player.n) < episodes % player.n)
-    played: list[list[Episode]] = [[] for _ in range(player.n)]  # by each player
-    capped = 0
-    while True:
-        more, late = stretch(agent, player, quota - [len(own) for own in played], deterministic, max_steps)
-        played, capped = [own + new for own, new in zip(played, more, strict=True)], capped + late
-        if sum(map(len, played)) == episodes:
-            break
-        player.restart()
-    every = [episode for own in played for episode in own]
-    wins = None if all(one.won is None for one in every) else sum(bool(one.won) for one in every)
-    return Evaluation([one.score for one in every], [one.length for one in every], capped, wins)
+def play_episodes(
+    agent: Agent, runner: EnvRunner, episodes: int, deterministic: bool, max_episode_steps: int | None
+) -> list[Evaluated]:
+    """Play the same number of episodes in each environment, give or take one.
 
-
-def stretch(
-    agent: Agent, player: Player, left: np.ndarray, deterministic: bool, max_steps: int | None
-) -> tuple[list[list[Episode]], int]:
-    """Play until each player has ended `left` (n,) episodes or was cut short once, for none can be restarted alone.
-
-    Returns each player's episodes, and how many were cut short.
+    Environments cannot be reset one by one: one whose episode was truncated waits until no other is playing.
     """
-    episodes: list[list[Episode]] = [[] for _ in left]
-    playing, age, capped = left > 0, np.zeros(player.n, np.int64), 0
-    state, start = None, np.ones(player.n, np.bool_)
+    n = runner.num_envs
+    quota = np.full(n, episodes // n) + (np.arange(n) < episodes % n)
+    results: list[list[Evaluated]] = [[] for _ in range(n)]  # by environment
+    while True:
+        missing = quota - [len(own) for own in results]
+        for own, new in zip(
+            results, play_until_truncated(agent, runner, missing, deterministic, max_episode_steps), strict=True
+        ):
+            own += new
+        if sum(map(len, results)) == episodes:
+            return [result for own in results for result in own]
+        runner.restart_episodes()
+
+
+def play_until_truncated(
+    agent: Agent, runner: EnvRunner, missing: np.ndarray, deterministic: bool, max_episode_steps: int | None
+) -> list[list[Evaluated]]:
+    """Play until each env has finished its `missing` (num_envs,) episodes or reached max_episode_steps once."""
+    results: list[list[Evaluated]] = [[] for _ in missing]
+    playing = missing > 0
+    state, start = None, np.ones(runner.num_envs, np.bool_)
     while playing.any():
-        action, state = agent.predict(player.obs, state, start, deterministic)
-        step = player.step(action - agent.action_space.start)
-        age += step.real
-        ended = dict(player.finished)
-        late = playing & (age >= max_steps) & ~step.done if max_steps else np.zeros_like(playing)
-        for i in np.flatnonzero(late | (step.done & step.real)).tolist():
+        action, state = agent.predict(runner.obs, state, start, deterministic)
+        step = runner.step(action - agent.action_space.start)
+        for i, episode in runner.finished:
             if playing[i]:
-                won = None if late[i] or player.won is None else bool(player.won[i])
-                episodes[i].append(Episode(player.running(i) if late[i] else ended[i], int(age[i]), won))
-                playing[i] = not late[i] and len(episodes[i]) < left[i]
-            age[i] = 0
-        capped += int(late.sum())
+                success = None if runner.success is None else bool(runner.success[i])
+                results[i].append(Evaluated(episode, False, success))
+                playing[i] = len(results[i]) < missing[i]
+        if max_episode_steps:
+            for i in np.flatnonzero(playing & ~step.done).tolist():
+                if (episode := runner.running_episode(i)).length >= max_episode_steps:
+                    results[i].append(Evaluated(episode, True, None))
+                    playing[i] = False
         start = step.done
-    return episodes, capped
+    return results

@@ -1,28 +1,26 @@
-"""Curves: a run's scores of training and evaluations over environment steps, and several runs beside each other."""
+"""Learning curves: scores of training and evaluations of one run, and comparisons of several runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rlgames.runs.directory import rows
-
-COLOURS = ("#3874ba", "#d64c3f", "#4c9864", "#d99a1c", "#7a5ea8", "#3b9aa3")
-Run = tuple[np.ndarray, np.ndarray]  # (n,) where, and (n,) what was measured there
+COLORS = ("#3874ba", "#d64c3f", "#4c9864", "#d99a1c", "#7a5ea8", "#3b9aa3")
+Run = tuple[np.ndarray, np.ndarray]  # x (n,) and y (n,)
 
 
-def draw_curve(metrics: Path, picture: Path, title: str) -> None:
-    """Draw `metrics` (a run's metrics.jsonl) into `picture` (PNG)."""
-    from matplotlib.figure import Figure  # the figure alone: no window system, no global state
+def draw_curve(rows: Sequence[Mapping[str, Any]], picture: Path, title: str) -> None:
+    """Draw the rows of a run's metrics.jsonl into `picture` (PNG)."""
+    from matplotlib.figure import Figure
 
-    lines = rows(metrics)
-    episodes = [(line["step"], score) for line in lines for score in line.get("scores", ())]
-    means = [(line["step"], line["score"]) for line in lines if line.get("score") is not None]
-    evaluations = [(line["step"], line["evaluation"]) for line in lines if "evaluation" in line]
+    episodes = [(row["step"], score) for row in rows for score in row.get("scores", ())]
+    means = [(row["step"], row["rollout/score_mean"]) for row in rows if row.get("rollout/score_mean") is not None]
+    evaluations = [(row["step"], row["eval/score_mean"]) for row in rows if "eval/score_mean" in row]
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
     if episodes:
@@ -51,20 +49,20 @@ def draw_curves(
     levels: Mapping[str, float] | None = None,
     log: bool = False,
 ) -> None:
-    """Compare `curves` in `picture` (PNG): of each the mean over its runs, with a band from the lowest to the highest.
+    """Draw `curves` into `picture` (PNG): of each the mean over its runs, with a band from the lowest to the highest.
 
-    A run is (x, y), and all runs of a curve have the same x. `levels` are dashed lines to measure them by; `log` makes
-    the vertical axis logarithmic.
+    A run is (x, y), and all runs of a curve have the same x. `levels` are dashed horizontal lines, such as a score to
+    reach; `log` makes the vertical axis logarithmic.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    for (name, runs), colour in zip(curves.items(), cycle(COLOURS), strict=False):
+    for (name, runs), color in zip(curves.items(), cycle(COLORS), strict=False):
         x, y = runs[0][0], np.array([y for _, y in runs])
-        axes.plot(x, y.mean(0), color=colour, label=name, zorder=2)
+        axes.plot(x, y.mean(0), color=color, label=name, zorder=2)
         if len(runs) > 1:
-            axes.fill_between(x, y.min(0), y.max(0), color=colour, alpha=0.15, linewidth=0, zorder=1)
+            axes.fill_between(x, y.min(0), y.max(0), color=color, alpha=0.15, linewidth=0, zorder=1)
     for (name, level), dashes in zip((levels or {}).items(), cycle([(0, (5, 3)), (0, (1, 2))]), strict=False):
         axes.axhline(level, color="#6b7280", linewidth=1.2, linestyle=dashes, label=name, zorder=0)
     axes.set(title=title, xlabel=xlabel, ylabel=ylabel, yscale="log" if log else "linear")
@@ -75,8 +73,8 @@ def draw_curves(
     figure.savefig(picture)
 
 
-def binned(x: ArrayLike, y: ArrayLike, bins: int) -> Run:
-    """The middles of `bins` equal stretches of `x` (n,), and the mean of `y` (n,) in each; empty ones are left out."""
+def bin_means(x: ArrayLike, y: ArrayLike, bins: int) -> Run:
+    """Return the middles of `bins` equal intervals of `x` (n,) that are not empty, and the mean of `y` (n,) in each."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     edges = np.linspace(x.min(), x.max(), bins + 1)
     at = np.clip(np.searchsorted(edges, x, "right") - 1, 0, bins - 1)

@@ -24,7 +24,7 @@ from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.evaluation import MOST_PLAYERS, Evaluation, evaluate
 
-SMALL = PPOConfig(horizon=8, epochs=1, minibatches=1, hidden=(16,))
+SMALL = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, hidden=(16,))
 modes = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 import rlgames
 from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.registry import OTHERS
+from rlgames.agents.registry import AGENTS
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.presets.lookup import preset
@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def afterwards_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each example is imported anew, and what it registers is nobody else's."""
     monkeypatch.syspath_prepend(EXAMPLES)
-    with patch.dict(GAMES), patch.dict(OTHERS), patch.dict(gym.registry):
+    with patch.dict(GAMES), patch.dict(AGENTS), patch.dict(gym.registry):
         yield
     for path in EXAMPLES.glob("*.py"):
         sys.modules.pop(path.stem, None)

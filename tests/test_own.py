@@ -13,7 +13,7 @@ import pytest
 
 import rlgames
 from rlgames.agents.random import Random
-from rlgames.agents.registry import AGENTS, OTHERS, find
+from rlgames.agents.registry import AGENTS, AGENTS, find
 from rlgames.cli import main as cli
 from rlgames.envs.registry import GAMES
 from rlgames.evaluation import evaluate
@@ -24,7 +24,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 @pytest.fixture(autouse=True)
 def afterwards_forgotten(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(EXAMPLES)
-    with patch.dict(GAMES), patch.dict(OTHERS), patch.dict(gym.registry):
+    with patch.dict(GAMES), patch.dict(AGENTS), patch.dict(gym.registry):
         yield
     for path in EXAMPLES.glob("*.py"):
         sys.modules.pop(path.stem, None)
@@ -99,7 +99,7 @@ def test_names_no_game_can_have(name: str, message: str) -> None:
 def test_names_no_agent_can_have(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         rlgames.register_agent(type("Other", (Random,), {"name": name}))
-    assert not OTHERS
+    assert not AGENTS
 
 
 def test_a_module_that_is_loaded_anew_registers_anew() -> None:

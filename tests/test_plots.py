@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from rlgames.plots import binned, draw_curves
+from rlgames.plots import bin_means, draw_curves
 
 
 def test_binned_is_the_mean_of_what_lies_in_each_stretch() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.uniform(2, 7, 200), rng.normal(size=200)
-    middles, means = binned(x, y, bins=6)
+    middles, means = bin_means(x, y, bins=6)
     edges = np.linspace(x.min(), x.max(), 7)
     for i, (middle, mean) in enumerate(zip(middles, means, strict=True)):
         inside = (x >= edges[i]) & ((x < edges[i + 1]) | (i == 5))
@@ -23,10 +23,10 @@ def test_binned_is_the_mean_of_what_lies_in_each_stretch() -> None:
 
 
 def test_stretches_in_which_nothing_lies_are_left_out() -> None:
-    middles, means = binned([0.0, 0.1, 10.0], [1.0, 3.0, 5.0], bins=10)
+    middles, means = bin_means([0.0, 0.1, 10.0], [1.0, 3.0, 5.0], bins=10)
     assert middles.tolist() == [0.5, 9.5]
     assert means.tolist() == [2.0, 5.0]
-    assert [part.tolist() for part in binned([4], [2], bins=3)] == [[4.0], [2.0]]
+    assert [part.tolist() for part in bin_means([4], [2], bins=3)] == [[4.0], [2.0]]
 
 
 def test_curves_have_their_names_means_bands_and_levels(tmp_path: Path, monkeypatch) -> None:

@@ -1,1 +1,27 @@
-"""TODO."""
+"""The agents: algorithms, their base class and their registry.
+
+`AGENTS` is the table of them by name; it imports none. `registry` finds, registers and loads agents.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class AgentSpec(NamedTuple):
+    """One row of the table of agents."""
+
+    module: str
+    class_name: str
+    summary: str
+    agent_class: Any = None  # of a registered agent; others are imported from `module` when first asked for
+
+
+AGENTS: dict[str, AgentSpec] = {
+    "dqn": AgentSpec("rlgames.agents.dqn", "DQN", "deep Q-learning with experience replay and a target network"),
+    "ddqn": AgentSpec("rlgames.agents.dqn", "DDQN", "double Q-learning with deep networks"),
+    "reinforce": AgentSpec("rlgames.agents.reinforce", "REINFORCE", "the Monte-Carlo policy gradient"),
+    "a3c": AgentSpec("rlgames.agents.a3c", "A3C", "asynchronous advantage actor-critic"),
+    "ppo": AgentSpec("rlgames.agents.ppo", "PPO", "proximal policy optimization with generalized advantages"),
+    "random": AgentSpec("rlgames.agents.random", "Random", "the baseline: uniformly random actions"),
+}

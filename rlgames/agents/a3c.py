@@ -1,18 +1,21 @@
 """A3C: asynchronous advantage actor-critic (Mnih et al. 2016, algorithm S3).
 
-Each actor-learner copies the shared weights, plays `horizon` steps, and applies its gradients to the shared weights
-without a lock; `actor_learner` has its loss and its loop.
+Each worker copies the shared weights, plays `n_steps` steps, and applies its gradients to the shared weights without a
+lock:
 
-Actor-learners are processes (Python's threads would take turns), each with one torch thread and players of its own.
-With one, everything happens in this process, and is exactly reproducible and resumable. With several it is not: which
-update comes first depends on the machine, so the same seed gives other weights each time, and a resumed run goes on
-from the saved weights and optimiser statistics, but with fresh episodes.
+    L = E[ -log pi(a|s) (R - V(s)) + c_v (R - V(s))^2 - c_H H(pi) ]
+    R = r_t + gamma r_{t+1} + ... + gamma^k V(s_{t+k})
+
+Workers are processes (Python's threads would take turns), each with one torch thread and environments of its own. With
+one worker everything happens in this process, and is exactly reproducible and resumable. With several it is not: the
+order of updates depends on the machine, so the same seed gives other weights each time, and a resumed run continues
+from the saved weights and optimizer statistics, but with new episodes.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -23,118 +26,135 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import at_least_one, linear, one_of
-from rlgames.agents.shared_optimizer import Record, Shared, flattened
+from rlgames.agents.config import check_choice, check_positive, linear_schedule
+from rlgames.agents.shared_optimizer import BestWeights, SharedOptimizer, flatten_parameters
 from rlgames.agents.workers import Workers
-from rlgames.experience.env_runner import Player, spaces_of
-from rlgames.experience.rollout import Rollout, gae
-from rlgames.networks.models import ActorCritic, drawn
-from rlgames.networks.optimizers import clipped
-from rlgames.networks.precision import PRECISIONS, Arithmetic, arithmetic
+from rlgames.envs.task import Task
+from rlgames.errors import InvalidValueError
+from rlgames.experience.env_runner import EnvRunner, Episode, single_spaces
+from rlgames.experience.rollout import Rollout, compute_gae
+from rlgames.networks.models import ActorCritic, sample_actions
+from rlgames.networks.optimizers import clip_gradients
+from rlgames.networks.precision import PRECISIONS, Precision, choose_precision
 from rlgames.networks.threads import keep_freed_memory
+
+SCALARS = (
+    "train/policy_gradient_loss",
+    "train/value_loss",
+    "train/entropy_loss",
+    "train/grad_norm",
+    "train/value_grad_norm",  # as grad_norm where policy and value share a network
+)
+REPORT_INTERVAL = 0.1  # seconds between two reports of a worker
 
 
 @dataclass(frozen=True)
 class A3CConfig:
-    workers: int = 2  # processes that share the players, rounded up; more than there are cores slows all of them down
-    horizon: int = 20  # steps of each player between two updates, t_max in the paper
-    optimiser: str = "adam"  # adam or rmsprop, with shared statistics
+    workers: int = 2  # processes that share the environments, rounded up; more than cores slow all of them down
+    n_steps: int = 20  # steps of each environment between two updates, t_max in the paper
+    optimizer: str = "adam"  # adam or rmsprop, with shared statistics
     learning_rate: float = 1e-3
-    final_learning_rate: float = 0.0  # reached in a straight line at the end of training
+    final_learning_rate: float = 0.0  # at the end of training, linear
     gamma: float = 0.99  # discount
     gae_lambda: float = 1.0  # 1: the paper's n-step returns
-    value: float = 0.5  # coefficient of the squared value error
-    entropy: float = 0.01  # coefficient of the entropy bonus
-    max_norm: float | None = 40.0  # of the gradient, policy and value apart where they share nothing; None: no limit
+    vf_coef: float = 0.5  # coefficient of the squared value error
+    ent_coef: float = 0.01  # coefficient of the entropy bonus
+    max_grad_norm: float | None = 40.0  # policy and value apart if they share no network; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
+    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
 
     def __post_init__(self) -> None:
-        at_least_one(self, "workers", "horizon")
-        one_of(self, "precision", PRECISIONS)
-        if self.optimiser not in ("adam", "rmsprop"):
-            raise ValueError(f"unknown optimiser {self.optimiser!r}: A3C shares the statistics of adam or rmsprop")
+        check_positive(self, "workers", "n_steps")
+        check_choice(self, "precision", PRECISIONS)
+        if self.optimizer not in ("adam", "rmsprop"):
+            raise InvalidValueError(f"unknown optimizer {self.optimizer!r} for A3C: expected adam or rmsprop")
 
 
 class A3C(Agent[A3CConfig]):
-    """See the module's docstring; several workers need the name of a game, so that each can make its own players.
+    """See the module's docstring; several workers need the name of a game, so that each can make its environments.
 
-    One yielded `Update` is one update with one worker, and what one of several did in a tenth of a second; the last has
-    what remains of all, so that no more is played or learnt after it. Each worker may begin its last update while the
-    others begin theirs: at most `workers - 1` updates more than asked for. A worker that fails or dies raises
-    RuntimeError here, with its traceback or what ended it.
+    One yielded `Update` is one update with one worker, and a report of one of several every tenth of a second; the last
+    collects the remaining reports of all workers, and nothing is played or learned after it. Each worker may start its
+    last update while the others start theirs: at most `workers - 1` updates more than asked for. A worker that fails or
+    dies raises RuntimeError here, with its traceback or its exit code.
     """
 
     name, Config = "a3c", A3CConfig
-    parts = ("net", "shared", "player", "rng", "record")
+    saved_attributes = ("net", "shared", "runner", "rng", "best_weights")
     net: ActorCritic
 
     def build(self) -> None:
         c = self.config
-        self.device = torch.device("cpu")  # workers share the memory of the CPU
-        self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.hidden)
-        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
-        self.shared = Shared(self.net, c.workers)
-        self.weights, _ = flattened(self.net)
-        self.record = Record(self.weights)
+        self.device = torch.device("cpu")  # workers share its memory
+        self.net = ActorCritic(self.observation_space, int(self.action_space.n), c.encoder, c.net_arch)
+        self.precision = choose_precision(c.precision, c.encoder, self.observation_space, self.device)
+        self.shared = SharedOptimizer(self.net, c.workers)
+        self.weights, _ = flatten_parameters(self.net)
+        self.best_weights = BestWeights(self.weights)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        yield from self.alone(total_timesteps) if self.config.workers == 1 else self.together(total_timesteps)
+        if self.config.workers == 1:
+            yield from self.train_alone(total_timesteps)
+        else:
+            yield from self.train_with_workers(total_timesteps)
 
-    def alone(self, total: int) -> Generator[Update, None, None]:
+    def train_alone(self, total_timesteps: int) -> Iterator[Update]:
         """Play and learn in this process."""
-        player = self.playing()
-        learner = ActorLearner(copy.deepcopy(self.net), self.shared, 0, player, self.config, self.rng)
-        while self.step < total:
-            scalars = learner.update(self.step / total)
-            yield self.told([Report(scalars[None], player.scores())], player.n)
+        runner = self.start_training()
+        learner = ActorLearner(copy.deepcopy(self.net), self.shared, 0, runner, self.config, self.rng)
+        while self.step < total_timesteps:
+            scalars = learner.update(self.step / total_timesteps)
+            yield self.collect_reports([Report(scalars[None], runner.take_episodes())], runner.num_envs)
 
-    def together(self, total: int) -> Generator[Update, None, None]:
-        """Play and learn in `workers` processes. Raises ValueError without a game that they could make."""
-        count = self.config.workers
+    def train_with_workers(self, total_timesteps: int) -> Iterator[Update]:
+        """Play and learn in `workers` processes. Raises ValueError without a game that they can make."""
+        workers = self.config.workers
         if self.task is None:
-            raise ValueError(
-                f"{count} workers make their own environments: give A3C the name of a game, or workers=1 in its config"
+            raise InvalidValueError(
+                f"{workers} workers make their own environments: give A3C the name of a game, or workers=1"
             )
-        if self.step >= total:
+        if self.step >= total_timesteps:
             return
-        n = -(-self.num_envs // count) if self.num_envs else 1
-        job = Job(self.task, n, self.config, self.shared, self.shared.updates(), self.seed, self.step, total)
-        workers = Workers(work, [(job, i) for i in range(count)])
+        num_envs = -(-self.num_envs // workers) if self.num_envs else 1
+        arguments = WorkerArguments(
+            *(self.task, num_envs, self.config, self.shared, self.shared.num_updates()),
+            *(self.seed, self.step, total_timesteps),
+        )
+        processes = Workers(run_worker, [(arguments, i) for i in range(workers)])
         try:
-            for report in workers.reports():
-                yield self.told([report], n)
+            for report in processes.reports():
+                yield self.collect_reports([report], num_envs)
         finally:
-            last = self.told(workers.close(), n)  # also when nobody is there to hear it: the steps were made
+            last = self.collect_reports(processes.close(), num_envs)  # also if the caller stopped: the steps were made
         yield last
 
-    def told(self, reports: Sequence[Report], n: int) -> Update:
-        """Count the steps of `n` players, and take over what the workers have learnt."""
+    def collect_reports(self, reports: Sequence[Report], num_envs: int) -> Update:
+        """Count the steps of updates on `num_envs` environments each, and take over the shared weights."""
         scalars = np.concatenate([np.empty((0, len(SCALARS)), np.float32), *(report.scalars for report in reports)])
-        scores = [score for report in reports for score in report.scores]
-        self.step += len(scalars) * n * self.config.horizon
-        self.shared.take(self.weights)
-        self.record.see(scores, self.step, self.weights)
-        named = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
-        return Update(self.step, named | self.record.scalars(), scores)
+        episodes = [episode for report in reports for episode in report.episodes]
+        self.step += len(scalars) * num_envs * self.config.n_steps
+        self.shared.copy_weights_to(self.weights)
+        self.best_weights.update([episode.score for episode in episodes], self.step, self.weights)
+        means = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
+        return Update(self.step, means | self.best_weights.scalars(), episodes)
 
-    def playing(self) -> Player:
-        player = super().playing()
-        player.exact &= self.config.workers == 1  # several play with players of their own
-        return player
+    def start_training(self) -> EnvRunner:
+        runner = super().start_training()
+        runner.exact &= self.config.workers == 1  # several workers play in environments of their own
+        return runner
 
     @property
-    def best(self) -> A3C:
-        """A copy with the weights whose scores had the greatest moving average: it plays and can be saved.
+    def best_agent(self) -> A3C:
+        """A copy with the weights whose scores had the highest moving average: it plays and can be saved.
 
-        Until 100 episodes have ended, which is what the average takes to mean something, the newest weights.
+        Until 100 episodes have ended, which the average needs to be meaningful, the newest weights.
         """
         agent = type(self).__new__(type(self))
         agent._setup(self.observation_space, self.action_space, self.config, self.seed, "cpu", self.task)
-        agent.step = self.record.step
-        for weights in (agent.weights, agent.shared.weights, agent.record.weights):
-            weights.copy_(self.record.weights)
+        agent.step = self.best_weights.step
+        for weights in (agent.weights, agent.shared.weights, agent.best_weights.weights):
+            weights.copy_(self.best_weights.weights)
         return agent
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -144,72 +164,74 @@ class A3C(Agent[A3CConfig]):
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        seen = policy(self.net, obs, self.arithmetic)
-        return (seen.argmax(1) if deterministic else drawn(seen, self.dice)), None
-
-
-# ---- agents/actor_learner.py ----
-
-SCALARS = ("policy_loss", "value_loss", "entropy", "policy_norm", "value_norm")
-REPORT_EVERY = 0.1  # seconds between two reports of a process
+        logits = policy_logits(self.net, obs, self.precision)
+        return (logits.argmax(1) if deterministic else sample_actions(logits, self.predict_rng)), None
 
 
 class ActorLearner:
-    """A private copy of the network, which plays with `player` and teaches `shared`; one of many, the `index`-th."""
+    """A private copy of the network, which steps `runner` and updates `shared`; the `index`-th of the workers."""
 
     def __init__(
-        self, net: ActorCritic, shared: Shared, index: int, player: Player, config: A3CConfig, rng: np.random.Generator
+        self,
+        net: ActorCritic,
+        shared: SharedOptimizer,
+        index: int,
+        runner: EnvRunner,
+        config: A3CConfig,
+        rng: np.random.Generator,
     ):
         self.net, self.shared, self.index = net, shared, index
-        self.player, self.config, self.rng = player, config, rng
-        self.weights, self.gradients = flattened(net)
-        space = spaces_of(player.envs)[0]
-        self.rollout = Rollout(config.horizon, player.n, space)
-        self.arithmetic = arithmetic(config.precision, config.encoder, space, torch.device("cpu"))
-        self.step = shared.adam if config.optimiser == "adam" else shared.rmsprop
+        self.runner, self.config, self.rng = runner, config, rng
+        self.weights, self.gradients = flatten_parameters(net)
+        space = single_spaces(runner.envs)[0]
+        self.rollout = Rollout(config.n_steps, runner.num_envs, space)
+        self.precision = choose_precision(config.precision, config.encoder, space, torch.device("cpu"))
+        self.apply_gradients = shared.adam if config.optimizer == "adam" else shared.rmsprop
 
     def update(self, progress: float) -> np.ndarray:
-        """Copy, play, learn; returns SCALARS."""
+        """Copy the weights, play, and apply the gradients; return SCALARS."""
         c = self.config
-        self.shared.begun[self.index] += 1
-        self.shared.take(self.weights)
-        for t in range(c.horizon):
-            seen = policy(self.net, self.player.obs, self.arithmetic)
-            self.rollout.put(t, self.player.step(drawn(seen, self.rng)))
-        scalars = self.learn()
-        self.step(self.gradients, linear(c.learning_rate, c.final_learning_rate, progress))
+        self.shared.started[self.index] += 1
+        self.shared.copy_weights_to(self.weights)
+        for t in range(c.n_steps):
+            logits = policy_logits(self.net, self.runner.obs, self.precision)
+            self.rollout.add(t, self.runner.step(sample_actions(logits, self.rng)))
+        scalars = self.compute_gradients()
+        self.apply_gradients(self.gradients, linear_schedule(c.learning_rate, c.final_learning_rate, progress))
         return scalars.numpy()
 
-    def learn(self) -> Tensor:
-        """The clipped gradients of the loss over the rollout, into `self.gradients`."""
+    def compute_gradients(self) -> Tensor:
+        """Compute the clipped gradients of the loss over the rollout, into `self.gradients`; return SCALARS."""
         c, rollout = self.config, self.rollout
-        with self.arithmetic():
-            logits, value = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
-        now = value.detach().numpy().reshape(-1, self.player.n)
-        now, after = now[:-1], now[1:].copy()
-        for t, players, last, _ in rollout.cut:
-            with torch.no_grad(), self.arithmetic():
-                after[t, players] = self.net(torch.from_numpy(last))[1].numpy()
-        advantage = gae(rollout.reward, now, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
-        gain, action, real = (torch.from_numpy(x.reshape(-1)) for x in (advantage, rollout.action, rollout.real))
-        logits, value = logits[: len(real)], value[: len(real)]
-        if not rollout.real.all():
-            logits, value, gain, action = logits[real], value[real], gain[real], action[real]
-        count = max(1, len(action))
+        with self.precision.autocast():
+            logits, values = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
+        all_values = values.detach().numpy().reshape(-1, self.runner.num_envs)
+        next_values = all_values[1:].copy()
+        for end in rollout.truncations:
+            with torch.no_grad(), self.precision.autocast():
+                next_values[end.t, end.envs] = self.net(torch.from_numpy(end.obs))[1].numpy()
+        gae = compute_gae(
+            *(rollout.rewards, all_values[:-1], next_values, rollout.terminated, rollout.done), c.gamma, c.gae_lambda
+        )
+        advantages, actions, valid = (torch.from_numpy(x.reshape(-1)) for x in (gae, rollout.actions, rollout.valid))
+        logits, values = logits[: len(valid)], values[: len(valid)]
+        if not rollout.valid.all():
+            logits, values, advantages, actions = logits[valid], values[valid], advantages[valid], actions[valid]
+        count = max(1, len(actions))
         log_pi = F.log_softmax(logits, 1)
-        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * gain).sum() / count
-        value_loss = (gain + value.detach() - value).square().sum() / count
+        policy_loss = -(log_pi.gather(1, actions[:, None])[:, 0] * advantages).sum() / count
+        value_loss = (advantages + values.detach() - values).square().sum() / count
         entropy = -(log_pi.exp() * log_pi).sum() / count
         self.gradients.zero_()
-        (policy_loss + c.value * value_loss - c.entropy * entropy).backward()
-        norms = clipped(self.net.parameter_groups(), c.max_norm)
-        return torch.stack((policy_loss, value_loss, entropy, norms[0], norms[-1])).detach()
+        (policy_loss + c.vf_coef * value_loss - c.ent_coef * entropy).backward()
+        norms = clip_gradients(self.net.parameter_groups(), c.max_grad_norm)
+        return torch.stack((policy_loss, value_loss, -entropy, norms[0], norms[-1])).detach()
 
 
 @torch.no_grad()
-def policy(net: ActorCritic, obs: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
-    """The logits of the actions (n, actions) of observations (n, *shape)."""
-    with arithmetic():
+def policy_logits(net: ActorCritic, obs: np.ndarray, precision: Precision) -> np.ndarray:
+    """Return the action logits (n, actions) of observations (n, *shape)."""
+    with precision.autocast():
         return net.logits(torch.from_numpy(obs)).numpy()
 
 
@@ -218,46 +240,50 @@ def policy(net: ActorCritic, obs: np.ndarray, arithmetic: Arithmetic) -> np.ndar
 
 class Report(NamedTuple):
     scalars: np.ndarray  # (updates, SCALARS)
-    scores: list[float]
+    episodes: list[Episode]
 
 
-class Job(NamedTuple):
-    """What all workers are told: play `task`, n players each, until all together have come from `start` to `total`."""
+class WorkerArguments(NamedTuple):
+    """Arguments of every worker: play `task` in `num_envs` environments until all workers have reached `total`."""
 
-    task: Any
-    n: int
+    task: Task
+    num_envs: int
     config: A3CConfig
-    shared: Shared
-    before: int  # updates when `start` steps had been made
+    shared: SharedOptimizer
+    updates_before: int  # updates at `start`
     seed: int
-    start: int
+    start: int  # environment steps
     total: int
 
     def step(self) -> int:
-        """The steps of all updates that have been begun."""
-        return self.start + (self.shared.updates() - self.before) * self.n * self.config.horizon
+        """Return the environment steps of all updates that have been started."""
+        updates = self.shared.num_updates() - self.updates_before
+        return self.start + updates * self.num_envs * self.config.n_steps
 
 
-def work(job: Job, index: int, report: Callable[[Report], None], going_on: Callable[[], bool]) -> Report:
-    """Update until all workers' steps are made; returns what is still to be reported.
+def run_worker(
+    arguments: WorkerArguments, index: int, report: Callable[[Report], None], should_continue: Callable[[], bool]
+) -> Report:
+    """Update until all workers' steps are made; return what was not reported yet.
 
     An update is reported only when another is certain to follow, so that the last steps come with the last reports.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    envs = job.task.make_vec(job.n)
+    config, envs = arguments.config, arguments.task.make_vec(arguments.num_envs)
     try:
-        dice = np.random.default_rng([job.seed, 3, job.start, index])  # other episodes in each worker and each resume
-        player = Player(envs, int(dice.integers(2**30)))
-        space, actions = spaces_of(envs)
-        net = ActorCritic(space, int(actions.n), job.config.encoder, job.config.hidden)
-        learner = ActorLearner(net, job.shared, index, player, job.config, dice)
-        rows, due = [np.empty((0, len(SCALARS)), np.float32)], perf_counter() + REPORT_EVERY
-        while going_on() and (step := job.step()) < job.total:
-            if perf_counter() >= due:
-                report(Report(np.concatenate(rows), player.scores()))
-                rows, due = rows[:1], perf_counter() + REPORT_EVERY
-            rows.append(learner.update(step / job.total)[None])
-        return Report(np.concatenate(rows), player.scores())
+        rng = np.random.default_rng([arguments.seed, 3, arguments.start, index])  # differs by worker and by resume
+        runner = EnvRunner(envs, int(rng.integers(2**30)))
+        space, actions = single_spaces(envs)
+        net = ActorCritic(space, int(actions.n), config.encoder, config.net_arch)
+        learner = ActorLearner(net, arguments.shared, index, runner, config, rng)
+        empty = np.empty((0, len(SCALARS)), np.float32)
+        scalars, report_at = [empty], perf_counter() + REPORT_INTERVAL
+        while should_continue() and (step := arguments.step()) < arguments.total:
+            if perf_counter() >= report_at:
+                report(Report(np.concatenate(scalars), runner.take_episodes()))
+                scalars, report_at = [empty], perf_counter() + REPORT_INTERVAL
+            scalars.append(learner.update(step / arguments.total)[None])
+        return Report(np.concatenate(scalars), runner.take_episodes())
     finally:
         envs.close()

@@ -1,37 +1,36 @@
-"""What every agent can do: learn, act, be saved and loaded."""
+"""Base class of all agents: learn, predict, save, load."""
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
+from rich.progress import Progress
 from torch import Tensor, nn
 
-from rlgames.agents.config import finite
+from rlgames.agents.config import check_finite, make_config
+from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
-from rlgames.experience.env_runner import Player, spaces_of, vectorised
+from rlgames.envs.task import Task
+from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
+from rlgames.experience.env_runner import EnvRunner, as_vector_env, single_spaces
 from rlgames.networks.threads import keep_freed_memory
+from rlgames.presets.lookup import resolve
+
+__all__ = ["Agent", "Update"]
 
 ConfigT = TypeVar("ConfigT")
-SEEDS_APART = 10_000  # environment seeds of one agent; player i has the i-th, and no two agents share one
-
-
-class Update(NamedTuple):
-    """What `train` reports after each update."""
-
-    step: int  # environment steps of the agent's life so far, all players counted
-    scalars: dict[str, Tensor]  # losses and the like, 0-d, still on their device
-    scores: list[float]  # scores of the episodes that ended since the last update, as the game counts
+SEED_STRIDE = 10_000  # environment seeds of one agent: i of environment i; those of two agents do not overlap
 
 
 class Agent(ABC, Generic[ConfigT]):
@@ -39,17 +38,18 @@ class Agent(ABC, Generic[ConfigT]):
 
     `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
     Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the
-    preset tuned for that game, and `num_envs` (default: the preset's) says how many play at once. `device` is "auto"
-    (a GPU if there is one), "cpu", "cuda", ...
+    preset tuned for that game, and `num_envs` (default: the preset's) environments are stepped at once. `device` is
+    "auto" (a GPU if there is one), "cpu", "cuda", ...
 
-    All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. What
-    is alive between two updates is in `parts`, so that an agent restored from `state_dict()` goes on bit for bit,
-    provided that its environments offer `snapshot` and `restore`, as those of rlgames do, or that `renew` was called.
+    All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. The
+    state between two updates is in `saved_attributes`, so that an agent restored from `state_dict()` continues bit for
+    bit, provided that its environments have `snapshot` and `restore`, as those of rlgames do, or that
+    `restart_episodes` was called before.
     """
 
     name: ClassVar[str]
     Config: ClassVar[type]
-    parts: ClassVar[tuple[str, ...]] = ("player", "rng")  # attributes that make up the state, besides `step`
+    saved_attributes: ClassVar[tuple[str, ...]] = ("runner", "rng")  # the state, besides `step` and `predict_rng`
     net: Any  # the nn.Module whose parameters are the agent
 
     def __init__(
@@ -62,81 +62,173 @@ class Agent(ABC, Generic[ConfigT]):
         num_envs: int | None = None,
     ):
         if isinstance(env, str):
-            from rlgames.presets import (
-                lookup as presets,  # an id instead of an environment is settled by the presets above
-            )
-
-            chosen, task = presets.settle(self.name, env)
-            made = task.make_vec(chosen.envs if num_envs is None else num_envs)
+            preset, task = resolve(self.name, env)
+            envs = task.make_vec(preset.envs if num_envs is None else num_envs)
             try:
-                self._setup(*spaces_of(made), chosen.config if config is None else config, seed, device, task)
+                config = make_config(self.Config, preset.config) if config is None else config
+                self._setup(*single_spaces(envs), config, seed, device, task)
             except BaseException:
-                made.close()
+                envs.close()
                 raise
         elif num_envs is not None:
-            raise ValueError(f"num_envs={num_envs} goes with the name of a game: {env} is made already")
+            raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {env}")
         else:
-            made = vectorised(env)
-            self._setup(*spaces_of(made), self.Config() if config is None else config, seed, device, None)
-        self.envs, self.num_envs = made, made.num_envs
+            envs = as_vector_env(env)
+            self._setup(*single_spaces(envs), self.Config() if config is None else config, seed, device, None)
+        self.envs, self.num_envs = envs, envs.num_envs
 
-    def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Any) -> None:
+    def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Task | None) -> None:
         if not isinstance(config, self.Config):
-            raise TypeError(f"{self.name} takes a {self.Config.__name__}, got {config!r}")
-        finite(config)
+            raise InvalidTypeError(f"expected a {self.Config.__name__} for {self.name}, got {config!r}")
+        check_finite(config)
         if seed < 0:
-            raise ValueError(f"expected seed >= 0, got {seed}")
+            raise InvalidValueError(f"expected seed >= 0, got {seed}")
         self.observation_space, self.action_space, self.config = space, actions, config
-        self.seed, self.task, self.step = seed, task, 0
+        self.seed, self.task, self.step, self.closed = seed, task, 0, False
         self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-        self.envs: VectorEnv | None = None  # to learn in; a loaded agent makes those of its task when it learns
-        self.num_envs: int | None = None  # how many those are, or will be
-        self.player: Player | None = None
-        self.pending: dict[str, Any] = {}  # loaded states of the parts that are made when first needed
-        self.rng = np.random.default_rng([seed, 1])  # training's dice
-        self.dice = np.random.default_rng([seed, 2])  # predict's: looking at an agent does not change its training
+        self.envs: VectorEnv | None = None  # to learn in
+        self.num_envs: int | None = None
+        self.runner: EnvRunner | None = None
+        self.rng = np.random.default_rng([seed, 1])  # of training
+        self.predict_rng = np.random.default_rng(
+            [seed, 2]
+        )  # of predict(), so that evaluation does not perturb training
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # the CPU's: networks are made there; manual_seed: all GPUs' too
+            torch.default_generator.manual_seed(seed)  # networks are made on the CPU; torch.manual_seed: all GPUs' too
             self.build()
 
-    # ---- what an algorithm fills in ----
+    # ---- filled in by an algorithm ----
 
     @abstractmethod
     def build(self) -> None:
-        """Make the networks and optimisers; torch's generator has just been seeded."""
+        """Make the networks and optimizers; torch's generator was just seeded."""
 
     @abstractmethod
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        """The algorithm: play and learn until `self.step` reaches `total_timesteps`, pausing after every update.
+        """Run the algorithm until `self.step` reaches `total_timesteps`, yielding after every update.
 
-        Schedules run over `total_timesteps`. Stopping between two updates and calling `train` again goes on exactly.
+        Schedules run over `total_timesteps`. Stopping between two updates and calling `train` again continues exactly.
         """
 
     @abstractmethod
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        """Actions (n,) from 0 for observations (n, *shape); `state` is the memory of recurrent agents, else None."""
+        """Return actions (n,) from 0 for observations (n, *shape), and the LSTM state, None without an LSTM."""
 
-    # ---- what everybody calls ----
+    def make_buffers(self, runner: EnvRunner) -> None:
+        """Make what depends on the environments, such as a replay buffer; called once, by `start_training`."""
 
-    def learn(self, total_timesteps: int, *, progress_bar: bool = False) -> Self:
-        """Train for `total_timesteps` more environment steps (rounded up to whole updates)."""
-        if total_timesteps < 1:
-            raise ValueError(f"expected total_timesteps >= 1, got {total_timesteps}")
-        goal, start = self.step + total_timesteps, self.step
-        updates = self.train(goal)
-        if not progress_bar:
-            for _ in updates:
-                pass
-            return self
-        from rich.progress import Progress
+    def check_memory(self) -> str | None:
+        """Return a line on the memory that training takes, None if little. Raises MemoryError if it is not free."""
+        return None
 
-        with Progress(transient=True) as progress:
-            bar = progress.add_task(self.name, total=total_timesteps)
-            for update in updates:
-                progress.update(bar, completed=update.step - start)
+    # ---- learning ----
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: Callable[[Update], bool | None] | None = None,
+        log_interval: int | None = None,
+        tb_log_name: str | None = None,
+        reset_num_timesteps: bool = False,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Train for `total_timesteps` more environment steps, rounded up to whole updates; return the agent.
+
+        The arguments are Stable-Baselines3's. `callback` is a function that is called with each `Update`; training
+        stops when it returns False. Every `log_interval` updates a line of metrics is printed (None: never).
+        `tb_log_name` writes TensorBoard events to the folder `runs/<tb_log_name>_1`, `_2`, ... (extra `tensorboard`).
+        `reset_num_timesteps=True` starts counting steps, and with them the schedules, from 0 again; unlike SB3's, the
+        default continues, as after `load`.
+
+        SB3's callback classes and lists of callbacks are not taken (TypeError): evaluate and save in a function,
+        iterate `agent.train(n)`, or use `rlgames train`. `tensorboard_log` and `verbose`, which SB3 passes to the
+        constructor, are `tb_log_name` and `log_interval` here.
+
+        Raises ValueError for total_timesteps or log_interval < 1.
+        """
+        for name, value in (("total_timesteps", total_timesteps), ("log_interval", log_interval)):
+            if value is not None and value < 1:
+                raise InvalidValueError(f"expected {name} >= 1, got {value}")
+        if callback is not None and not callable(callback):
+            raise InvalidTypeError(
+                f"expected callback to be a function of one Update, got {callback!r}: "
+                "callback classes of Stable-Baselines3 and lists are not supported"
+            )
+        if reset_num_timesteps:
+            self.step = 0
+        start, goal, metrics = self.step, self.step + total_timesteps, MetricsLog()
+        writer = None if tb_log_name is None else new_summary_writer(tb_log_name, start)
+        interval, updates = log_interval or 1, 0
+        bar = Progress(transient=True) if progress_bar else None
+        with bar or nullcontext(), closing(self.train(goal)) as training:  # pyright: ignore[reportArgumentType]  a generator
+            task = bar.add_task(self.name, total=total_timesteps) if bar else None
+            for update in training:
+                updates += 1
+                metrics.add(update)
+                if updates % interval == 0 and (log_interval or writer):
+                    row = metrics.row(update.step)
+                    if log_interval:
+                        print("  ".join(f"{key} {value:.6g}" for key, value in row.items() if key != "scores"))
+                    if writer:
+                        write_scalars(writer, row)
+                if bar and task is not None:
+                    bar.update(task, completed=update.step - start)
+                if callback and callback(update) is False:
+                    break
+        if writer:
+            writer.close()
         return self
+
+    def start_training(self) -> EnvRunner:
+        """Make the environments, their runner and the buffers, unless they exist; return the runner.
+
+        Raises ValueError if there is no environment to learn in, ClosedEnvironmentError after `close`.
+        """
+        if self.closed:
+            raise ClosedEnvironmentError("this agent is closed: load its checkpoint to learn on")
+        if self.runner is None:
+            if self.envs is None and self.task is not None and self.num_envs:
+                self.envs = self.task.make_vec(self.num_envs)
+            if self.envs is None:
+                raise InvalidValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
+            keep_freed_memory()
+            self.runner = EnvRunner(self.envs, SEED_STRIDE * self.seed)
+            self.make_buffers(self.runner)
+        return self.runner
+
+    def restart_episodes(self) -> bool:
+        """For envs without snapshot(): start new episodes from a seed derived from `seed` and `step`.
+
+        Running episodes are truncated. An agent saved right after continues as this one does. Returns whether it was
+        needed.
+        """
+        runner = self.start_training()
+        if runner.snapshot() is None:
+            runner.restart_episodes(int(np.random.default_rng([self.seed, 4, self.step]).integers(2**30)))
+            return True
+        return False
+
+    def tensor(self, x: np.ndarray) -> Tensor:
+        return torch.from_numpy(x).to(self.device, non_blocking=True)
+
+    def close(self) -> None:
+        """Close the environments that the agent made from a game's name; those handed in are the caller's.
+
+        `predict`, `save` and evaluation still work; closing twice is fine.
+        """
+        if self.task is not None and self.envs is not None and not self.closed:
+            self.envs.close()
+        self.closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- acting ----
 
     def predict(
         self,
@@ -145,212 +237,190 @@ class Agent(ABC, Generic[ConfigT]):
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Any]:
-        """Actions for one observation (returns shape ()) or a batch (returns (n,)), and the memory for next time."""
+        """Return actions for one observation, shape (), or for a batch, (n,), and the LSTM state for the next call.
+
+        Raises ValueError for an observation of another shape, or whose dtype or values the observation space's dtype
+        cannot hold: a float picture in 0..1 is not cast to uint8.
+        """
         space = self.observation_space
-        obs = np.require(observation, space.dtype, ["C", "W"])  # copied only if torch could not take it
-        shape = space.shape
-        if obs.shape != shape and obs.shape[1:] != shape:
-            raise ValueError(f"expected an observation of shape {shape}, or a batch of them, got {obs.shape}")
-        one = obs.shape == shape
-        obs = obs[None] if one else obs
+        obs = np.asarray(observation)
+        if obs.shape != space.shape and obs.shape[1:] != space.shape:
+            raise InvalidValueError(
+                f"expected an observation of shape {space.shape}, or a batch of them, got {obs.shape}; "
+                "agent.task.make() makes the environment that this agent was trained on"
+            )
+        check_dtype(obs, space)
+        obs = np.require(obs, space.dtype, ["C", "W"])  # copied only if torch could not take it
+        single = obs.shape == space.shape
+        obs = obs[None] if single else obs
         start = np.zeros(len(obs), np.bool_) if episode_start is None else np.atleast_1d(episode_start)
         action, state = self.act(obs, state, start, deterministic)
         action = action + self.action_space.start
-        return (action[0, ...] if one else action), state
+        return (action[0, ...] if single else action), state
 
-    def playing(self) -> Player:
-        """The player of this agent's environments, which begins to play when first asked for."""
-        if self.player is None:
-            if self.envs is None and self.task is not None and self.num_envs:
-                self.envs = self.task.make_vec(self.num_envs)
-            if self.envs is None:
-                raise ValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
-            keep_freed_memory()
-            self.player = Player(self.envs, SEEDS_APART * self.seed)
-            self.recall("player")
-        return self.player
-
-    def renew(self) -> bool:
-        """Where the environments cannot say their state: begin new episodes, from a seed made of `seed` and `step`.
-
-        What is saved right after goes on as this agent does. Those in flight end as if time ran out. True if needed.
-        """
-        player = self.playing()
-        if player.snapshot() is None:
-            player.restart(int(np.random.default_rng([self.seed, 4, self.step]).integers(2**30)))
-            return True
-        return False
-
-    def demand(self) -> str | None:
-        """A line on the memory that training is going to take, None if hardly any; MemoryError if there is less."""
-        return None
-
-    def recall(self, part: str) -> None:
-        """Give a part that was just made the state that was loaded for it, if any."""
-        if part in self.pending:
-            getattr(self, part).load_state_dict(self.pending.pop(part))
-
-    def tensor(self, x: np.ndarray) -> Tensor:
-        return torch.from_numpy(x).to(self.device, non_blocking=True)
-
-    # ---- saving ----
+    # ---- saving and loading ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next: `step` and the state of each part."""
-        state: dict[str, Any] = {"step": self.step, "dice": self.dice.bit_generator.state}
-        return state | {part: self.pending.get(part, state_of(getattr(self, part))) for part in self.parts}
+        """Return everything that decides what comes next: `step`, the RNG of predict, and the saved attributes."""
+        state: dict[str, Any] = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}
+        return state | {name: attribute_state(getattr(self, name)) for name in self.saved_attributes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore a `state_dict()`; environments and buffers are made first, if it has theirs and they can be made."""
+        if state.get("runner") is not None and (self.envs is not None or self.task is not None):
+            self.start_training()
         self.step = state["step"]
-        self.dice.bit_generator.state = state["dice"]
-        for part in self.parts:
-            if part in state or part in networks(self):  # the other parts are missing where weights alone were saved
-                put(self, part, state[part])
+        self.predict_rng.bit_generator.state = state["predict_rng"]
+        networks = self.networks()
+        for name in self.saved_attributes:
+            if name in state or name in networks:  # the other attributes are missing where weights alone were saved
+                self._load_attribute(name, state[name])
 
-    def start_from(self, path: str | Path) -> None:
-        """Take the networks of a trained agent's checkpoint, from this game or another; all else stays new.
+    def _load_attribute(self, name: str, saved: Any) -> None:
+        attribute = getattr(self, name)
+        if isinstance(attribute, np.random.Generator):
+            attribute.bit_generator.state = saved
+        elif isinstance(attribute, int) or isinstance(saved, np.ndarray):
+            setattr(self, name, saved)
+        elif attribute is not None and saved is not None:
+            attribute.load_state_dict(saved)
 
-        Raises CheckpointError as `load` does.
-        """
-        start_from(self, path)
+    def networks(self) -> list[str]:
+        """Return the names of the saved attributes that are networks."""
+        return [name for name in self.saved_attributes if isinstance(getattr(self, name), nn.Module)]
 
     def header(self) -> dict[str, Any]:
-        """What a checkpoint says of this agent."""
+        """Return the header of a checkpoint of this agent."""
         return {
             "agent": self.name,
-            "config": checkpoint.plain(self.config),
+            "config": checkpoint.config_to_json(self.config),
             "seed": self.seed,
             "step": self.step,
             "task": self.task and self.task.to_json(),
             "num_envs": self.num_envs,
-            "spaces": describe(self.observation_space, self.action_space),
+            "spaces": spaces_to_json(self.observation_space, self.action_space),
         }
 
     def save(self, path: str | Path, *, weights_only: bool = False) -> None:
-        """Write one checkpoint file: config, parameters, optimiser, random generators, the place in the game.
+        """Write one checkpoint file: config, parameters, optimizer, random generators, buffers, environments.
 
-        `weights_only` keeps no more than config, parameters and the count of steps: a small file to hand on. Whoever
-        learns on from it begins with a new optimiser, new games and an empty replay.
+        `weights_only` keeps only config, parameters and the number of steps: a small file to share. Learning on from it
+        starts with a new optimizer, new episodes and an empty replay.
         """
-        state = checkpoint.whole(self.state_dict())
-        if weights_only:
-            state = {key: value for key, value in state.items() if key in (*networks(self), "step", "dice")}
-        checkpoint.save(path, self.header(), state)
+        state = checkpoint.resolve_parts(self.state_dict())
+        checkpoint.save(path, self.header(), self._weights(state) if weights_only else state)
+
+    def _weights(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in state.items() if key in (*self.networks(), "step", "predict_rng")}
 
     @classmethod
-    def load(cls, path: str | Path, env: str | gym.Env | VectorEnv | None = None, *, device: str = "auto") -> Self:
-        """The agent of a checkpoint. Without `env` it plays and, if it was made from a game's name, learns on.
+    def load(
+        cls,
+        path: str | Path,
+        env: str | gym.Env | VectorEnv | None = None,
+        *,
+        device: str = "auto",
+        weights_only: bool = False,
+    ) -> Self:
+        """Load the agent of a checkpoint. It continues exactly if it was made from a game's name, or gets its `env`.
 
-        Raises CheckpointError, in one line, for a damaged file, another agent's, or one of other spaces than `env`'s.
+        What the file holds is restored at once: environments are made, and the replay buffer is filled. With
+        `weights_only` networks alone are loaded, which is enough to play and evaluate; learning on then starts with new
+        episodes.
+
+        Raises CheckpointError, in one line, for a damaged file, that of another agent, or one that does not fit `env`.
         """
         header, state = checkpoint.load(path)
-        return cls.restore(path, header, state, env, device)
+        return cls.from_checkpoint(path, header, state, env, device=device, weights_only=weights_only)
 
     @classmethod
-    def restore(cls, path: str | Path, header: dict, state: dict, env: Any = None, device: str = "auto") -> Self:
-        return restored(cls, path, header, state, env, device)
+    def from_checkpoint(
+        cls,
+        path: str | Path,
+        header: dict[str, Any],
+        state: dict[str, Any],
+        env: str | gym.Env | VectorEnv | None = None,
+        *,
+        device: str = "auto",
+        weights_only: bool = False,
+    ) -> Self:
+        """Make the agent of a checkpoint that was read already; arguments and errors as in `load`."""
+        cls._check_agent(path, header, "rlgames.load loads any agent")
+        try:
+            config = make_config(cls.Config, header["config"])
+        except UsageError as error:
+            raise CheckpointError(f"{path}: {error}") from error
+        trained = Task.from_json(header["task"]) if header["task"] else None
+
+        task, envs, num_envs = trained, None, (header["num_envs"] or 1) if trained else None
+        if isinstance(env, str):
+            preset, task = resolve(cls.name, env, trained)
+            num_envs = header["num_envs"] or preset.envs
+            one = as_vector_env(task.make())  # for its spaces
+            space, actions = single_spaces(one)
+            one.close()
+        elif env is not None:
+            task, envs = None, as_vector_env(env)
+            num_envs, (space, actions) = envs.num_envs, single_spaces(envs)
+        else:
+            space, actions = spaces_from_json(header["spaces"])
+        check_spaces(path, header, space, actions)
+
+        agent = cls.__new__(cls)
+        agent._setup(space, actions, config, header["seed"], device, task)
+        agent.envs, agent.num_envs = envs, num_envs
+        with fitting(path, "; weights_only=True loads the networks alone" if "runner" in state else ""):
+            agent.load_state_dict(agent._weights(state) if weights_only else state)
+        return agent
+
+    def start_from(self, path: str | Path) -> None:
+        """Take the networks of a trained agent's checkpoint, of this game or another; all else stays new.
+
+        Raises CheckpointError as `load` does.
+        """
+        header, state = checkpoint.load(path)
+        self._check_agent(path, header, "networks are taken from an agent of the same kind")
+        check_spaces(path, header, self.observation_space, self.action_space)
+        own = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}
+        with fitting(path):
+            self.load_state_dict(own | {name: state[name] for name in self.networks()})
+
+    @classmethod
+    def _check_agent(cls, path: str | Path, header: dict[str, Any], remedy: str) -> None:
+        if header.get("agent") != cls.name:
+            raise CheckpointError(f"{path}: holds the agent {header.get('agent')!r}, expected {cls.name!r}: {remedy}")
 
 
-# ---- agents/loading.py ----
-
-AgentT = TypeVar("AgentT", bound="Agent")
-
-
-def restored(kind: type[AgentT], path: str | Path, header: dict, state: dict, env: Any, device: str) -> AgentT:
-    """The agent of a checkpoint that was read already; `env` and what is raised as in `Agent.load`."""
-    from rlgames.presets import lookup as presets  # an id instead of an environment is settled by the presets above
-
-    same_kind(kind, path, header, "rlgames.load opens any")
-    known = {f.name for f in dataclasses.fields(kind.Config)}
-    if unknown := sorted(set(header["config"]) - known):
-        raise CheckpointError(
-            f"{path}: its {kind.Config.__name__} has {unknown[0]!r}, which this rlgames does not know"
-        )
-    config = kind.Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()})
-    task = own = presets.Task.from_json(header["task"]) if header["task"] else None
-    envs, num_envs = None, (header["num_envs"] or 1) if own else None
-    if isinstance(env, str):
-        chosen, task = presets.settle(kind.name, env, own)
-        num_envs = header["num_envs"] or chosen.envs
-        one = vectorised(task.make())  # to see whether it fits
-        space, actions = spaces_of(one)
-        one.close()
-    elif env is not None:
-        task, envs = None, vectorised(env)
-        num_envs, (space, actions) = envs.num_envs, spaces_of(envs)
-    else:
-        space, actions = spaces(header["spaces"])
-    same_spaces(path, header, space, actions)
-    agent = kind.__new__(kind)
-    agent._setup(space, actions, config, header["seed"], device, task)
-    agent.envs, agent.num_envs = envs, num_envs
-    with fitting(path):
-        agent.load_state_dict(state)
-    return agent
+def attribute_state(attribute: Any) -> Any:
+    """Return the state of a saved attribute: a network, an optimizer, a generator, a number or an array."""
+    if attribute is None or isinstance(attribute, int | np.ndarray):
+        return attribute
+    return attribute.bit_generator.state if isinstance(attribute, np.random.Generator) else attribute.state_dict()
 
 
-def start_from(agent: Agent, path: str | Path) -> None:
-    """Take the networks of a checkpoint; see `Agent.start_from`."""
-    header, state = checkpoint.load(path)
-    same_kind(type(agent), path, header, "networks are taken from an agent of the same kind")
-    same_spaces(path, header, agent.observation_space, agent.action_space)
-    own = agent.state_dict()
-    with fitting(path):
-        agent.load_state_dict({"step": own["step"], "dice": own["dice"]} | {n: state[n] for n in networks(agent)})
+def check_dtype(obs: np.ndarray, space: Box) -> None:
+    """Raises ValueError if the dtype of `space` cannot hold `obs`: floats for integers, or integers out of range."""
+    if np.can_cast(obs.dtype, space.dtype, "same_kind"):
+        return
+    if obs.dtype.kind in "iub" and np.issubdtype(space.dtype, np.integer):
+        limits = np.iinfo(str(space.dtype))
+        if limits.min <= obs.min(initial=limits.max) and obs.max(initial=limits.min) <= limits.max:
+            return
+    raise InvalidValueError(
+        f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, got {obs.dtype} in "
+        f"{obs.min(initial=0)}..{obs.max(initial=0)}: give them as the environment does, before any scaling"
+    )
 
 
-def same_kind(kind: type[Agent], path: str | Path, header: dict, remedy: str) -> None:
-    if header.get("agent") != kind.name:
-        raise CheckpointError(f"{path}: holds an agent of kind {header.get('agent')!r}, not {kind.name!r}: {remedy}")
-
-
-def same_spaces(path: str | Path, header: dict, space: Box, actions: Discrete) -> None:
-    given = describe(space, actions)
+def check_spaces(path: str | Path, header: dict[str, Any], space: Box, actions: Discrete) -> None:
+    given = spaces_to_json(space, actions)
     for key, value in header["spaces"].items():
         if given[key] != value:
             raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
 
 
-@contextmanager
-def fitting(path: str | Path) -> Iterator[None]:
-    try:
-        yield
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:  # what torch and environments refuse with
-        raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}") from error
-
-
-# ---- agents/parts.py ----
-
-
-def state_of(part: Any) -> Any:
-    if part is None or isinstance(part, int | np.ndarray):
-        return part
-    return part.bit_generator.state if isinstance(part, np.random.Generator) else part.state_dict()
-
-
-def networks(agent: Agent) -> list[str]:
-    """The names of the parts that were learnt."""
-    return [part for part in agent.parts if isinstance(getattr(agent, part), nn.Module)]
-
-
-def put(agent: Agent, name: str, saved: Any) -> None:
-    """Give the agent's part of that name the state that `state_of` had said; one not made yet takes it when it is."""
-    part = getattr(agent, name)
-    if isinstance(part, np.random.Generator):
-        part.bit_generator.state = saved
-    elif isinstance(part, int) or isinstance(saved, np.ndarray):
-        setattr(agent, name, saved)
-    elif part is not None:
-        part.load_state_dict(saved)
-    elif saved is not None:
-        agent.pending[name] = saved
-
-
-# ---- agents/spaces.py ----
-
-
-def describe(space: Box, actions: Discrete) -> dict[str, Any]:
-    """The spaces as JSON, and all of them that a network depends on."""
+def spaces_to_json(space: Box, actions: Discrete) -> dict[str, Any]:
+    """Return the spaces as JSON, as far as a network depends on them."""
     return {
         "shape": list(space.shape),
         "dtype": str(space.dtype),
@@ -359,10 +429,29 @@ def describe(space: Box, actions: Discrete) -> dict[str, Any]:
     }
 
 
-def spaces(described: dict[str, Any]) -> tuple[Box, Discrete]:
-    """Spaces of that description; the bounds, on which nothing depends, are those of the type."""
+def spaces_from_json(described: dict[str, Any]) -> tuple[Box, Discrete]:
+    """Return the spaces; the bounds, on which nothing depends, are those of the dtype."""
     dtype = np.dtype(described["dtype"])
     low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return Box(low, high, tuple(described["shape"]), dtype.type), Discrete(
-        described["actions"], start=described["first"]
-    )
+    box = Box(low, high, tuple(described["shape"]), dtype.type)
+    return box, Discrete(described["actions"], start=described["first"])
+
+
+@contextmanager
+def fitting(path: str | Path, remedy: str = "") -> Iterator[None]:
+    """Raise as CheckpointError what torch and environments raise when a state does not fit them."""
+    try:
+        yield
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}{remedy}") from error
+
+
+def new_summary_writer(name: str, step: int) -> Any:
+    """Return TensorBoard's writer for a new folder `runs/<name>_<i>`. Raises UsageError without the extra."""
+    i = 1
+    while (folder := Path("runs") / f"{name}_{i}").exists():
+        i += 1
+    writer = summary_writer(folder, step)
+    if writer is None:
+        raise UsageError(f'tb_log_name={name!r} needs TensorBoard: pip install "rlgames[tensorboard]"')
+    return writer

@@ -2,8 +2,8 @@
 
     L = E[ huber( R + gamma^m max_a Q_target(s', a) - Q(s, a) ) ]
 
-Options: n-step returns (Sutton 1988), dueling heads (Wang et al. 2016), proportional prioritised replay (Schaul et al.
-2016), a memory (DRQN: Hausknecht & Stone 2015). `DDQN` changes one method.
+Options: n-step returns (Sutton 1988), dueling heads (Wang et al. 2016), proportional prioritized replay (Schaul et al.
+2016), an LSTM (DRQN: Hausknecht & Stone 2015). DDQN (van Hasselt et al. 2016) changes one method.
 """
 
 from __future__ import annotations
@@ -19,230 +19,245 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
-from rlgames.experience.env_runner import Player
-from rlgames.experience.prioritized import PrioritisedReplay
-from rlgames.experience.replay import LITTLE, Batch, Replay, announced, room
-from rlgames.experience.sequences import Sequences, check, sequences
+from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
+from rlgames.errors import InvalidValueError
+from rlgames.experience.env_runner import EnvRunner, stacked_frames
+from rlgames.experience.prioritized import PrioritizedReplayBuffer
+from rlgames.experience.replay import WORTH_A_LINE, Batch, ReplayBuffer, describe_memory, memory_bytes
+from rlgames.experience.sequences import Sequences, check_sequence_length, sample_sequences
 from rlgames.networks.models import QNetwork
-from rlgames.networks.optimizers import clipped, optimiser
-from rlgames.networks.precision import PRECISIONS, arithmetic
+from rlgames.networks.optimizers import clip_gradients, make_optimizer
+from rlgames.networks.precision import PRECISIONS, choose_precision
 from rlgames.networks.recurrent import RecurrentQNetwork
 
-SCALARS = ("loss", "q", "norm")
+SCALARS = ("train/loss", "train/q_values", "train/grad_norm")
 
 
 @dataclass(frozen=True)
 class DQNConfig:
-    capacity: int = 100_000  # transitions remembered
-    warmup: int = 1_000  # environment steps before the first update
-    update_every: int = 4  # environment steps, of all players together, between two rounds of updates
-    updates: int = 1  # gradient steps a round
-    batch: int = 32  # transitions a gradient step
-    target_every: int = 1_000  # gradient steps between two copies to the target network
-    optimiser: str = "adam"  # adam, rmsprop, rmsprop-graves
+    buffer_size: int = 100_000  # transitions in the replay buffer
+    learning_starts: int = 1_000  # environment steps before the first update
+    train_freq: int = 4  # environment steps, summed over the environments, between two updates
+    gradient_steps: int = 1  # per update
+    batch_size: int = 32  # transitions a gradient step
+    target_update_interval: int = 1_000  # in gradient steps (SB3 counts environment steps)
+    optimizer: str = "adam"  # adam, rmsprop, rmsprop-graves
     learning_rate: float = 1e-4
-    final_learning_rate: float | None = None  # reached in a straight line at the end of training; None: constant
+    final_learning_rate: float | None = None  # at the end of training, linear; None: constant
     gamma: float = 0.99  # discount
-    n_step: int = 1  # rewards summed before bootstrapping
-    epsilon: float = 1.0  # chance of a random action at first
-    final_epsilon: float = 0.05  # and after `explore`
-    explore: float = 0.1  # part of training over which epsilon falls
+    n_steps: int = 1  # rewards summed before bootstrapping
+    exploration_initial_eps: float = 1.0  # probability of a random action at first
+    exploration_final_eps: float = 0.05  # and at last
+    exploration_fraction: float = 0.1  # of training, over which it falls
     dueling: bool = False  # state value and advantages apart
-    prioritised: bool = False  # draw by the last error, proportionally
-    priority_exponent: float = 0.6  # 0: uniform
-    importance: float = 0.4  # exponent of the importance weights at first; 1 at the end
-    loss: str = "huber"  # of the error: huber (squared up to 1, then straight) or squared
-    max_norm: float | None = 10.0  # of the gradient; None: no limit
+    prioritized: bool = False  # sample proportionally to the last error
+    prioritized_alpha: float = 0.6  # exponent of the priorities; 0: uniform
+    prioritized_beta: float = 0.4  # exponent of the importance-sampling weights at first; 1 at the end
+    loss: str = "huber"  # of the temporal-difference error: huber or squared
+    max_grad_norm: float | None = 10.0  # None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
-    recurrent: bool = False  # DRQN: a memory between encoder and heads; `batch` then counts sequences
-    memory: int = 128  # units of it
-    sequence: int = 16  # steps of each sequence
-    burn_in: int = 4  # the first of them only fill the memory
+    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
+    recurrent: bool = False  # DRQN: an LSTM between encoder and heads; `batch_size` then counts sequences
+    lstm_hidden_size: int = 128
+    sequence_length: int = 16  # steps
+    burn_in: int = 4  # first steps of a sequence, which only fill the LSTM state
 
     def __post_init__(self) -> None:
-        at_least_one(self, "update_every", "updates", "batch", "target_every", "n_step", "memory", "sequence")
-        share_of_one(self, "gamma", "epsilon", "final_epsilon", "explore")
-        one_of(self, "loss", ("huber", "squared"))
-        one_of(self, "precision", PRECISIONS)
-        if not 0 <= self.burn_in < self.sequence:
-            raise ValueError(f"expected burn_in in 0..{self.sequence - 1}, below sequence, got {self.burn_in}")
-        if self.recurrent and self.prioritised:
-            raise ValueError("recurrent=True draws sequences, prioritised=True single steps: choose one of them")
+        check_positive(self, "train_freq", "gradient_steps", "batch_size", "target_update_interval", "n_steps")
+        check_positive(self, "lstm_hidden_size", "sequence_length")
+        check_unit_interval(self, "gamma", "exploration_initial_eps", "exploration_final_eps", "exploration_fraction")
+        check_choice(self, "loss", ("huber", "squared"))
+        check_choice(self, "precision", PRECISIONS)
+        if not 0 <= self.burn_in < self.sequence_length:
+            raise InvalidValueError(
+                f"expected burn_in in 0..{self.sequence_length - 1}, below sequence_length, got {self.burn_in}"
+            )
+        if self.recurrent and self.prioritized:
+            raise InvalidValueError(
+                "recurrent=True samples sequences, prioritized=True single transitions: choose one of them"
+            )
 
 
 class DQN(Agent[DQNConfig]):
-    """See the module's docstring; one yielded `Update` is one round of gradient steps."""
+    """See the module's docstring; one yielded `Update` is `gradient_steps` gradient steps."""
 
     name, Config = "dqn", DQNConfig
-    parts = ("net", "target", "optimiser", "updates", "player", "memory", "replay", "rng")
+    saved_attributes = ("net", "target", "optimizer", "num_updates", "runner", "lstm_state", "replay", "rng")
 
     def build(self) -> None:
         c = self.config
-        shape = self.observation_space, int(self.action_space.n), c.encoder, c.hidden, c.dueling
-        net = RecurrentQNetwork(*shape, c.memory) if c.recurrent else QNetwork(*shape)
+        arguments = self.observation_space, int(self.action_space.n), c.encoder, c.net_arch, c.dueling
+        net = RecurrentQNetwork(*arguments, c.lstm_hidden_size) if c.recurrent else QNetwork(*arguments)
         self.net = net.to(self.device)
-        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
-        self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
+        self.precision = choose_precision(c.precision, c.encoder, self.observation_space, self.device)
+        self.lstm_state: np.ndarray | None = None  # of the environments, (num_envs, 2 * lstm_hidden_size)
         self.target = copy.deepcopy(self.net).requires_grad_(False)
-        self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
-        self.updates = 0
-        self.replay: Replay | None = None
+        self.optimizer = make_optimizer(c.optimizer, self.net.parameters(), c.learning_rate)
+        self.num_updates = 0  # gradient steps
+        self.replay: ReplayBuffer | None = None
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        c, player = self.config, self.playing()
-        replay = self.remembering()
+        c, runner = self.config, self.start_training()
+        replay = self.replay
+        assert replay is not None  # made by start_training
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
-            epsilon = linear(c.epsilon, c.final_epsilon, progress / c.explore if c.explore else 1.0)
-            action, self.memory = self.explore(player, epsilon)
-            replay.add(player.step(action))
-            before, self.step = self.step, self.step + player.n
-            rounds = self.step // c.update_every - before // c.update_every
-            scalars = {"epsilon": torch.tensor(epsilon)}
-            if self.ready(replay) and rounds:
-                rows = [self.improve(replay, progress) for _ in range(rounds * c.updates)]
-                scalars |= dict(zip(SCALARS, torch.stack(rows).mean(0), strict=True))
+            epsilon = linear_schedule(
+                c.exploration_initial_eps,
+                c.exploration_final_eps,
+                progress / c.exploration_fraction if c.exploration_fraction else 1.0,
+            )
+            action, self.lstm_state = self.select_actions(runner, epsilon)
+            replay.add(runner.step(action))
+            before, self.step = self.step, self.step + runner.num_envs
+            rounds = self.step // c.train_freq - before // c.train_freq
+            scalars = {"rollout/exploration_rate": torch.tensor(epsilon)}
+            if rounds and self.can_train(replay):
+                steps = [self.train_step(replay, progress) for _ in range(rounds * c.gradient_steps)]
+                scalars |= dict(zip(SCALARS, torch.stack(steps).mean(0), strict=True))
+                scalars["train/learning_rate"] = torch.tensor(self.optimizer.param_groups[0]["lr"])
             elif self.step < total_timesteps:
                 continue
-            yield Update(self.step, scalars, player.scores())
+            yield Update(self.step, scalars, runner.take_episodes())
 
-    def ready(self, replay: Replay) -> bool:
-        """Whether it holds `warmup` steps, whatever the agent's own count, and something that can be drawn."""
+    def make_buffers(self, runner: EnvRunner) -> None:
+        c, num_envs, space = self.config, runner.num_envs, self.observation_space
+        stack = stacked_frames(runner.envs)
+        if c.prioritized:
+            self.replay = PrioritizedReplayBuffer(
+                *(c.buffer_size, num_envs, space),
+                stack=stack,
+                n_steps=c.n_steps,
+                gamma=c.gamma,
+                alpha=c.prioritized_alpha,
+            )
+        else:
+            self.replay = ReplayBuffer(c.buffer_size, num_envs, space, stack=stack, n_steps=c.n_steps, gamma=c.gamma)
+        if c.recurrent:
+            check_sequence_length(self.replay, c.buffer_size, c.sequence_length)
+
+    def can_train(self, replay: ReplayBuffer) -> bool:
+        """Return whether the replay holds `learning_starts` steps and something that can be sampled."""
         c = self.config
-        least = c.sequence if c.recurrent else c.n_step
-        return replay.added * replay.n >= c.warmup and int(replay.head.min()) > least
+        least = c.sequence_length if c.recurrent else c.n_steps
+        return replay.num_steps * replay.num_envs >= c.learning_starts and int(replay.head.min()) > least
 
-    def explore(self, player: Player, epsilon: float) -> tuple[np.ndarray, np.ndarray | None]:
-        """Epsilon-greedy actions (n,), and what is remembered after them."""
-        random = self.rng.random(player.n) < epsilon
-        action = self.rng.integers(self.action_space.n, size=player.n)
-        if random.all() and not self.config.recurrent:
+    def select_actions(self, runner: EnvRunner, epsilon: float) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return epsilon-greedy actions (num_envs,), and the LSTM state after them."""
+        explore = self.rng.random(runner.num_envs) < epsilon
+        action = self.rng.integers(self.action_space.n, size=runner.num_envs)
+        if explore.all() and not self.config.recurrent:
             return action, None
-        greedy, memory = self.greedy(player.obs, self.memory, player.start)
-        return np.where(random, action, greedy), memory
+        greedy, lstm_state = self.greedy_actions(runner.obs, self.lstm_state, runner.episode_start)
+        return np.where(explore, action, greedy), lstm_state
 
-    def improve(self, replay: Replay, progress: float) -> Tensor:
-        """One gradient step; returns SCALARS."""
+    def train_step(self, replay: ReplayBuffer, progress: float) -> Tensor:
+        """Take one gradient step; return SCALARS."""
         c = self.config
         if c.final_learning_rate is not None:
-            self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        self.optimiser.zero_grad()  # first: the memory of the last gradients serves for what comes now
-        batch = self.draw(replay)
-        q, error = self.sequence_errors(batch) if isinstance(batch, Sequences) else self.errors(batch)
+            learning_rate = linear_schedule(c.learning_rate, c.final_learning_rate, progress)
+            self.optimizer.param_groups[0]["lr"] = learning_rate
+        self.optimizer.zero_grad()  # first: the memory of the last gradients is reused
+        batch = self.sample(replay)
+        q, error = self.sequence_td_errors(batch) if isinstance(batch, Sequences) else self.td_errors(batch)
         if c.loss == "huber":
             loss = F.huber_loss(error, torch.zeros_like(error), reduction="none")
         else:
-            loss = 0.5 * error.square()  # what huber is for errors up to 1
-        if isinstance(replay, PrioritisedReplay) and isinstance(batch, Batch):
-            loss = loss * self.tensor(replay.weights(batch, linear(c.importance, 1.0, progress)))
-            replay.update(batch, error.detach().abs().cpu().numpy())
+            loss = 0.5 * error.square()  # as huber for errors up to 1
+        if isinstance(replay, PrioritizedReplayBuffer) and isinstance(batch, Batch):
+            beta = linear_schedule(c.prioritized_beta, 1.0, progress)
+            loss = loss * self.tensor(replay.weights(batch, beta))
+            replay.update_priorities(batch, error.detach().abs().cpu().numpy())
         loss = loss.mean()
         loss.backward()
-        [norm] = clipped([self.net.parameters()], c.max_norm)
-        self.optimiser.step()
-        self.updates += 1
-        if self.updates % c.target_every == 0:
+        [grad_norm] = clip_gradients([self.net.parameters()], c.max_grad_norm)
+        self.optimizer.step()
+        self.num_updates += 1
+        if self.num_updates % c.target_update_interval == 0:
             self.target.load_state_dict(self.net.state_dict())
-        return torch.stack((loss.detach(), q.detach().mean(), norm))
+        return torch.stack((loss.detach(), q.detach().mean(), grad_norm))
 
-    def draw(self, replay: Replay) -> Batch | Sequences:
+    def sample(self, replay: ReplayBuffer) -> Batch | Sequences:
         c = self.config
         if c.recurrent:
-            return sequences(replay, self.rng, c.batch, c.sequence, c.burn_in)
-        return replay.sample(self.rng, c.batch)
+            return sample_sequences(replay, self.rng, c.batch_size, c.sequence_length, c.burn_in)
+        return replay.sample(self.rng, c.batch_size)
 
-    def errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Q(s, a) and its temporal-difference error, (rows,) each."""
-        with self.arithmetic():
-            q = self.net(self.tensor(batch.obs)).gather(1, self.tensor(batch.action)[:, None])[:, 0]
+    def td_errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return Q(s, a) and its temporal-difference error, (rows,) each."""
+        with self.precision.autocast():
+            q = self.net(self.tensor(batch.obs)).gather(1, self.tensor(batch.actions)[:, None])[:, 0]
             with torch.no_grad():
-                after = self.best(self.tensor(batch.after))
-        return q, q - (self.tensor(batch.reward) + self.tensor(batch.discount) * after)
+                next_q = self.next_q_values(self.tensor(batch.next_obs))
+        return q, q - (self.tensor(batch.rewards) + self.tensor(batch.discounts) * next_q)
 
-    def sequence_errors(self, batch: Sequences) -> tuple[Tensor, Tensor]:
-        """As `errors`, of all steps that count."""
-        start = self.tensor(batch.start)
-        seen = self.tensor(batch.obs), self.net.memory.states(None, len(start)), start
-        with self.arithmetic():
-            q = self.net(*seen)[:, :-1].gather(2, self.tensor(batch.action)[..., None])[..., 0]
+    def sequence_td_errors(self, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """As `td_errors`, of all valid steps of the sequences."""
+        start = self.tensor(batch.episode_start)
+        inputs = self.tensor(batch.obs), self.net.lstm.as_state(None, len(start)), start
+        with self.precision.autocast():
+            q = self.net(*inputs)[:, :-1].gather(2, self.tensor(batch.actions)[..., None])[..., 0]
             with torch.no_grad():
-                after = self.best(*seen).gather(1, self.tensor(batch.after))
-        error = q - (self.tensor(batch.reward) + self.tensor(batch.discount) * after)
-        real = self.tensor(batch.real)
-        return q[real], error[real]
+                next_q = self.next_q_values(*inputs).gather(1, self.tensor(batch.next_index))
+        error = q - (self.tensor(batch.rewards) + self.tensor(batch.discounts) * next_q)
+        valid = self.tensor(batch.valid)
+        return q[valid], error[valid]
 
-    def best(self, *seen: Tensor) -> Tensor:
-        """The value of the best action: the target network chooses it and values it."""
-        return self.target(*seen).amax(-1)
+    def next_q_values(self, *inputs: Tensor) -> Tensor:
+        """Return the value of the best action: the target network chooses it and values it."""
+        return self.target(*inputs).amax(-1)
 
     @torch.no_grad()
-    def greedy(
-        self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray
+    def greedy_actions(
+        self, obs: np.ndarray, lstm_state: np.ndarray | None, episode_start: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Actions (n,), and what is remembered after `obs` (n, 2 * units), None where nothing is."""
-        with self.arithmetic():
+        """Return actions (n,), and the LSTM state after `obs`, (n, 2 * lstm_hidden_size), or None without an LSTM."""
+        with self.precision.autocast():
             if not self.config.recurrent:
                 return self.net(self.tensor(obs)).argmax(1).cpu().numpy(), None
-            before = self.net.memory.states(memory, len(obs))
-            q, states = self.net.recall(self.tensor(obs)[:, None], before, self.tensor(start)[:, None])
+            state = self.net.lstm.as_state(lstm_state, len(obs))
+            q, states = self.net.with_states(self.tensor(obs)[:, None], state, self.tensor(episode_start)[:, None])
             return q[:, 0].argmax(1).cpu().numpy(), states[:, 0].cpu().numpy()
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        """Greedy, or with `deterministic=False` as at the end of exploration."""
-        action, state = self.greedy(obs, state, episode_start)
+        """Act greedily, or with `deterministic=False` as at the end of exploration."""
+        action, state = self.greedy_actions(obs, state, episode_start)
         if not deterministic:
-            random = self.dice.random(len(obs)) < self.config.final_epsilon
-            action = np.where(random, self.dice.integers(self.action_space.n, size=len(obs)), action)
+            explore = self.predict_rng.random(len(obs)) < self.config.exploration_final_eps
+            action = np.where(explore, self.predict_rng.integers(self.action_space.n, size=len(obs)), action)
         return action, state
 
-    def remembering(self) -> Replay:
-        """The replay, which takes its memory when first asked for."""
-        if self.replay is None:
-            c, n, space = self.config, self.playing().n, self.observation_space
-            more = {"stack": self.stack(), "n_step": c.n_step, "gamma": c.gamma}
-            if c.prioritised:
-                self.replay = PrioritisedReplay(c.capacity, n, space, exponent=c.priority_exponent, **more)
-            else:
-                self.replay = Replay(c.capacity, n, space, **more)
-            if c.recurrent:
-                check(self.replay, c.capacity, c.sequence)
-            if "replay" in self.pending:
-                self.recall("replay")
-                if not self.playing().exact:
-                    self.replay.restart()
-        return self.replay
+    def restart_episodes(self) -> bool:
+        restarted = super().restart_episodes()
+        if restarted and self.replay is not None:
+            self.replay.restart_episodes()
+        return restarted
 
-    def renew(self) -> bool:
-        if (renewed := super().renew()) and self.replay is not None:
-            self.replay.restart()
-        return renewed
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        super().load_state_dict(state)
+        if self.replay is not None and self.runner is not None and not self.runner.exact:
+            self.replay.restart_episodes()
 
-    def demand(self) -> str | None:
-        """The replay's, unless it is taken already."""
-        if self.replay is not None or self.envs is None:
+    def check_memory(self) -> str | None:
+        if self.replay is not None or self.envs is None:  # allocated already, or nothing to learn in
             return None
         c = self.config
-        _, size = room(c.capacity, self.envs.num_envs, self.observation_space, stack=self.stack(), n_step=c.n_step)
-        return announced(c.capacity, size) if size >= LITTLE else None
-
-    def stack(self) -> int:
-        """Frames that the environments stack to an observation, which the replay keeps once; 1: none that it knows."""
-        return getattr(self.envs, "stacked", 1)
-
-
-# ---- agents/ddqn.py ----
+        _, nbytes = memory_bytes(
+            *(c.buffer_size, self.envs.num_envs, self.observation_space),
+            stack=stacked_frames(self.envs),
+            n_steps=c.n_steps,
+        )
+        return describe_memory(c.buffer_size, nbytes) if nbytes >= WORTH_A_LINE else None
 
 
 class DDQN(DQN):
-    """DQN whose target does not flatter itself: one network chooses the action, the other values it."""
+    """Double Q-learning: the online network chooses the next action, the target network values it."""
 
     name, Config = "ddqn", DQNConfig
 
-    def best(self, *seen: Tensor) -> Tensor:
-        """The target network's value of the action that the online network prefers."""
-        return self.target(*seen).gather(-1, self.net(*seen).argmax(-1, keepdim=True))[..., 0]
+    def next_q_values(self, *inputs: Tensor) -> Tensor:
+        """Return the target network's value of the action that the online network prefers."""
+        return self.target(*inputs).gather(-1, self.net(*inputs).argmax(-1, keepdim=True))[..., 0]

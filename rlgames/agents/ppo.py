@@ -1,12 +1,12 @@
-"""PPO: proximal policy optimisation with the clipped objective (Schulman et al. 2017) and GAE (Schulman et al. 2016).
+"""PPO: proximal policy optimization with the clipped objective (Schulman et al. 2017) and GAE (Schulman et al. 2016).
 
     L = E[ min(r A, clip(r, 1 - e, 1 + e) A) ] - c_v E[(V - R)^2] + c_H E[H(pi)],   r = pi(a|s) / pi_old(a|s)
 
-A step of play costs one forward pass. Where policy and value share a network it gives both; where they do not, the
-value's is asked once, about the whole rollout.
+Each environment step costs one forward pass. Where policy and value share a network it gives both; otherwise the values
+of the whole rollout are computed at its end.
 
-A pass may take part of the rollout by importance (`sample`): what happened as expected teaches next to nothing, and in
-a game of rare accidents that is nearly everything.
+With `rollout_fraction` below 1 an epoch takes part of the rollout, importance-sampled by abs(advantage): transitions
+with a small advantage contribute little gradient, and with rare failures these are most of the rollout.
 """
 
 from __future__ import annotations
@@ -21,214 +21,261 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
-from rlgames.experience.rollout import Rollout, Rows, Seen, gae
-from rlgames.networks.models import ActorCritic, drawn
-from rlgames.networks.optimizers import clipped
-from rlgames.networks.precision import PRECISIONS, arithmetic
+from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
+from rlgames.errors import InvalidValueError
+from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
+from rlgames.networks.models import ActorCritic, sample_actions
+from rlgames.networks.optimizers import clip_gradients
+from rlgames.networks.precision import PRECISIONS, choose_precision
 from rlgames.networks.recurrent import RecurrentActorCritic
-from rlgames.networks.threads import Shares
+from rlgames.networks.threads import ParallelSlices
 
-PASS = 1024  # observations valued at once after a rollout
-SCALARS = ("policy_loss", "value_loss", "entropy", "kl", "clipped", "policy_norm", "value_norm")
+VALUE_BATCH = 1024  # observations whose values are computed at once, after a rollout
+SCALARS = (
+    "train/loss",
+    "train/policy_gradient_loss",
+    "train/value_loss",
+    "train/entropy_loss",
+    "train/approx_kl",
+    "train/clip_fraction",
+    "train/grad_norm",
+    "train/value_grad_norm",  # as grad_norm where policy and value share a network
+)
 
 
 @dataclass(frozen=True)
 class PPOConfig:
-    horizon: int = 128  # steps of each player between two updates
-    epochs: int = 4  # passes over the rollout
-    minibatches: int = 4  # gradient steps a pass
-    sample: float = 1.0  # share of the rollout that a pass takes; below 1 by importance, large advantages oftener
-    learning_rate: float = 2.5e-4  # Adam, epsilon 1e-5
-    final_learning_rate: float = 0.0  # reached in a straight line at the end of training
-    clip: float = 0.2  # of the probability ratio
-    final_clip: float | None = None  # None: constant
+    n_steps: int = 128  # steps of each environment between two updates
+    n_epochs: int = 4  # passes over the rollout
+    num_minibatches: int = 4  # gradient steps an epoch (SB3 has batch_size = num_envs * n_steps / num_minibatches)
+    rollout_fraction: float = 1.0  # part of the rollout in an epoch; below 1 importance-sampled by abs(advantage)
+    learning_rate: float = 2.5e-4  # of Adam, with epsilon 1e-5
+    final_learning_rate: float = 0.0  # at the end of training, linear
+    clip_range: float = 0.2  # of the probability ratio
+    final_clip_range: float | None = None  # at the end of training, linear; None: constant
     gamma: float = 0.99  # discount
     gae_lambda: float = 0.95
-    entropy: float = 0.01  # coefficient of the entropy bonus
-    final_entropy: float | None = None  # None: constant
-    value: float = 0.5  # coefficient of the squared value error
-    value_clip: float | None = None  # largest change of a value in one update; None: no limit
-    target_kl: float | None = None  # stop the passes once the mean KL from the old policy exceeds this
-    max_norm: float | None = 0.5  # of the gradient; policy and value apart if they share no network; None: no limit
-    normalise_advantage: bool = True  # to mean 0 and deviation 1 over the rollout
+    ent_coef: float = 0.01  # coefficient of the entropy bonus
+    final_ent_coef: float | None = None  # at the end of training, linear; None: constant
+    vf_coef: float = 0.5  # coefficient of the squared value error
+    clip_range_vf: float | None = None  # largest change of a value in one update; None: no limit
+    target_kl: float | None = None  # stop the epochs once the mean KL from the old policy exceeds this
+    max_grad_norm: float | None = 0.5  # policy and value apart if they share no network; None: no limit
+    normalize_advantage: bool = True  # to mean 0 and standard deviation 1 over the rollout
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
-    recurrent: bool = False  # a memory between encoder and heads; the policy and the value then share one network
-    memory: int = 128  # units of it
-    threads: int = 1  # that share each minibatch on a CPU; above 1, torch has one thread in each while an update lasts
+    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
+    recurrent: bool = False  # an LSTM between encoder and heads; policy and value then share one network
+    lstm_hidden_size: int = 128
+    n_threads: int = 1  # slices of a minibatch computed in parallel on a CPU, each with one torch thread
 
     def __post_init__(self) -> None:
-        at_least_one(self, "horizon", "epochs", "minibatches", "memory", "threads")
-        if not 0 < self.sample <= 1:
-            raise ValueError(f"expected sample above 0 and up to 1, got {self.sample}")
-        share_of_one(self, "gamma", "gae_lambda")
-        one_of(self, "precision", PRECISIONS)
+        check_positive(self, "n_steps", "n_epochs", "num_minibatches", "lstm_hidden_size", "n_threads")
+        if not 0 < self.rollout_fraction <= 1:
+            raise InvalidValueError(f"expected rollout_fraction above 0 and up to 1, got {self.rollout_fraction}")
+        check_unit_interval(self, "gamma", "gae_lambda")
+        check_choice(self, "precision", PRECISIONS)
 
 
-class Now(NamedTuple):
-    """What the schedules have come to."""
+class ScheduledValues(NamedTuple):
+    """Current values of the schedules."""
 
-    clip: float
-    entropy: float
+    learning_rate: float
+    clip_range: float
+    ent_coef: float
 
 
 class PPO(Agent[PPOConfig]):
-    """See the module's docstring; one yielded `Update` is one rollout and the passes over it."""
+    """See the module's docstring; one yielded `Update` is one rollout and the epochs over it."""
 
     name, Config = "ppo", PPOConfig
-    parts = ("net", "optimiser", "player", "memory", "rng")
+    saved_attributes = ("net", "optimizer", "runner", "lstm_state", "rng")
 
     def build(self) -> None:
         c = self.config
-        shape = self.observation_space, int(self.action_space.n), c.encoder, c.hidden
-        net = RecurrentActorCritic(*shape, c.memory) if c.recurrent else ActorCritic(*shape)
+        arguments = self.observation_space, int(self.action_space.n), c.encoder, c.net_arch
+        net = RecurrentActorCritic(*arguments, c.lstm_hidden_size) if c.recurrent else ActorCritic(*arguments)
         self.net = net.to(self.device)
-        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
-        self.memory: np.ndarray | None = None  # what the players remember, (n, 2 * units)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), c.learning_rate, eps=1e-5, fused=True)
-        self.groups = self.net.parameter_groups()
-        self.shares = Shares(c.threads if self.device.type == "cpu" else 1)
+        self.precision = choose_precision(c.precision, c.encoder, self.observation_space, self.device)
+        self.lstm_state: np.ndarray | None = None  # of the environments, (num_envs, 2 * lstm_hidden_size)
+        self.optimizer = torch.optim.Adam(self.net.parameters(), c.learning_rate, eps=1e-5, fused=True)
+        self.parameter_groups = self.net.parameter_groups()
+        self.parallel = ParallelSlices(c.n_threads if self.device.type == "cpu" else 1)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        c, player = self.config, self.playing()
-        rollout = Rollout(c.horizon, player.n, self.observation_space, int(self.action_space.n))
+        c, runner = self.config, self.start_training()
+        rollout = Rollout(c.n_steps, runner.num_envs, self.observation_space, int(self.action_space.n))
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
-            with self.shares.torch_threads():
-                before, rollout.start[0] = self.memory, player.start
-                net = self.arithmetic.rounded(self.net)
-                for t in range(c.horizon):
-                    seen = self.see(player.obs, self.memory, player.start, net)
-                    rollout.put(t, player.step(drawn(seen.logits, self.rng)), seen)
-                    self.memory = seen.memory
-                scalars = self.learn_from(rollout, progress, before)
-            self.step += c.horizon * player.n
-            yield Update(self.step, scalars, player.scores())
+            with self.parallel.single_threaded_torch():
+                initial_state, rollout.episode_start[0] = self.lstm_state, runner.episode_start
+                net = self.precision.cast_weights(self.net)
+                for t in range(c.n_steps):
+                    outputs = self.policy_outputs(runner.obs, self.lstm_state, runner.episode_start, net)
+                    rollout.add(t, runner.step(sample_actions(outputs.logits, self.rng)), outputs)
+                    self.lstm_state = outputs.lstm_state
+                scalars = self.train_on_rollout(rollout, progress, initial_state)
+            self.step += c.n_steps * runner.num_envs
+            yield Update(self.step, scalars, runner.take_episodes())
 
-    def learn_from(self, rollout: Rollout, progress: float, memory: np.ndarray | None = None) -> dict[str, Tensor]:
-        """The passes over one rollout, which began with `memory`; returns the means over their minibatches."""
+    def train_on_rollout(
+        self, rollout: Rollout, progress: float, initial_state: np.ndarray | None = None
+    ) -> dict[str, Tensor]:
+        """Run the epochs over a rollout that started from LSTM state `initial_state`; return mean scalars."""
         c = self.config
-        self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        now = Now(
-            linear(c.clip, c.clip if c.final_clip is None else c.final_clip, progress),
-            linear(c.entropy, c.entropy if c.final_entropy is None else c.final_entropy, progress),
+        scheduled = ScheduledValues(
+            linear_schedule(c.learning_rate, c.final_learning_rate, progress),
+            linear_schedule(c.clip_range, c.final_clip_range, progress),
+            linear_schedule(c.ent_coef, c.final_ent_coef, progress),
         )
-        if not rollout.real.any():  # every step was spent on restarting
+        self.optimizer.param_groups[0]["lr"] = scheduled.learning_rate
+        if not rollout.valid.any():  # every step was used to reset
             return {}
-        rows, results = self.judge(rollout, memory), []
-        for _ in range(c.epochs):
-            results += [self.improve(few, now) for few in rows.minibatches(c.minibatches, c.sample, self.rng)]
-            if c.target_kl is not None and results[-1][SCALARS.index("kl")] > c.target_kl:
+        batch, results = self.compute_advantages(rollout, initial_state), []
+        for _ in range(c.n_epochs):
+            minibatches = batch.minibatches(c.num_minibatches, c.rollout_fraction, self.rng)
+            results += [self.train_minibatch(minibatch, scheduled) for minibatch in minibatches]
+            if c.target_kl is not None and results[-1][SCALARS.index("train/approx_kl")] > c.target_kl:
                 break
-        return dict(zip(SCALARS, torch.stack(results).mean(0), strict=True))
+        return {
+            **dict(zip(SCALARS, torch.stack(results).mean(0), strict=True)),
+            "train/learning_rate": torch.tensor(scheduled.learning_rate),
+            "train/clip_range": torch.tensor(scheduled.clip_range),
+        }
 
-    def judge(self, rollout: Rollout, memory: np.ndarray | None = None) -> Rows:
-        """What `improve` takes, of all that was played from `memory` on."""
-        c, real = self.config, rollout.real
-        value, after = self.values(rollout)
-        advantage = gae(rollout.reward, value, after, rollout.terminated, rollout.done, c.gamma, c.gae_lambda)
-        goal, counted = advantage + value, advantage[real]
-        if c.normalise_advantage and len(counted) > 1:
-            advantage = (advantage - counted.mean()) / (counted.std(ddof=1) + 1e-8)
-        action = self.tensor(rollout.action)
-        logp = F.log_softmax(self.tensor(rollout.logits), -1).gather(-1, action[..., None])[..., 0]
-        value, advantage, goal, weight = (self.tensor(x) for x in (value, advantage, goal, real.astype(np.float32)))
-        rows = Rows(self.tensor(rollout.obs[:-1]), action, logp, value, advantage, goal, weight)
-        if c.recurrent:
-            start = self.tensor(rollout.start[:-1]).T
-            states = self.net.memory.states(memory, len(start))
-            return rows.map(lambda x: x.transpose(0, 1))._replace(memory=(states, start))
-        rows, kept = rows.map(lambda x: x.flatten(0, 1)), self.tensor(real).flatten()
-        return rows if real.all() else rows.map(lambda x: x[kept])
-
-    def values(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
-        """Of what was seen and of what each step led to, both (time, player)."""
-        if self.net.critic is not None:  # not seen while playing
-            rollout.value[:] = self.valued(np.concatenate(rollout.obs[:-1])).reshape(rollout.value.shape)
-        after = np.concatenate((rollout.value[1:], rollout.value[-1:]))
-        ends = [(-1, np.arange(after.shape[1]), rollout.obs[-1], self.memory), *rollout.cut]
-        last = self.valued(
-            np.concatenate([obs for _, _, obs, _ in ends]),
-            np.concatenate([state for *_, state in ends]) if self.config.recurrent else None,
+    def compute_advantages(self, rollout: Rollout, initial_state: np.ndarray | None = None) -> Minibatch:
+        """Return advantages and value targets of a rollout that started from LSTM state `initial_state`."""
+        c, valid = self.config, rollout.valid
+        values, next_values = self.rollout_values(rollout)
+        advantages = compute_gae(
+            rollout.rewards, values, next_values, rollout.terminated, rollout.done, c.gamma, c.gae_lambda
         )
-        for t, players, obs, _ in ends:
-            after[t, players], last = last[: len(obs)], last[len(obs) :]
-        return rollout.value, after
+        returns = advantages + values
+        if c.normalize_advantage and len(advantages[valid]) > 1:
+            mean, std = advantages[valid].mean(), advantages[valid].std(ddof=1)
+            advantages = (advantages - mean) / (std + 1e-8)
+        actions = self.tensor(rollout.actions)
+        log_prob = F.log_softmax(self.tensor(rollout.logits), -1).gather(-1, actions[..., None])[..., 0]
+        values, advantages, returns, weights = (
+            self.tensor(x) for x in (values, advantages, returns, valid.astype(np.float32))
+        )
+        batch = Minibatch(self.tensor(rollout.obs[:-1]), actions, log_prob, values, advantages, returns, weights)
+        if c.recurrent:
+            episode_start = self.tensor(rollout.episode_start[:-1]).T
+            state = self.net.lstm.as_state(initial_state, len(episode_start))
+            return batch.map(lambda x: x.transpose(0, 1))._replace(lstm=(state, episode_start))
+        batch, keep = batch.map(lambda x: x.flatten(0, 1)), self.tensor(valid).flatten()
+        return batch if valid.all() else batch.map(lambda x: x[keep])
 
-    def improve(self, rows: Rows, now: Now) -> Tensor:
-        """One gradient step on one minibatch, its shares computed side by side; returns SCALARS."""
-        total, shares = max(float(rows.weight.sum()), 1e-8), rows.shares(self.shares.count)
-        means = self.shares.gradients(self.net, lambda share: self.gradients(share, now, total), shares)
-        norms = clipped(self.groups, self.config.max_norm)
-        self.optimiser.step()
-        return torch.cat((sum(means[1:], means[0]), torch.stack((norms[0], norms[-1]))))
+    def rollout_values(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values of the observations and of their successors, both [time, env]."""
+        if self.net.critic is not None:  # not computed with the policy's outputs
+            rollout.values[:] = self.values(np.concatenate(rollout.obs[:-1])).reshape(rollout.values.shape)
+        next_values = np.concatenate((rollout.values[1:], rollout.values[-1:]))
+        everyone = np.arange(next_values.shape[1])
+        ends = [Truncation(-1, everyone, rollout.obs[-1], self.lstm_state), *rollout.truncations]
+        states = (
+            np.concatenate([end.lstm_state for end in ends if end.lstm_state is not None])
+            if self.config.recurrent
+            else None
+        )
+        end_values = self.values(np.concatenate([end.obs for end in ends]), states)
+        for end in ends:
+            next_values[end.t, end.envs], end_values = end_values[: len(end.obs)], end_values[len(end.obs) :]
+        return rollout.values, next_values
 
-    def gradients(self, rows: Rows, now: Now, total: float) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What rows add to the gradients of the loss over a minibatch of `total` weight, and to the first SCALARS."""
+    def train_minibatch(self, minibatch: Minibatch, scheduled: ScheduledValues) -> Tensor:
+        """Take one gradient step, the slices of the minibatch computed in parallel; return SCALARS."""
+        total = max(float(minibatch.weights.sum()), 1e-8)
+        slices = minibatch.slices(self.parallel.n_threads)
+        scalars = self.parallel.gradients(self.net, lambda each: self.loss_gradients(each, scheduled, total), slices)
+        norms = clip_gradients(self.parameter_groups, self.config.max_grad_norm)
+        self.optimizer.step()
+        return torch.cat((sum(scalars[1:], scalars[0]), torch.stack((norms[0], norms[-1]))))
+
+    def loss_gradients(
+        self, batch: Minibatch, scheduled: ScheduledValues, total: float
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the gradients of the loss, and SCALARS but the norms, for a slice of a minibatch of `total` weight."""
 
         def mean(x: Tensor) -> Tensor:
-            return (x * rows.weight).sum() / total
+            return (x * batch.weights).sum() / total
 
-        c = self.config
-        logits, value = self.forward(rows.obs, *rows.memory)[:2]
+        c, clip_range = self.config, scheduled.clip_range
+        with self.precision.autocast():
+            logits, values = self.net(batch.obs, *batch.lstm)[:2]
         log_pi = F.log_softmax(logits, -1)
-        log_ratio = log_pi.gather(-1, rows.action[..., None])[..., 0] - rows.logp
+        log_ratio = log_pi.gather(-1, batch.actions[..., None])[..., 0] - batch.log_prob
         ratio = log_ratio.exp()
-        policy_loss = -mean(torch.min(ratio * rows.advantage, ratio.clamp(1 - now.clip, 1 + now.clip) * rows.advantage))
-        error = (value - rows.goal).square()
-        if c.value_clip is not None:
-            held = rows.value + (value - rows.value).clamp(-c.value_clip, c.value_clip)
-            error = torch.max(error, (held - rows.goal).square())
+        clipped_ratio = ratio.clamp(1 - clip_range, 1 + clip_range)
+        policy_loss = -mean(torch.min(ratio * batch.advantages, clipped_ratio * batch.advantages))
+        error = (values - batch.returns).square()
+        if c.clip_range_vf is not None:
+            change = (values - batch.old_values).clamp(-c.clip_range_vf, c.clip_range_vf)
+            error = torch.max(error, (batch.old_values + change - batch.returns).square())
         value_loss, entropy = mean(error), -mean((log_pi.exp() * log_pi).sum(-1))
-        loss = policy_loss + c.value * value_loss - now.entropy * entropy
+        loss = policy_loss + c.vf_coef * value_loss - scheduled.ent_coef * entropy
         gradients = torch.autograd.grad(loss, list(self.net.parameters()))
         with torch.no_grad():
-            kl, clipped = mean(ratio - 1 - log_ratio), mean(((ratio - 1).abs() > now.clip).float())
-            return gradients, torch.stack((policy_loss, value_loss, entropy, kl, clipped))
-
-    def forward(self, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
-        """Logits, values and, from a network that remembers, its states."""
-        with self.arithmetic():
-            return self.net(obs, *memory)
+            approx_kl = mean(ratio - 1 - log_ratio)
+            clip_fraction = mean(((ratio - 1).abs() > clip_range).float())
+            return gradients, torch.stack((loss, policy_loss, value_loss, -entropy, approx_kl, clip_fraction))
 
     @torch.no_grad()
-    def see(
-        self, obs: np.ndarray, memory: np.ndarray | None = None, start: np.ndarray | None = None, net: Any = None
-    ) -> Seen:
-        """What the policy, or a `net`, makes of one observation a player (n, *shape), given what they remember."""
+    def policy_outputs(
+        self,
+        obs: np.ndarray,
+        lstm_state: np.ndarray | None = None,
+        episode_start: np.ndarray | None = None,
+        net: Any = None,
+    ) -> PolicyOutputs:
+        """Return the outputs of the policy, or of `net`, for one observation of each environment (n, *shape)."""
         net = self.net if net is None else net
-        columns = self.inputs(obs, memory, np.ones(len(obs), np.bool_) if start is None else start)
-        parts = zip(*(x.chunk(self.shares.count) for x in columns), strict=True)
-        results = self.shares.map(torch.no_grad()(lambda part: self.look(net, *part)), parts)
-        return Seen(*(torch.cat(x).cpu().numpy() for x in zip(*results, strict=True)))
+        start = np.ones(len(obs), np.bool_) if episode_start is None else episode_start
+        inputs = self.net_inputs(obs, lstm_state, start)
+        slices = zip(*(x.chunk(self.parallel.n_threads) for x in inputs), strict=True)
+        results = self.parallel.map(torch.no_grad()(lambda each: self.forward(net, *each)), slices)
+        return PolicyOutputs(*(torch.cat(x).cpu().numpy() for x in zip(*results, strict=True)))
 
-    def look(self, net: Any, obs: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
-        """As much of a `Seen` as one forward pass gives."""
-        with self.arithmetic():
-            if memory:
-                return tuple(x[:, 0] for x in net(obs[:, None], memory[0], memory[1][:, None]))
+    def forward(self, net: Any, obs: Tensor, *lstm: Tensor) -> tuple[Tensor, ...]:
+        """Return logits, values if they share a network with the policy, and LSTM states if it is recurrent."""
+        with self.precision.autocast():
+            if lstm:
+                state, episode_start = lstm
+                return tuple(x[:, 0] for x in net(obs[:, None], state, episode_start[:, None]))
             return net(obs) if net.critic is None else (net.logits(obs),)
 
     @torch.no_grad()
-    def valued(self, obs: np.ndarray, memory: np.ndarray | None = None) -> np.ndarray:
-        """The values (n,) of observations (n, *shape) that follow what is remembered."""
-        passes = zip(*(x.split(PASS) for x in self.inputs(obs, memory, np.zeros(len(obs), np.bool_))), strict=True)
-        return torch.cat(self.shares.map(torch.no_grad()(lambda part: self.value(*part)), passes)).cpu().numpy()
+    def values(self, obs: np.ndarray, lstm_state: np.ndarray | None = None) -> np.ndarray:
+        """Return the values (n,) of observations (n, *shape), given the LSTM state before them."""
 
-    def value(self, obs: Tensor, *memory: Tensor) -> Tensor:
-        with self.arithmetic():
-            return self.look(self.net, obs, *memory)[1] if self.net.critic is None else self.net.values(obs)
+        @torch.no_grad()
+        def compute(inputs: tuple[Tensor, ...]) -> Tensor:
+            if self.net.critic is None:
+                return self.forward(self.net, *inputs)[1]
+            with self.precision.autocast():
+                return self.net.values(*inputs)
 
-    def inputs(self, obs: np.ndarray, memory: np.ndarray | None, start: np.ndarray) -> tuple[Tensor, ...]:
-        """What the network takes, a row a player."""
+        inputs = self.net_inputs(obs, lstm_state, np.zeros(len(obs), np.bool_))
+        slices = zip(*(x.split(VALUE_BATCH) for x in inputs), strict=True)
+        return torch.cat(self.parallel.map(compute, slices)).cpu().numpy()
+
+    def net_inputs(
+        self, obs: np.ndarray, lstm_state: np.ndarray | None, episode_start: np.ndarray
+    ) -> tuple[Tensor, ...]:
+        """Return the inputs of the network, one row an environment."""
         if not self.config.recurrent:
             return (self.tensor(obs),)
-        return self.tensor(obs), self.net.memory.states(memory, len(obs)), self.tensor(start)
+        return self.tensor(obs), self.net.lstm.as_state(lstm_state, len(obs)), self.tensor(episode_start)
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        seen = self.see(obs, state, episode_start)
-        return (seen.logits.argmax(1) if deterministic else drawn(seen.logits, self.dice)), seen.memory
+        outputs = self.policy_outputs(obs, state, episode_start)
+        if deterministic:
+            return outputs.logits.argmax(1), outputs.lstm_state
+        return sample_actions(outputs.logits, self.predict_rng), outputs.lstm_state
+
+    def close(self) -> None:
+        super().close()
+        self.parallel.close()

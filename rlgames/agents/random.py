@@ -1,4 +1,4 @@
-"""Random: the baseline. Every action is drawn uniformly, whatever is seen."""
+"""Random: the baseline. Every action is drawn uniformly, independent of the observation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rlgames.agents.base import Agent, Update
 
 @dataclass(frozen=True)
 class RandomConfig:
-    horizon: int = 128  # steps of each player between two reports
+    n_steps: int = 128  # steps of each environment between two updates
 
 
 class Random(Agent[RandomConfig]):
-    """Learns nothing; "deterministic" makes no difference to it."""
+    """Learns nothing; `deterministic` makes no difference."""
 
     name, Config = "random", RandomConfig
 
@@ -26,14 +26,14 @@ class Random(Agent[RandomConfig]):
         self.net = nn.Module()
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        player = self.playing()
+        runner = self.start_training()
         while self.step < total_timesteps:
-            for _ in range(self.config.horizon):
-                player.step(self.rng.integers(self.action_space.n, size=player.n))
-            self.step += self.config.horizon * player.n
-            yield Update(self.step, {}, player.scores())
+            for _ in range(self.config.n_steps):
+                runner.step(self.rng.integers(self.action_space.n, size=runner.num_envs))
+            self.step += self.config.n_steps * runner.num_envs
+            yield Update(self.step, {}, runner.take_episodes())
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
-        return self.dice.integers(self.action_space.n, size=len(obs)), None
+        return self.predict_rng.integers(self.action_space.n, size=len(obs)), None

@@ -1,20 +1,19 @@
-"""REINFORCE: the Monte-Carlo policy gradient (Williams 1992), with what the Pong tutorials add to it.
+"""REINFORCE: the Monte-Carlo policy gradient (Williams 1992), with what Karpathy 2016, "Pong from Pixels", adds to it.
 
     grad J = E[ sum_t grad log pi(a_t|s_t) (R_t - b(s_t)) ],   R_t = r_t + gamma R_{t+1}
 
-Options: R starts anew at each reward that is not 0 (Pong: each point is a game of its own), returns are standardised
-over the batch or over each episode, and a value baseline b, from which episodes that ran out of time are bootstrapped
-too.
+Options: R restarts at each nonzero reward (in Pong each point is a game of its own), returns are normalized over the
+batch or over each episode, and a value baseline b, from which truncated episodes are bootstrapped too.
 
-Every update learns from the same number of whole episodes of each player, all begun under the current policy, and then
-all players start anew: taking whichever episodes end first would favour short ones.
+Every update learns from the same number of whole episodes of each environment, all started under the current policy;
+then all environments start new episodes. Taking whichever episodes end first would favor short ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,150 +21,161 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import at_least_one, linear, one_of, share_of_one
-from rlgames.experience.env_runner import Player
-from rlgames.networks.models import BENDS, ActorCritic, drawn
-from rlgames.networks.optimizers import clipped, optimiser
-from rlgames.networks.precision import PRECISIONS, arithmetic
+from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
+from rlgames.experience.env_runner import EnvRunner, Step
+from rlgames.networks.models import ACTIVATIONS, ActorCritic, sample_actions
+from rlgames.networks.optimizers import clip_gradients, make_optimizer
+from rlgames.networks.precision import PRECISIONS, choose_precision
 
-PART = 4096  # transitions whose gradients are computed at once; the sum over the batch does not depend on it
-STANDARDISE = ("batch", "episode", "none")
-SCALARS = ("policy_loss", "value_loss", "entropy", "norm")
+SLICE = 4096  # transitions whose gradients are computed at once; their sum over the batch does not depend on it
+NORMALIZE = ("batch", "episode", "none")
+SCALARS = ("train/policy_gradient_loss", "train/value_loss", "train/entropy_loss", "train/grad_norm")
 
 
 @dataclass(frozen=True)
 class REINFORCEConfig:
-    episodes: int = 16  # an update, rounded up to the same number for each player
-    optimiser: str = "adam"  # adam, rmsprop, rmsprop-graves
+    n_episodes: int = 16  # an update, rounded up to the same number for each environment
+    optimizer: str = "adam"  # adam, rmsprop, rmsprop-graves
     learning_rate: float = 1e-3
-    final_learning_rate: float | None = None  # reached in a straight line at the end of training; None: constant
+    final_learning_rate: float | None = None  # at the end of training, linear; None: constant
     gamma: float = 0.99  # discount
-    reset_on_reward: bool = False  # the return starts anew at each reward that is not 0
-    standardise: str = "batch"  # returns, or advantages with a baseline, to mean 0, deviation 1; batch, episode, none
-    baseline: bool = False  # a learnt value of the state is subtracted
-    value: float = 0.5  # coefficient of the baseline's squared error
-    entropy: float = 0.0  # coefficient of the entropy bonus
-    max_norm: float | None = 0.5  # of the gradient, policy and value apart where they share nothing; None: no limit
+    reset_on_reward: bool = False  # restart the return at each nonzero reward
+    normalize_returns: str = "batch"  # or advantages, with a baseline, to mean 0, std 1: batch, episode, none
+    baseline: bool = False  # subtract a learned value of the state
+    vf_coef: float = 0.5  # coefficient of the baseline's squared error
+    ent_coef: float = 0.0  # coefficient of the entropy bonus
+    max_grad_norm: float | None = 0.5  # policy and value apart if they share no network; None: no limit
     encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    hidden: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    activation: str = "tanh"  # after each of them; tanh, relu
-    precision: str = "auto"  # of the networks' arithmetic: float32, bfloat16; auto: bfloat16 where that is faster
+    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
+    activation: str = "tanh"  # after each of them: tanh, relu
+    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
 
     def __post_init__(self) -> None:
-        one_of(self, "standardise", STANDARDISE)
-        one_of(self, "activation", BENDS)
-        one_of(self, "precision", PRECISIONS)
-        at_least_one(self, "episodes")
-        share_of_one(self, "gamma")
+        check_choice(self, "normalize_returns", NORMALIZE)
+        check_choice(self, "activation", ACTIVATIONS)
+        check_choice(self, "precision", PRECISIONS)
+        check_positive(self, "n_episodes")
+        check_unit_interval(self, "gamma")
+
+
+class EpisodeBatch(NamedTuple):
+    """Transitions of whole episodes, one a row."""
+
+    obs: np.ndarray
+    actions: np.ndarray
+    returns: np.ndarray
+    episode: np.ndarray  # number that tells episodes apart
 
 
 class REINFORCE(Agent[REINFORCEConfig]):
     """See the module's docstring; one yielded `Update` is one batch of episodes."""
 
     name, Config = "reinforce", REINFORCEConfig
-    parts = ("net", "optimiser", "player", "rng")
+    saved_attributes = ("net", "optimizer", "runner", "rng")
     net: ActorCritic
 
     def build(self) -> None:
         c = self.config
-        shape = (self.observation_space, int(self.action_space.n), c.encoder, c.hidden, BENDS[c.activation])
-        self.net = ActorCritic(*shape).to(self.device)
-        self.arithmetic = arithmetic(c.precision, c.encoder, self.observation_space, self.device)
-        self.optimiser = optimiser(c.optimiser, self.net.parameters(), c.learning_rate)
+        self.net = ActorCritic(
+            *(self.observation_space, int(self.action_space.n), c.encoder, c.net_arch, ACTIVATIONS[c.activation])
+        ).to(self.device)
+        self.precision = choose_precision(c.precision, c.encoder, self.observation_space, self.device)
+        self.optimizer = make_optimizer(c.optimizer, self.net.parameters(), c.learning_rate)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        player = self.playing()
+        runner = self.start_training()
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
-            batch = self.play(player)
-            yield Update(self.step, self.improve(*batch, progress), player.scores())
+            batch = self.collect_episodes(runner)
+            yield Update(self.step, self.train_on_batch(batch, progress), runner.take_episodes())
 
-    def play(self, player: Player) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """(obs, action, return, episode) of the transitions of whole episodes, the same number from each player."""
-        player.restart()
-        left = np.full(player.n, -(-self.config.episodes // player.n))  # episodes that each player still owes
-        steps, active, owed = [], [], []
-        while left.any():
-            step = player.step(drawn(self.logits(player.obs), self.rng))
-            self.step += player.n
+    def collect_episodes(self, runner: EnvRunner) -> EpisodeBatch:
+        """Play whole episodes, the same number in each environment."""
+        runner.restart_episodes()
+        missing = np.full(runner.num_envs, -(-self.config.n_episodes // runner.num_envs))  # episodes to end in each
+        steps, masks, episodes = [], [], []
+        while missing.any():
+            step = runner.step(sample_actions(self.logits(runner.obs), self.rng))
+            self.step += runner.num_envs
             steps.append(step)
-            active.append((left > 0) & step.real)
-            owed.append(left * player.n + np.arange(player.n))  # tells episodes apart
-            left = left - (active[-1] & step.done)
-        returns = self.returns(steps)
-        mask = np.stack(active)
-        obs = np.concatenate([step.obs[rows] for step, rows in zip(steps, active, strict=True)])
-        return obs, np.stack([step.action for step in steps])[mask], returns[mask], np.stack(owed)[mask]
+            masks.append((missing > 0) & step.valid)
+            episodes.append(missing * runner.num_envs + np.arange(runner.num_envs))
+            missing = missing - (masks[-1] & step.done)
+        returns, mask = self.compute_returns(steps), np.stack(masks)
+        obs = np.concatenate([step.obs[rows] for step, rows in zip(steps, masks, strict=True)])
+        actions = np.stack([step.action for step in steps])
+        return EpisodeBatch(obs, actions[mask], returns[mask], np.stack(episodes)[mask])
 
-    def returns(self, steps: list) -> np.ndarray:
-        """(time, player) float32, from the last step backwards."""
+    def compute_returns(self, steps: list[Step]) -> np.ndarray:
+        """Return the discounted returns [time, env], float32, computed from the last step backwards."""
         c = self.config
-        result = np.empty((len(steps), len(steps[0].reward)), np.float32)
-        total = np.zeros(result.shape[1], np.float32)
+        returns = np.empty((len(steps), len(steps[0].reward)), np.float32)
+        total = np.zeros(returns.shape[1], np.float32)
         for t in range(len(steps) - 1, -1, -1):
             step = steps[t]
             total[step.done] = 0.0
-            late = step.done & ~step.terminated
-            if c.baseline and late.any():
-                total[late] = self.values(step.after[late])
+            truncated = step.done & ~step.terminated
+            if c.baseline and truncated.any():
+                total[truncated] = self.values(step.next_obs[truncated])
             if c.reset_on_reward:
                 total[step.reward != 0] = 0.0
             total = step.reward + c.gamma * total
-            result[t] = total
-        return result
+            returns[t] = total
+        return returns
 
-    def improve(
-        self, obs: np.ndarray, action: np.ndarray, returns: np.ndarray, episode: np.ndarray, progress: float
-    ) -> dict[str, Tensor]:
-        """One gradient step on the whole batch, in parts; returns SCALARS."""
+    def train_on_batch(self, batch: EpisodeBatch, progress: float) -> dict[str, Tensor]:
+        """Take one gradient step on the whole batch, in slices; return scalars."""
         c = self.config
-        if c.final_learning_rate is not None:
-            self.optimiser.param_groups[0]["lr"] = linear(c.learning_rate, c.final_learning_rate, progress)
-        advantage = returns - self.values(obs) if c.baseline else returns
-        if c.standardise != "none":
-            advantage = standardised(advantage, episode if c.standardise == "episode" else np.zeros_like(episode))
-        columns = [self.tensor(x) for x in (obs, action, advantage, returns)]
-        self.optimiser.zero_grad()
-        parts = zip(*(x.split(PART) for x in columns), strict=True)
-        rows = [self.gradient(*part, count=len(obs)) for part in parts]
-        norms = clipped(self.net.parameter_groups(), c.max_norm)
-        self.optimiser.step()
-        return dict(zip(SCALARS, (*torch.stack(rows).sum(0), norms[0]), strict=True))
+        learning_rate = linear_schedule(c.learning_rate, c.final_learning_rate, progress)
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        advantages = batch.returns - self.values(batch.obs) if c.baseline else batch.returns
+        if c.normalize_returns != "none":
+            groups = batch.episode if c.normalize_returns == "episode" else np.zeros_like(batch.episode)
+            advantages = normalize(advantages, groups)
+        columns = [self.tensor(x) for x in (batch.obs, batch.actions, advantages, batch.returns)]
+        self.optimizer.zero_grad()
+        slices = zip(*(x.split(SLICE) for x in columns), strict=True)
+        results = [self.add_gradients(*each, count=len(batch.obs)) for each in slices]
+        norms = clip_gradients(self.net.parameter_groups(), c.max_grad_norm)
+        self.optimizer.step()
+        scalars = dict(zip(SCALARS, (*torch.stack(results).sum(0), norms[0]), strict=True))
+        return scalars | {"train/learning_rate": torch.tensor(learning_rate)}
 
-    def gradient(self, obs: Tensor, action: Tensor, advantage: Tensor, returns: Tensor, *, count: int) -> Tensor:
-        """Add a part's share of the mean loss over `count` transitions to the gradients."""
+    def add_gradients(self, obs: Tensor, actions: Tensor, advantages: Tensor, returns: Tensor, *, count: int) -> Tensor:
+        """Add the gradients of a slice of a batch of `count` transitions; return its part of SCALARS but the norm."""
         c = self.config
-        with self.arithmetic():
-            logits, value = self.net(obs)
+        with self.precision.autocast():
+            logits, values = self.net(obs)
         log_pi = F.log_softmax(logits, 1)
-        policy_loss = -(log_pi.gather(1, action[:, None])[:, 0] * advantage).sum() / count
+        policy_loss = -(log_pi.gather(1, actions[:, None])[:, 0] * advantages).sum() / count
         entropy = -(log_pi.exp() * log_pi).sum() / count
-        value_loss = (value - returns).square().sum() / count
-        (policy_loss + (c.value * value_loss if c.baseline else 0.0) - c.entropy * entropy).backward()
-        return torch.stack((policy_loss, value_loss, entropy)).detach()
+        value_loss = (values - returns).square().sum() / count
+        (policy_loss + (c.vf_coef * value_loss if c.baseline else 0.0) - c.ent_coef * entropy).backward()
+        return torch.stack((policy_loss, value_loss, -entropy)).detach()
 
     @torch.no_grad()
     def values(self, obs: np.ndarray) -> np.ndarray:
-        with self.arithmetic():
-            return np.concatenate([self.net(part)[1].cpu().numpy() for part in self.tensor(obs).split(PART)])
+        """Return the values (n,) of observations (n, *shape)."""
+        with self.precision.autocast():
+            return np.concatenate([self.net(each)[1].cpu().numpy() for each in self.tensor(obs).split(SLICE)])
 
     @torch.no_grad()
     def logits(self, obs: np.ndarray) -> np.ndarray:
-        """(n, actions) of observations (n, *shape)."""
-        with self.arithmetic():
+        """Return the action logits (n, actions) of observations (n, *shape)."""
+        with self.precision.autocast():
             return self.net.logits(self.tensor(obs)).cpu().numpy()
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool
     ) -> tuple[np.ndarray, Any]:
         logits = self.logits(obs)
-        return (logits.argmax(1) if deterministic else drawn(logits, self.dice)), None
+        return (logits.argmax(1) if deterministic else sample_actions(logits, self.predict_rng)), None
 
 
-def standardised(x: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """`x` (n,) less the mean and over the standard deviation of its own `group` (n,)."""
+def normalize(x: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Return `x` (n,) with mean 0 and standard deviation 1 in each `group` (n,), float32."""
     member = np.unique(group, return_inverse=True)[1]
     count = np.bincount(member)
-    centred = x - (np.bincount(member, x) / count)[member]
-    deviation = np.sqrt(np.bincount(member, centred**2) / count)
-    return (centred / (deviation[member] + 1e-8)).astype(np.float32)
+    centered = x - (np.bincount(member, x) / count)[member]
+    std = np.sqrt(np.bincount(member, centered**2) / count)
+    return (centered / (std[member] + 1e-8)).astype(np.float32)

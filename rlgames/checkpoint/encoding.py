@@ -1,6 +1,6 @@
-"""States as a checkpoint holds them: JSON for their shape, torch tensors and numpy arrays beside it, and back.
+"""Encode states for a checkpoint: JSON for their structure, torch tensors and numpy arrays apart; and decode them.
 
-In the JSON a list is a list; what JSON lacks is an object with one key: {"dict": [[key, value], ...]},
+In the JSON a list is a list; whatever JSON lacks is an object with one key: {"dict": [[key, value], ...]},
 {"tuple": [...]}, {"int": "0x..."} from 2**53 on, {"float": "nan"}, {"tensor": name}, {"array": member},
 {"scalar": member} and {"part": [file, sha256]}. Arrays are .npy files (numpy.lib.format) without pickle.
 """
@@ -18,6 +18,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 import torch
 
+from rlgames.errors import InvalidTypeError
+
 NPY_VERSION = (3, 0)  # the .npy header that takes any field name and any length
 NPY_HEADER_LIMIT = 2**20  # bytes; numpy's own limit of 10,000 refuses records of some hundred fields
 TENSOR_DTYPES = {  # those that safetensors both writes and reads
@@ -28,11 +30,11 @@ TENSOR_DTYPES = {  # those that safetensors both writes and reads
 }
 
 
-class Joined:
-    """Arrays of numbers that are saved as one, joined along their first axis, but never joined in memory.
+class ConcatenatedArray:
+    """Arrays that are saved as one, concatenated along the first axis, without concatenating them in memory.
 
-    `arrays`: at least one, each C-contiguous, all of one dtype and of one shape behind the first axis. What was saved
-    as Joined comes back as one array.
+    `arrays`: at least one, each C-contiguous, all of one dtype and of one shape after the first axis. It is loaded as
+    one array.
     """
 
     def __init__(self, arrays: Sequence[np.ndarray]):
@@ -44,35 +46,37 @@ class Joined:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A subtree that lies in a checkpoint of its own, in the folder of the one that names it."""
+class FilePart:
+    """A subtree that is in a checkpoint of its own, in the folder of the one that names it."""
 
     path: Path
     sha256: str  # of its manifest
 
 
-Leaf: TypeAlias = torch.Tensor | np.ndarray | np.generic | Joined | Part | int | float | bool | str | None
+Leaf: TypeAlias = (
+    torch.Tensor | np.ndarray | np.generic | ConcatenatedArray | FilePart | int | float | bool | str | None
+)
 Tree: TypeAlias = Mapping[Any, "Tree"] | Sequence["Tree"] | Leaf  # dicts (with str or int keys), lists and tuples
-Member: TypeAlias = Callable[[str, Callable[[IO[bytes]], Any]], Any]  # (name, parser) -> what the parser made of it
+Member: TypeAlias = Callable[[str, Callable[[IO[bytes]], Any]], Any]  # (name, parser) -> the parser's result
 
 
-# ---- encoding
+# ---- encoding ----
 
 
 @dataclass
 class Encoder:
-    """Makes JSON of trees, and gathers their tensors by place and their arrays by member."""
+    """Turns trees into JSON, and collects their tensors by path and their arrays by member."""
 
-    folder: Path  # that the parts must lie in
+    folder: Path  # of the checkpoint, and of its parts
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    arrays: dict[str, np.ndarray | Joined] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray | ConcatenatedArray] = field(default_factory=dict)
 
     def encode(self, node: Any, where: str) -> Any:
-        """JSON for `node`, which stands at `where`. Raises TypeError for what could not come back as it is."""
+        """Return JSON for `node` at the path `where`. Raises TypeError for what could not be restored as it is."""
         if isinstance(node, dict):
             for key in node:
                 if type(key) not in (str, int):
-                    raise TypeError(
+                    raise InvalidTypeError(
                         f"{where}: cannot save the key {key!r} of type {type(key).__name__}: use str or int"
                     )
             return {"dict": [[self.encode(key, ""), self.encode(node[key], f"{where}[{key!r}]")] for key in node]}
@@ -82,22 +86,26 @@ class Encoder:
         if isinstance(node, torch.Tensor):
             if node.layout != torch.strided or node.device.type == "meta" or node.dtype not in TENSOR_DTYPES:
                 kind = f"{node.dtype}, {node.layout}, on {node.device}"
-                raise TypeError(f"{where}: cannot save a tensor of {kind}: use a dense one of a common dtype")
+                raise InvalidTypeError(f"{where}: cannot save a tensor of {kind}: use a dense one of a common dtype")
             self.tensors[where] = dense(node)
             return {"tensor": where}
         if type(node) is np.ndarray or isinstance(node, np.generic):
-            if not npy_keeps(node):
-                raise TypeError(f"{where}: cannot save {node.dtype!r} exactly and without pickle: use numbers or str")
-            return {"array" if isinstance(node, np.ndarray) else "scalar": self.add(without_gaps(np.asarray(node)))}
-        if isinstance(node, Joined):
+            if not npy_preserves(node):
+                raise InvalidTypeError(
+                    f"{where}: cannot save {node.dtype!r} exactly and without pickle: use numbers or str"
+                )
+            return {"array" if isinstance(node, np.ndarray) else "scalar": self.add(zero_padding(np.asarray(node)))}
+        if isinstance(node, ConcatenatedArray):
             return {"array": self.add(node)}
-        if isinstance(node, Part):
+        if isinstance(node, FilePart):
             if node.path.parent.absolute() != self.folder.absolute():
-                raise TypeError(f"{where}: cannot save what lies in {node.path}: give checkpoint.whole(state)")
+                raise InvalidTypeError(
+                    f"{where}: cannot save a part in the folder of {node.path}: use resolve_parts(state)"
+                )
             return {"part": [node.path.name, node.sha256]}
         return scalar(node, where)
 
-    def add(self, array: np.ndarray | Joined) -> str:
+    def add(self, array: np.ndarray | ConcatenatedArray) -> str:
         member = f"arrays/{len(self.arrays)}.npy"
         self.arrays[member] = array
         return member
@@ -111,25 +119,27 @@ def scalar(node: Any, where: str) -> Any:
     if node is None or type(node) in (bool, str):
         return node
     leaves = "tensors, numpy arrays, numbers, strings and None"
-    raise TypeError(f"{where}: cannot save a value of type {type(node).__name__}: use dicts, lists, tuples of {leaves}")
+    raise InvalidTypeError(
+        f"{where}: cannot save a value of type {type(node).__name__}: use dicts, lists, tuples of {leaves}"
+    )
 
 
 def dense(tensor: torch.Tensor) -> torch.Tensor:
-    """A contiguous copy on the CPU in memory of its own: safetensors refuses views and shared memory."""
+    """Return a contiguous copy on the CPU in memory of its own: safetensors refuses views and shared memory."""
     return tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
 
 
-def npy_keeps(values: np.ndarray | np.generic) -> bool:
+def npy_preserves(values: np.ndarray | np.generic) -> bool:
     if values.dtype.hasobject or (isinstance(values, np.character) and np.asarray(values)[()] != values):
-        return False  # the second: arrays drop the NULs that end a string
+        return False  # the second: arrays drop trailing NULs of strings
     try:
         return np.lib.format.descr_to_dtype(np.lib.format.dtype_to_descr(values.dtype)) == values.dtype
     except ValueError:  # fields overlap
         return False
 
 
-def without_gaps(array: np.ndarray) -> np.ndarray:
-    """`array` with zeros between the fields of its records, where numpy leaves whatever the memory held."""
+def zero_padding(array: np.ndarray) -> np.ndarray:
+    """Return `array` with zeros in the padding of its records, which numpy leaves uninitialized."""
     if array.dtype.names is None:
         return array
     clean = np.zeros(array.shape, array.dtype, order="F" if array.flags.fnc else "C")
@@ -141,8 +151,8 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False).encode("ascii")
 
 
-def write_npy(stream: Any, array: np.ndarray | Joined) -> None:
-    """In pieces: a replay memory may be larger than the memory that is free."""
+def write_npy(stream: Any, array: np.ndarray | ConcatenatedArray) -> None:
+    """Write an array in pieces: a replay buffer may be larger than the free memory."""
     if isinstance(array, np.ndarray):
         np.lib.format.write_array(stream, array, NPY_VERSION, allow_pickle=False)
         return
@@ -155,11 +165,11 @@ def write_npy(stream: Any, array: np.ndarray | Joined) -> None:
             stream.write(each.reshape(-1).view(np.uint8).data)
 
 
-# ---- decoding
+# ---- decoding ----
 
 
-def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part: Callable[[str, str], Part]) -> Any:
-    """The inverse of `encode`; `part` makes something of a file's name and digest."""
+def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part: Callable[[str, str], FilePart]) -> Any:
+    """Invert `encode`; `part` returns the part of a file's name and digest."""
     if isinstance(node, list):
         return [decode(item, tensors, member, part) for item in node]
     if not isinstance(node, dict):
@@ -180,4 +190,4 @@ def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part:
 
 
 def read_npy(stream: IO[bytes]) -> np.ndarray:
-    return without_gaps(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=NPY_HEADER_LIMIT))
+    return zero_padding(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=NPY_HEADER_LIMIT))

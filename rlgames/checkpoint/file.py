@@ -1,18 +1,18 @@
-"""One file that holds a run: written whole or not at all, checked byte for byte when read, free of pickle.
+"""Checkpoint files: written whole or not at all, checked byte for byte when read, free of pickle.
 
 A checkpoint is an uncompressed zip file:
 
-    header.json            what is asked first: plain JSON, read without the rest
-    state.json             the shape of the state: its dictionaries, lists, numbers and strings
-    tensors.safetensors    its torch tensors, named by their place, such as state['net']['0.weight']
+    header.json            plain JSON, read without the rest
+    state.json             structure of the state: its dictionaries, lists, numbers and strings
+    tensors.safetensors    its torch tensors, named by their path, such as state['net']['0.weight']
     arrays/0.npy ...       its numpy arrays and scalars
-    manifest.json          the format's number and the sha256 of each member above
+    manifest.json          format number and sha256 of each member above
 
-and the zip's comment holds the format's number again and the manifest's sha256; `encoding` has the details. A part of
-the state that is large and does not change any more may lie in another checkpoint of the same folder, which this one
-then names together with the sha256 of its manifest: see `Part`.
+and the zip's comment holds the format number again and the sha256 of the manifest; `encoding` has the details. A part
+of the state that is large and does not change any more may be in another checkpoint of the same folder, which this one
+then names together with the sha256 of its manifest: see `FilePart`.
 
-Reading executes nothing, whoever wrote the file. The digests find accidents; they are no signature.
+Reading executes nothing. The digests detect accidental damage; they are not a signature.
 Tensors: https://github.com/huggingface/safetensors. Arrays: numpy.lib.format.
 """
 
@@ -32,26 +32,27 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from rlgames.checkpoint.encoding import Encoder, Joined, Part, Tree, decode, dense, to_json, write_npy
+from rlgames.checkpoint.encoding import ConcatenatedArray, Encoder, FilePart, Tree, decode, dense, to_json, write_npy
+from rlgames.errors import InvalidTypeError, UsageError
 
 FORMAT = 1
 HEADER, STATE, TENSORS, MANIFEST = "header.json", "state.json", "tensors.safetensors", "manifest.json"
 
 
-class CheckpointError(ValueError):
-    """A file that cannot be read as a checkpoint; the message is one line: which file, what is wrong, what to do."""
+class CheckpointError(UsageError, ValueError):
+    """A file that cannot be read as a checkpoint; the message is one line: the file, the problem, the remedy."""
 
 
 def save(path: str | os.PathLike[str], header: Mapping[str, Any], state: Tree) -> str:
-    """Write `header` and `state` to `path`, replacing what is there once the new file is safely on the disk.
+    """Write `header` and `state` to `path`, replacing an existing file once the new one is safely on the disk.
 
-    Stopped at any moment, by an exception, kill -9 or a power cut, it leaves the old file or the new one. What a killed
-    writer leaves beside it (".name.*.partial") goes with the next save. One writer per path at a time: of two at once
-    one may fail with FileNotFoundError, without damage. The same content gives the same bytes.
+    Interrupted at any moment, by an exception, kill -9 or a power cut, it leaves the old file or the new one. Temporary
+    files of a killed writer (".name.*.partial") are removed by the next save. One writer per path at a time: of two at
+    once one may fail with FileNotFoundError, without damage. The same content gives the same bytes.
 
-    Returns the sha256 of the manifest, by which another checkpoint can name this one as its part. Raises TypeError,
-    naming the place in the tree, for what could not come back as it is, before any file is touched; OSError if the disk
-    refuses.
+    Returns the sha256 of the manifest, by which another checkpoint can name this one as a part. Raises TypeError,
+    naming the path in the tree, for a value that could not be restored as it is, before any file is touched; OSError if
+    writing fails.
     """
     path = Path(path)
     encoder = Encoder(path.parent)
@@ -74,21 +75,22 @@ def save(path: str | os.PathLike[str], header: Mapping[str, Any], state: Tree) -
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
+    if os.name == "posix":  # on Windows a folder cannot be opened
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # the new name, too, survives a power cut
+            os.fsync(folder)  # so that the new name survives a power cut, too
         finally:
             os.close(folder)
     return digest
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any]:
-    """The header and the state of `path`, each byte checked against its digest. Raises CheckpointError.
+    """Return header and state of `path`, each byte checked against its digest. Raises CheckpointError.
 
-    Values, dtypes, shapes, key types, key order and tuples come back as they were; tensors on the CPU, contiguous, each
-    in memory of its own, without gradient; any kind of dict as a plain dict. Records keep their offsets; that they were
-    declared with align=True is not kept. Parts are checked, too, and come back as `Part`s: `whole` reads them.
+    Values, dtypes, shapes, key types, key order and tuples are restored as they were; tensors on the CPU, contiguous,
+    each in memory of its own, without gradient; any kind of dict as a plain dict. Records keep their offsets, but not
+    whether they were declared with align=True. Parts are checked, too, and returned as `FilePart`s: `resolve_parts`
+    reads them.
     """
     with _reading(path) as member:
         tensors = member(TENSORS, lambda stream: safetensors.torch.load(stream.read()))
@@ -96,27 +98,27 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any]:
         return member(HEADER, json.load), state
 
 
-def whole(state: Any) -> Any:
-    """`state` with what its parts hold in their places. Raises CheckpointError."""
-    if isinstance(state, Part):
+def resolve_parts(state: Any) -> Any:
+    """Return `state` with every `FilePart` replaced by its content. Raises CheckpointError."""
+    if isinstance(state, FilePart):
         with _reading(state.path, state.sha256):
             return load(state.path)[1]
     if isinstance(state, dict):
-        return {key: whole(value) for key, value in state.items()}
-    return type(state)(map(whole, state)) if type(state) in (list, tuple) else state
+        return {key: resolve_parts(value) for key, value in state.items()}
+    return type(state)(map(resolve_parts, state)) if type(state) in (list, tuple) else state
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The header of `path` alone: the state, however large, is neither read nor checked. Raises CheckpointError."""
+    """Return the header of `path` alone: the state is neither read nor checked. Raises CheckpointError."""
     with _reading(path) as member:
         return member(HEADER, json.load)
 
 
 def weights_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
-    """Hexadecimal sha256 over the tensors in order of their names, the same on every device and in every layout.
+    """Return the hexadecimal sha256 over the tensors in order of their names, independent of device and layout.
 
-    Each adds the line `["name", "torch.float32", [rows, columns]]\\n`, as json.dumps writes it, and then its elements'
-    bytes in row-major order.
+    Each tensor adds the line `["name", "torch.float32", [rows, columns]]\\n`, as json.dumps writes it, and then the
+    bytes of its elements in row-major order.
     """
     sha256 = hashlib.sha256()
     for name, tensor in sorted(state_dict.items()):
@@ -125,7 +127,7 @@ def weights_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
     return sha256.hexdigest()
 
 
-# ---- writing
+# ---- writing ----
 
 
 def _header_json(header: Mapping[str, Any]) -> bytes:
@@ -135,12 +137,12 @@ def _header_json(header: Mapping[str, Any]) -> bytes:
                 raise ValueError("JSON would alter it")
         except (TypeError, ValueError) as error:
             remedy = "use str keys, lists for tuples, None for nan"
-            raise TypeError(f"header[{key!r}]: {value!r:.80} is not plain JSON ({error}): {remedy}") from error
+            raise InvalidTypeError(f"header[{key!r}]: {value!r:.80} is not plain JSON ({error}): {remedy}") from error
     return to_json(dict(header))
 
 
-class _Hashed:
-    """Passes on what is written, and knows its sha256."""
+class _HashingStream:
+    """Passes on what is written and computes its sha256."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self.stream, self.sha256 = stream, hashlib.sha256()
@@ -150,10 +152,10 @@ class _Hashed:
         self.stream.write(data)
 
 
-def _write(archive: zipfile.ZipFile, name: str, content: bytes | np.ndarray | Joined) -> str:
-    """Add one member and return its sha256. ZipInfo's own date, 1980, makes equal content equal bytes."""
+def _write(archive: zipfile.ZipFile, name: str, content: bytes | np.ndarray | ConcatenatedArray) -> str:
+    """Add a member and return its sha256. ZipInfo's default date, 1980, makes equal content equal bytes."""
     with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as stream:
-        hashed = _Hashed(stream)
+        hashed = _HashingStream(stream)
         if isinstance(content, bytes):
             hashed.write(content)
         else:
@@ -161,11 +163,11 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes | np.ndarray | Jo
     return hashed.sha256.hexdigest()
 
 
-# ---- reading
+# ---- reading ----
 
 
 class _Members:
-    """Checks a member against its digest and parses it."""
+    """Members of an open checkpoint, each checked against its digest before it is parsed."""
 
     def __init__(self, archive: zipfile.ZipFile, manifest_sha256: str) -> None:
         self.archive = archive
@@ -175,8 +177,8 @@ class _Members:
     def __call__(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
         with self.archive.open(name) as stream:
             sha256 = hashlib.sha256()
-            while piece := stream.read(2**20):
-                sha256.update(piece)
+            while block := stream.read(2**20):
+                sha256.update(block)
             if sha256.hexdigest() != self.digests[name]:
                 raise ValueError(f"{name} does not match its sha256")
             stream.seek(0)
@@ -190,26 +192,28 @@ def _reading(path: str | os.PathLike[str], sha256: str | None = None) -> Iterato
         with zipfile.ZipFile(path) as archive:
             comment = re.match(rb"rlgames checkpoint format (\d+), manifest sha256 ", archive.comment)
             if comment is None and MANIFEST not in archive.namelist():
-                kind = "a zip file of another kind (PyTorch's .pt is one)"
-                raise CheckpointError(f"{path}: is {kind}: give a file that rlgames wrote")
+                kind = "another kind of zip file (such as PyTorch's .pt)"
+                raise CheckpointError(f"{path}: is {kind}: expected a file written by rlgames")
             if comment and int(comment[1]) > FORMAT:
                 found = f"format {int(comment[1])}, this one reads up to {FORMAT}"
                 raise CheckpointError(f"{path}: was written by a newer rlgames ({found}): upgrade rlgames")
-            if comment is None or archive.getinfo(HEADER).header_offset != 0:  # or a checkpoint in a checkpoint's array
-                raise ValueError("its first or last bytes are not its own")
+            if (
+                comment is None or archive.getinfo(HEADER).header_offset != 0
+            ):  # or a checkpoint inside a checkpoint's array
+                raise ValueError("its first or last bytes do not belong to it")
             digest = archive.comment[comment.end() :].decode()
             if sha256 not in (None, digest):
-                raise ValueError("it is another file than the one that was saved")
+                raise ValueError("it is not the file that was saved")
             yield _Members(archive, digest)
     except (CheckpointError, MemoryError):
         raise
     except Exception as error:  # a damaged zip file raises nearly anything: KeyError, zlib.error, NotImplementedError
-        raise CheckpointError(f"{path}: {_complaint(path, error)}") from error
+        raise CheckpointError(f"{path}: {_reason(path, error)}") from error
 
 
-def _part(path: str | os.PathLike[str], name: str, sha256: str) -> Part:
-    """The part of the checkpoint `path` that lies in the file `name`, each byte checked but nothing kept."""
-    part = Part(Path(path).parent / Path(name).name, sha256)
+def _part(path: str | os.PathLike[str], name: str, sha256: str) -> FilePart:
+    """Return the part of the checkpoint `path` in the file `name`, each byte checked but nothing kept."""
+    part = FilePart(Path(path).parent / Path(name).name, sha256)
     try:
         with _reading(part.path, sha256) as member:
             for each in member.digests:
@@ -219,24 +223,24 @@ def _part(path: str | os.PathLike[str], name: str, sha256: str) -> Part:
     return part
 
 
-def _complaint(path: str | os.PathLike[str], error: Exception) -> str:
-    """What is wrong with the file that gave `error`, and what to do, in one line."""
+def _reason(path: str | os.PathLike[str], error: Exception) -> str:
+    """Return the problem of the file that raised `error`, and the remedy, in one line."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "there is no such file: check the path"
+        return "no such file: check the path"
     if os.path.isdir(path):
         return "is a folder: give the checkpoint file in it"
     if isinstance(error, PermissionError):
-        return "must not be read by this user: change its permissions"
+        return "cannot be read by this user: change its permissions"
     with open(path, "rb") as file:
         start = file.read(4)
     if not start:
         return "is empty: use another checkpoint"
     if not b"PK\3\4".startswith(start):
-        return "does not begin as a checkpoint does: give a file that rlgames wrote"
+        return "is not a checkpoint: expected a file written by rlgames"
     reason = " ".join(str(error).split())
     return f"is damaged or cut short ({type(error).__name__}: {reason}): copy it again, or use another checkpoint"
 
 
-def plain(config: Any) -> dict[str, Any]:
-    """A dataclass as JSON keeps it: tuples become lists."""
+def config_to_json(config: Any) -> dict[str, Any]:
+    """Return a dataclass as plain JSON: tuples become lists."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -1,42 +1,56 @@
-"""The demo: PPO learns CatchBall before your eyes, and is then tested on episodes that it has never seen."""
+"""`rlgames demo`: PPO learns CatchBall live, and is then tested on episodes that it has never seen."""
 
 from __future__ import annotations
 
 import signal
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+from tyro.conf import DisallowNone
+
 from rlgames.agents.registry import load
-from rlgames.cli.terminal import refusing, say
+from rlgames.cli.terminal import check_minimum, print_fields
 from rlgames.evaluation import evaluate
 from rlgames.recording import record
-from rlgames.runs.training import EVALUATION_SEEDS, Training, begin
+from rlgames.runs.training import EVALUATION_SEEDS, Training, open_session
 
-BEST, EXPECTED = 99, 97  # balls: what a perfect player catches, and what this one must
-FRESH = 2 * EVALUATION_SEEDS  # seeds from here on were used neither in training nor in its evaluations
+BEST, EXPECTED = 99, 97  # balls: the score of a perfect player, and what this one must reach
+TEST_SEEDS = 2 * EVALUATION_SEEDS  # seeds from here on were used neither in training nor in its evaluations
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Options of `rlgames demo`."""
+
+    out: Path = Path("runs/demo")  # an earlier demo there is overwritten
+    steps: DisallowNone[int | None] = None  # of training; None: as in the preset
+
+    def run(self) -> int:
+        check_minimum(1, steps=self.steps)
+        return demo(self.out, self.steps)
 
 
 def demo(out: Path, steps: int | None) -> int:
-    """Train, test, film; returns the exit status, 1 when the agent has not learned the game."""
-    with refusing():
-        session = begin(Training("ppo", "CatchBall", steps=steps), out, overwrite=True)
-    print("An agent (PPO) that knows nothing learns to catch falling balls, on 8 x 8 cells.")
-    print(f"Then it plays 20 new episodes: {BEST} is the best score. Results go into {out}.\n", flush=True)
+    """Train, test and record; return the exit status, 1 if the agent has not learned the game."""
+    session = open_session(Training("ppo", "CatchBall", steps=steps), out, overwrite=True)
+    print("PPO learns to catch falling balls on a board of 8 x 8 cells.")
+    print(f"Then it plays 20 new episodes: {BEST} is the best score. Results are written to {out}.\n", flush=True)
     with closing(session):
         result = session.run()
     run = session.directory
     if result.stopped:
-        print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames demo begins again")
+        print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames demo starts again")
         return 128 + signal.Signals[result.stopped]
-    agent = load(run.best)
-    test = evaluate(agent, seed=FRESH)
-    film = record(agent, out / "film.gif", seed=FRESH)
-    say(
+    agent = load(run.best, weights_only=True)
+    test = evaluate(agent, seed=TEST_SEEDS)
+    recording = record(agent, out / "film.gif", seed=TEST_SEEDS)
+    print_fields(
         score=test,
         best_possible=BEST,
-        training_took=f"{result.seconds:,.1f} s for {result.agent.step:,} steps",
+        training_time=f"{result.seconds:,.1f} s for {result.agent.step:,} steps",
         curve=run.curve,
-        film=film.path,
+        recording=recording.path,
         metrics=run.metrics,
         checkpoint=run.best,
     )

@@ -1,79 +1,99 @@
-"""What of rlgames works on this machine, what is missing, and the command that brings it."""
+"""`rlgames doctor`: check the installation: versions, missing extras, and how to install them."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from rlgames.cli.terminal import print_table
 from rlgames.engine.rendering import has_display
 from rlgames.envs.chrome_dino.browser import BROWSERS, DEBIAN, DRIVERS
-from rlgames.envs.mario import retro as nes_retro
+from rlgames.envs.mario import retro
+from rlgames.envs.registry import load_game
 
-CORE = {  # distribution -> the module that it brings
-    "gymnasium": "gymnasium",
-    "numpy": "numpy",
-    "numba": "numba",
-    "torch": "torch",
+MODULES = {  # of distributions that are imported by another name than their own
     "opencv-python-headless": "cv2",
-    "tyro": "tyro",
-    "rich": "rich",
-    "matplotlib": "matplotlib",
     "pillow": "PIL",
-    "safetensors": "safetensors",
+    "pygame-ce": "pygame",
+    "websocket-client": "websocket",
 }
-EXTRAS = {
-    "pong": {"ale-py": "ale_py"},
-    "mario": {"gym-super-mario-bros": "gym_super_mario_bros", "nes-py": "nes_py"},
-    "retro": {"gym-super-mario-bros": "gym_super_mario_bros", "stable-retro": "stable_retro"},
-    "dino": {"selenium": "selenium", "websocket-client": "websocket"},
-    "tensorboard": {"tensorboard": "tensorboard"},
-    "video": {"imageio": "imageio", "imageio-ffmpeg": "imageio_ffmpeg", "moviepy": "moviepy"},
-    "ray": {"ray": "ray"},
-    "play": {"pygame-ce": "pygame"},
-}
-REMEDIES = {"stable-retro": nes_retro.REMEDY}  # where it is not the extra
+FOR_DEVELOPERS = ("all", "bench", "dev")  # extras that are not listed
+REMEDIES = {"stable-retro": retro.REMEDY}  # where it is not the extra
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Options of `rlgames doctor`."""
+
+    def run(self) -> int:
+        findings = list(examine())
+        print_table("This machine", ("what", "found", "remedy"), [finding[:3] for finding in findings])
+        return int(any(finding.broken for finding in findings))
 
 
 class Finding(NamedTuple):
     name: str
     found: str
     remedy: str = ""
-    broken: bool = False  # without it nothing works
+    broken: bool = False  # nothing works without it
 
 
 def examine() -> Iterator[Finding]:
-    yield Finding("rlgames", version("rlgames") or f"not installed: runs from {Path(__file__).parent}")
+    """Yield what is installed and what is missing, with its remedy."""
+    yield Finding("rlgames", version("rlgames") or f"not installed: runs from {Path(__file__).parents[1]}")
     yield Finding("python", f"{platform.python_version()} in {sys.prefix}")
-    core = [dependency(name, module) for name, module in CORE.items()]
+    required = requirements()
+    core = [dependency(name) for name, extra in required if extra is None]
     yield from core
-    for extra, modules in EXTRAS.items():
-        yield from (optional(extra, name, module) for name, module in modules.items())
-    yield from (program(what, names) for what, names in (("browser", BROWSERS), ("driver of the browser", DRIVERS)))
+    yield from (optional(name, extra) for name, extra in required if extra is not None)
+    yield from (program(what, names) for what, names in (("browser", BROWSERS), ("browser driver", DRIVERS)))
     if not any(finding.broken for finding in core):
         yield from machine()
     yield display()
 
 
-def dependency(name: str, module: str) -> Finding:
+def requirements() -> list[tuple[str, str | None]]:
+    """Return the distributions that rlgames requires, each with its extra, if any; nothing if it is not installed."""
+    try:
+        required = importlib.metadata.requires("rlgames") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    found = []
+    for requirement in required:
+        name = re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower()
+        extra = re.search(r"extra == [\'\"]([\w-]+)[\'\"]", requirement)
+        if name != "rlgames" and (extra is None or extra[1] not in FOR_DEVELOPERS):
+            found.append((name, extra and extra[1]))
+    return found
+
+
+def module_name(distribution: str) -> str:
+    return MODULES.get(distribution, distribution.replace("-", "_"))
+
+
+def dependency(name: str) -> Finding:
+    module = module_name(name)
     try:
         loaded = import_module(module)
-    except Exception as error:  # noqa: BLE001  whatever an import fails with, the installation is broken
+    except Exception as error:  # noqa: BLE001  whatever the import raises, the installation is broken
         reason = "missing" if find_spec(module) is None else f"broken: {type(error).__name__}: {error}"
         return Finding(name, " ".join(reason.split()), f"pip install --force-reinstall {name}", broken=True)
     return Finding(name, version(name) or getattr(loaded, "__version__", "found"))
 
 
-def optional(extra: str, name: str, module: str) -> Finding:
+def optional(name: str, extra: str) -> Finding:
     label = f"{name} (extra {extra})"
-    if find_spec(module) is None:
+    if find_spec(module_name(name)) is None:
         return Finding(label, "missing", REMEDIES.get(name) or f'pip install "rlgames[{extra}]"')
     return Finding(label, version(name) or "found")
 
@@ -87,42 +107,34 @@ def version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
-        return None  # the module came with another distribution
+        return None  # its module may come with another distribution
 
 
 def machine() -> Iterator[Finding]:
-    import torch
-
+    """Yield what torch and Numba find here; both are installed."""
+    torch = import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     yield Finding("device", f"GPU, {gpu}" if gpu else "CPU, torch sees no GPU")
-    yield Finding("bfloat16", bfloat16())
-    yield cache()
+    precision = import_module("rlgames.networks.precision")  # which needs torch
+    if precision.bfloat16_is_fast(precision.CPUINFO):
+        yield Finding("bfloat16", "faster than float32 on this CPU: used by networks for large pictures")
+    else:
+        yield Finding("bfloat16", "works, but is not known to be faster than float32 on this CPU")
+    yield numba_cache()
 
 
-def bfloat16() -> str:
-    from rlgames.networks.precision import CPUINFO, fast
-
-    if fast(CPUINFO):
-        return "faster than float32 on this CPU: what networks for large pictures compute in"
-    return "works, but is not known to be faster than float32 on this CPU"
-
-
-def cache() -> Finding:
-    """Where Numba keeps the compiled games; without such a folder each start compiles them anew."""
-    from rlgames.envs.registry import rules
-
+def numba_cache() -> Finding:
+    """Find where Numba keeps the compiled games; without such a folder every start compiles them again."""
     try:
-        folder = rules("CartPole").loops[0].stats.cache_path  # pyright: ignore[reportFunctionMemberAccess]  Numba's
-    except RuntimeError:  # Numba's, when it finds no folder that it may write
-        return Finding(
-            "compiled games", "cannot be kept: no folder may be written", "export NUMBA_CACHE_DIR=~/.cache/numba"
-        )
+        folder = load_game("CartPole").loops.reset.stats.cache_path
+    except RuntimeError:  # Numba's, if there is no folder that it may write to
+        return Finding("compiled games", "not kept: no folder is writable", "export NUMBA_CACHE_DIR=~/.cache/numba")
     return Finding("compiled games", f"kept in {folder}")
 
 
 def display() -> Finding:
     if has_display():
-        return Finding("display", "there is one")
-    return Finding("display", "none: no windows, so no rlgames play", "rlgames watch writes films")
+        return Finding("display", "found")
+    return Finding("display", "none: no windows, so no rlgames play", "rlgames watch writes recordings")

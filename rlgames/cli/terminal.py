@@ -1,4 +1,4 @@
-"""How commands listen and answer: options become dataclasses (tyro), bad input one line, rows a table."""
+"""CLI helpers: options (tyro), errors, tables."""
 
 from __future__ import annotations
 
@@ -6,47 +6,41 @@ import io
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterable
+from contextlib import redirect_stderr
 from itertools import dropwhile, takewhile
 from typing import Any
 
-import gymnasium as gym
 import tyro
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from rlgames.errors import UsageError
 
 MARKERS = (tyro.conf.FlagCreatePairsOff, tyro.conf.PositionalMetavarFromFieldName)
 
 
-class Refusal(Exception):
-    """Input that cannot be meant, or a machine that lacks what it takes; the message is one line."""
+def parse(options: Any, name: str, argv: list[str], *, default: Any = None, description: str | None = None) -> Any:
+    """Parse the options of a command into an instance of the dataclass `options`; print the help and exit if asked to.
 
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Around what looks at input before the work begins: its errors are the user's to mend."""
-    try:
-        yield
-    except (ValueError, TypeError, OSError, MemoryError, gym.error.Error) as error:
-        raise Refusal(" ".join(str(error).split())) from error
-
-
-def parse(kind: Any, name: str, argv: list[str], **more: Any) -> Any:
-    """The options of a command, an instance of `kind`. Prints the help and leaves when asked to.
-
-    Raises Refusal for options that tyro refuses. `more` goes to `tyro.cli`.
+    Raises UsageError for invalid options.
     """
-    said = io.StringIO()
+    stderr, defaults = io.StringIO(), {} if default is None else {"default": default}
     try:
-        with redirect_stderr(said):
-            return tyro.cli(kind, prog=f"rlgames {name}", args=argv, config=MARKERS, **more)
+        with redirect_stderr(stderr):
+            return tyro.cli(
+                options, prog=f"rlgames {name}", args=argv, config=MARKERS, description=description, **defaults
+            )
     except SystemExit as leave:
         if not leave.code:
             raise
-    raise Refusal(f"{complaint(said.getvalue())} (see rlgames {name} --help)")
+    raise UsageError(f"{error_text(stderr.getvalue())} (see rlgames {name} --help)")
 
 
-def complaint(box: str) -> str:
-    """What tyro has drawn into a box, in one line: the first paragraph, and the options that it suggests."""
+def error_text(box: str) -> str:
+    """Return the error that tyro prints in a box as one line: its first paragraph, and the options it suggests."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]
     rule = re.compile("[─╰╯-]*").fullmatch  # without UTF-8 there is one below the title too
     first = " ".join(takewhile(lambda line: not rule(line), dropwhile(rule, lines)))
@@ -55,48 +49,43 @@ def complaint(box: str) -> str:
     return re.sub("^Missing from .*?:", "missing:", first) + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 
-def at_least(least: int, **values: float | None) -> None:
-    """Raises Refusal for an option below `least`."""
+def check_minimum(least: int, **values: float | None) -> None:
+    """Raises UsageError for an option below `least`."""
     for name, value in values.items():
         if value is not None and not value >= least:
-            raise Refusal(f"expected --{name.replace('_', '-')} >= {least}, got {value}")
+            raise UsageError(f"expected --{name.replace('_', '-')} >= {least}, got {value}")
 
 
-def above_zero(**values: float) -> None:
-    """Raises Refusal for an option that is 0, negative or not a number."""
+def check_positive(**values: float) -> None:
+    """Raises UsageError for an option that is 0, negative or not a number."""
     for name, value in values.items():
         if not 0 < value < math.inf:
-            raise Refusal(f"expected --{name} > 0, got {value}")
+            raise UsageError(f"expected --{name} > 0, got {value}")
 
 
 def check_device(name: str) -> None:
-    """Raises Refusal for a device that torch does not have here."""
+    """Raises UsageError for a device that torch does not have here."""
     import torch
 
     try:
         torch.empty(0, device="cpu" if name == "auto" else name)
     except (RuntimeError, AssertionError) as error:
         reason = textwrap.shorten(first_line(str(error)), 80, placeholder=" ...")
-        raise Refusal(f"no device {name!r} here ({reason}): use --device auto or cpu") from error
+        raise UsageError(f"no device {name!r} here ({reason}): use --device auto or cpu") from error
 
 
 def first_line(text: str | None) -> str:
     return (text or "").strip().partition("\n")[0]
 
 
-def say(**lines: object) -> None:
-    """A line for each, the names in a column of their own."""
-    for name, value in lines.items():
+def print_fields(**fields: object) -> None:
+    """Print a line for each field, the names in a column of their own."""
+    for name, value in fields.items():
         print(f"{name.replace('_', ' '):<16} {value}")
 
 
-def show(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    """A table; on a terminal drawn to its width, elsewhere plain lines with at least two spaces between columns."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+def print_table(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print a table; on a terminal drawn to its width, elsewhere plain lines with two spaces between columns."""
     console, rows = Console(highlight=False), list(rows)
     if console.is_terminal:
         console.print(Text(title, "bold"))

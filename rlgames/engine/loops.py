@@ -1,4 +1,8 @@
-"""TODO."""
+"""Compile a game's rules into loops over records: reset a batch, step a batch, step one environment.
+
+Numba's on-disk cache notices an edit of this file but not of the files that hold the rules. `rules_checksum` covers
+those: it is part of the compiled closure, so an edited rule is compiled again.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import types
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,114 +19,119 @@ from numba.extending import register_jitable
 
 from rlgames.engine.rng import uniform
 
-NEXT_STEP, SAME_STEP, DISABLED = range(3)  # how the loop restarts players; AutoresetMode's order of definition
-OVER, BAD_ACTION = -1, -2  # what `advance` and `play` return instead of a count when they refuse
+NEXT_STEP, SAME_STEP, DISABLED = range(3)  # gymnasium.vector.AutoresetMode, in its order of definition
+NEEDS_RESET, INVALID_ACTION = -1, -2  # returned instead of a count where a step is refused
+
+
+class CompiledLoops(NamedTuple):
+    """The compiled functions of a game; see `compile_loops` for their arguments."""
+
+    reset: Callable  # (records, mask, obs): start episodes where `mask`, observe all
+    step: Callable  # step environments [first, last) of a batch
+    step_single: Callable  # step a batch of one, with less overhead
 
 
 def compile_loops(
-    spawn: Callable, step: Callable, draw: Callable, score: Callable, actions: int
-) -> tuple[Callable, Callable, Callable]:
-    rules = fingerprint(spawn, step, draw, score, uniform)  # a new number, hence a new compilation, after an edit
+    reset: Callable, step: Callable, observe: Callable, score: Callable, num_actions: int
+) -> CompiledLoops:
+    checksum = rules_checksum(reset, step, observe, score, uniform)
 
     @register_jitable
-    def restart(s):
+    def reset_record(s):
         s.age, s.over, s.score = 0, 0, 0.0
-        spawn(s)
+        reset(s)
 
     @register_jitable
-    def frame(s, action, limit):
+    def step_frame(s, action, max_frames):
         s.age += 1
         reward, terminated = step(s, action)
         s.score = score(s, reward)
-        s.over = terminated | (s.age >= limit)
+        s.over = terminated | (s.age >= max_frames)
         return reward, terminated
 
     @njit(cache=True, nogil=True)
-    def begin(state, mask, obs):
-        rules  # noqa: B018  a closure's cell: part of the cache's key
-        for i in range(len(state)):
+    def reset_batch(records, mask, obs):
+        checksum  # noqa: B018  a closure's cell: part of the cache's key
+        for i in range(len(records)):
             if mask[i]:
-                restart(state[i])
-            draw(state[i], obs[i])
+                reset_record(records[i])
+            observe(records[i], obs[i])
 
     @njit(cache=True, nogil=True)
-    def advance(
-        first, last, state, action, mode, skip, max_pool, limit,
-        obs, reward, terminated, truncated, score_now, final_obs, final_score,
+    def step_batch(
+        first, last, records, actions, mode, frame_skip, max_pool, max_frames,
+        obs, rewards, terminated, truncated, scores, final_obs, final_scores,
     ):  # fmt: skip
-        """Players [first, last) play on; returns how many episodes ended, or OVER or BAD_ACTION and changes nothing."""
-        rules  # noqa: B018
-        bad, over = False, False
+        """Return how many episodes ended, or NEEDS_RESET or INVALID_ACTION if nothing was stepped."""
+        checksum  # noqa: B018
+        invalid, over = False, False
         for i in range(first, last):
-            bad |= (action[i] < 0) | (action[i] >= actions)
+            invalid |= (actions[i] < 0) | (actions[i] >= num_actions)
         if mode == DISABLED:
             for i in range(first, last):
-                over |= state[i].over != 0
-        if bad or over:
-            return BAD_ACTION if bad else OVER
-        spare = np.empty_like(obs[0])
+                over |= records[i].over != 0
+        if invalid or over:
+            return INVALID_ACTION if invalid else NEEDS_RESET
+        previous = np.empty_like(obs[0])  # the last frame but one, for max_pool
         ended = 0
         for i in range(first, last):
-            s = state[i]
-            if s.over:
-                restart(s)
-                draw(s, obs[i])
-                reward[i], terminated[i], truncated[i], score_now[i] = 0.0, False, False, 0.0
+            s = records[i]
+            if s.over:  # NEXT_STEP: this step only resets
+                reset_record(s)
+                observe(s, obs[i])
+                rewards[i], terminated[i], truncated[i], scores[i] = 0.0, False, False, 0.0
                 continue
-            reward[i], terminated[i] = frame(s, action[i], limit)
-            played = 1
-            while played < skip and not s.over:
+            rewards[i], terminated[i] = step_frame(s, actions[i], max_frames)
+            frames = 1
+            while frames < frame_skip and not s.over:
                 if max_pool:
-                    draw(s, spare)
-                more, terminated[i] = frame(s, action[i], limit)
-                reward[i] += more
-                played += 1
-            draw(s, obs[i])
-            if max_pool and played > 1:
-                np.maximum(obs[i], spare, obs[i])
+                    observe(s, previous)
+                reward, terminated[i] = step_frame(s, actions[i], max_frames)
+                rewards[i] += reward
+                frames += 1
+            observe(s, obs[i])
+            if max_pool and frames > 1:
+                np.maximum(obs[i], previous, obs[i])
             truncated[i] = s.over and not terminated[i]
-            score_now[i] = s.score
+            scores[i] = s.score
             if s.over:
                 ended += 1
                 if mode == SAME_STEP:
                     final_obs[i] = obs[i]
-                    final_score[i] = s.score
-                    score_now[i] = 0.0
-                    restart(s)
-                    draw(s, obs[i])
+                    final_scores[i] = s.score
+                    scores[i] = 0.0
+                    reset_record(s)
+                    observe(s, obs[i])
         return ended
 
     @njit(cache=True, nogil=True)
-    def play(state, action, skip, max_pool, limit, obs):
-        """As `advance` for the one player of `state`; returns (reward, terminated, over, score), over < 0: refused."""
-        rules  # noqa: B018
-        s = state[0]
-        if not 0 <= action < actions:
-            return 0.0, False, BAD_ACTION, 0.0
+    def step_single(records, action, frame_skip, max_pool, max_frames, obs):
+        """Return (reward, terminated, over, score); `over` is negative if nothing was stepped."""
+        checksum  # noqa: B018
+        s = records[0]
+        if not 0 <= action < num_actions:
+            return 0.0, False, INVALID_ACTION, 0.0
         if s.over:
-            return 0.0, False, OVER, 0.0
-        reward, terminated = frame(s, action, limit)
-        played = 1
-        spare = np.empty_like(obs) if max_pool else obs
-        while played < skip and not s.over:
+            return 0.0, False, NEEDS_RESET, 0.0
+        total, terminated = step_frame(s, action, max_frames)
+        frames = 1
+        previous = np.empty_like(obs) if max_pool else obs
+        while frames < frame_skip and not s.over:
             if max_pool:
-                draw(s, spare)
-            more, terminated = frame(s, action, limit)
-            reward += more
-            played += 1
-        draw(s, obs)
-        if max_pool and played > 1:
-            np.maximum(obs, spare, obs)
-        return reward, terminated, int(s.over), s.score
+                observe(s, previous)
+            reward, terminated = step_frame(s, action, max_frames)
+            total += reward
+            frames += 1
+        observe(s, obs)
+        if max_pool and frames > 1:
+            np.maximum(obs, previous, obs)
+        return total, terminated, int(s.over), s.score
 
-    return begin, advance, play
+    return CompiledLoops(reset_batch, step_batch, step_single)
 
 
-def fingerprint(*rules: Callable) -> int:
-    """A checksum of all that the rules are made of: the files of the functions and of those they call, and constants.
-
-    Numba notices an edit of the file that holds the compiled loop (this one) but not of the files that hold the rules.
-    """
+def rules_checksum(*rules: Callable) -> int:
+    """Return a checksum of the files of these functions and of all that they call, and of the constants they use."""
     parts: dict[str, bytes] = {}
 
     def visit(name: str, value: Any) -> None:
@@ -134,7 +143,7 @@ def fingerprint(*rules: Callable) -> int:
             file = Path(code.co_filename)
             if file.is_file():  # otherwise typed into a shell: the byte code above has to do
                 parts[str(file)] = file.read_bytes()
-            used = set(names(code))
+            used = set(names_in(code))
             scopes = {value.__module__: value.__globals__}
             scopes |= {m.__name__: vars(m) for m in map(value.__globals__.get, used) if inspect.ismodule(m)}
             for module, scope in scopes.items():
@@ -152,8 +161,8 @@ def fingerprint(*rules: Callable) -> int:
     return zlib.crc32(b"".join(part for _, part in sorted(parts.items())))
 
 
-def names(code: types.CodeType) -> Iterator[str]:
-    """The globals and attributes that `code` and what is nested in it, such as comprehensions, may use."""
+def names_in(code: types.CodeType) -> Iterator[str]:
+    """Yield the globals and attributes that `code`, or code nested in it such as a comprehension, may use."""
     yield from code.co_names
     for inner in filter(inspect.iscode, code.co_consts):
-        yield from names(inner)
+        yield from names_in(inner)

@@ -1,51 +1,73 @@
-"""TODO."""
+"""The records of all environments of one compiled game: seeding, snapshots, errors."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import Any, Protocol
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from rlgames.engine.game import Game
-from rlgames.engine.loops import BAD_ACTION
-from rlgames.engine.rng import stream
-from rlgames.engine.validation import check_pace
+from rlgames.engine.loops import INVALID_ACTION
+from rlgames.engine.rng import seed_stream
+from rlgames.engine.validation import EnvSettings, invalid_action
+from rlgames.errors import InvalidValueError
 
 
-class Players:
-    """The records of n players of one game: seeding, snapshots and refusals, shared by both kinds of environment."""
+class RecordGame(Protocol):
+    """A game whose environments are kept in records, compiled here or played in a browser."""
 
-    def __init__(self, game: Game, n: int, frame_skip: int, max_pool: bool, max_episode_steps: int | None):
-        check_pace(frame_skip, max_pool, max_episode_steps)
-        self.game, self.skip, self.max_pool = game, frame_skip, max_pool
-        self.limit = game.max_steps if max_episode_steps is None else max_episode_steps
-        self.records = np.zeros(n, game.record)
+    @property
+    def name(self) -> str: ...
+    @property
+    def record(self) -> np.dtype: ...
+    @property
+    def actions(self) -> tuple[str, ...]: ...
+    @property
+    def max_frames(self) -> int | None: ...
+
+
+class EnvRecords:
+    """State of `num_envs` environments of one game, shared by the single and the vector environment."""
+
+    def __init__(self, game: RecordGame, num_envs: int, settings: EnvSettings):
+        self.game, self.frame_skip, self.max_pool = game, settings.frame_skip, settings.max_pool
+        self.max_frames = settings.max_frames(game.max_frames)
+        self.records = np.zeros(num_envs, game.record)
         self.started = False
 
-    def seed(self, seeds: list[int | None], generator: np.random.Generator) -> None:
-        """Restart the streams that have a seed; give those that never had one a start from `generator`."""
+    def seed(self, seeds: list[int | None], rng: np.random.Generator) -> None:
+        """Restart the streams that have a seed; those that never had one are initialized from `rng`."""
         for i, seed in enumerate(seeds):
             if seed is not None:
-                self.records["rng"][i] = stream(seed)
+                self.records["rng"][i] = seed_stream(seed)
             elif not self.started:
-                self.records["rng"][i] = generator.integers(2**64, dtype=np.uint64)
+                self.records["rng"][i] = rng.integers(2**64, dtype=np.uint64)
 
-    def refusal(self, code: int, action: Any) -> Exception:
-        if code == BAD_ACTION:
-            named = ", ".join(f"{i} {name}" for i, name in enumerate(self.game.actions))
-            return ValueError(f"no such action in {self.game.name}: got {action}, possible are {named}")
+    def error(self, code: int, action: Any) -> Exception:
+        """Return the exception for what a compiled loop returned instead of a count."""
+        if code == INVALID_ACTION:
+            return invalid_action(action, self.game.name, self.game.actions)
         return ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
 
-    def snapshot(self, generator: np.random.Generator) -> dict[str, Any]:
-        here = {"game": self.game.name, "records": self.records.copy(), "started": self.started}
-        return {**here, "np_random": generator.bit_generator.state}
+    def snapshot(self, rng: np.random.Generator) -> dict[str, Any]:
+        return {
+            "game": self.game.name,
+            "records": self.records.copy(),
+            "started": self.started,
+            "np_random": rng.bit_generator.state,
+        }
 
-    def restore(self, state: dict[str, Any], generator: np.random.Generator) -> None:
+    def restore(self, state: dict[str, Any], rng: np.random.Generator) -> None:
         name, records = state["game"], state["records"]
         if (name, records.shape) != (self.game.name, self.records.shape):
-            here = f"{len(self.records)} of {self.game.name}"
-            raise ValueError(f"this snapshot is of other environments: {len(records)} of {name}, these are {here}")
+            raise InvalidValueError(
+                f"this snapshot is of {len(records)} environments of {name}, "
+                f"expected {len(self.records)} of {self.game.name}"
+            )
         if records.dtype != self.records.dtype:
-            raise ValueError(f"this snapshot of {name} has records {records.dtype}, expected {self.records.dtype}")
+            raise InvalidValueError(
+                f"this snapshot of {name} has records {records.dtype}, expected {self.records.dtype}"
+            )
         self.records[:] = records
         self.started = state["started"]
-        generator.bit_generator.state = state["np_random"]
+        rng.bit_generator.state = state["np_random"]

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Random numbers of compiled games: splitmix64 (Steele, Lea & Flood 2014), one 64-bit word a record.
+
+Each record carries its own stream, so a game depends on its own seed and actions only, whatever is stepped beside it.
+"""
+
+from __future__ import annotations
 
 import numpy as np
 from numba.extending import register_jitable
@@ -6,7 +11,7 @@ from numba.extending import register_jitable
 
 @register_jitable
 def uniform(s) -> float:
-    """A number in [0, 1) from the player's own stream."""
+    """Return a number in [0, 1) from the stream of the record `s`."""
     s.rng += np.uint64(0x9E3779B97F4A7C15)
     z = s.rng
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -16,12 +21,12 @@ def uniform(s) -> float:
 
 @register_jitable
 def below(s, n: int) -> int:
-    """An integer in [0, n)."""
+    """Return an integer in [0, n) from the stream of the record `s`."""
     return int(uniform(s) * n)
 
 
-def stream(seed: int) -> np.uint64:
-    """The start of the random stream of `seed` (from 0; taken modulo 2**64), mixed so that neighbours differ."""
+def seed_stream(seed: int) -> np.uint64:
+    """Return the initial state of the stream of `seed` (>= 0, modulo 2**64), mixed so that neighboring seeds differ."""
     z = (seed + 1) * 0xD1342543DE82EF95 % 2**64
     z = (z ^ (z >> 32)) * 0xAEF17502108EF2D9 % 2**64
     return np.uint64(z ^ (z >> 29))

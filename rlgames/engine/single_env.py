@@ -1,4 +1,4 @@
-"""A `Game` for one player as a Gymnasium Env: the same compiled rules, on a record of its own, as in a batch."""
+"""A compiled `Game` as a Gymnasium Env: a batch of one, on the same compiled rules as the vector environment."""
 
 from __future__ import annotations
 
@@ -11,84 +11,82 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 
 from rlgames.engine.game import Game
-from rlgames.engine.loops import BAD_ACTION
-from rlgames.engine.records import Players
+from rlgames.engine.loops import INVALID_ACTION
+from rlgames.engine.records import EnvRecords
 from rlgames.engine.rendering import Window
-from rlgames.engine.validation import check_render_mode, check_seed
-from rlgames.wrappers.frames import pace
+from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
+from rlgames.wrappers.frames import frames_per_second
 
 
-class SoloEnv(gym.Env):
-    """One player of a game as a Gymnasium Env; arguments, ownership and errors as in `BatchEnv`.
+def make_env(game: Game, **settings: Any) -> GameEnv:
+    """Make one environment; `settings` are the fields of `EnvSettings`."""
+    return GameEnv(game, EnvSettings(**settings))
 
-    render_mode "rgb_array" returns a picture; "human" shows it in a window (needs the extra `play`).
+
+class GameEnv(gym.Env):
+    """One environment of a compiled game; observations, information and errors as in `GameVectorEnv`.
+
+    render_mode "rgb_array" returns a picture, "human" shows it in a window (extra `play`).
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
 
-    def __init__(
-        self,
-        game: Game,
-        *,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
-    ):
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self._players = Players(game, 1, frame_skip, max_pool, max_episode_steps)
-        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
-        self.render_mode, self.game, self.frame_skip, self.max_pool = render_mode, game, frame_skip, max_pool
+    def __init__(self, game: Game, settings: EnvSettings = EnvSettings()):
+        check_render_mode(settings.render_mode, self.metadata["render_modes"])
+        self._state = EnvRecords(game, 1, settings)
+        self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
+        self.game, self.render_mode = game, settings.render_mode
+        self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
-        self._begin, _, self._play = game.loops
+        self._reset, self._step = game.loops.reset, game.loops.step_single
         self._shape, self._dtype = game.observation.shape, game.observation.dtype
-        self._window = Window(f"rlgames {game.name}", game.fps) if render_mode == "human" else None
+        self._window = Window(f"rlgames {game.name}", game.fps) if settings.render_mode == "human" else None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         seed = check_seed(seed)
         super().reset(seed=seed)
-        self._players.seed([seed], self.np_random)
-        self._players.started = True
+        self._state.seed([seed], self.np_random)
+        self._state.started = True
         obs = np.empty(self._shape, self._dtype)
-        self._begin(self._players.records, np.ones(1, np.bool_), obs[None])
+        self._reset(self._state.records, np.ones(1, np.bool_), obs[None])
         self._show()
         return obs, {"score": 0.0}
 
     def step(self, action: int):
-        players = self._players
-        if not players.started:
+        state = self._state
+        if not state.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
         obs = np.empty(self._shape, self._dtype)
         try:
-            reward, terminated, over, score = self._play(
-                players.records, index(action), players.skip, players.max_pool, players.limit, obs
+            reward, terminated, over, score = self._step(
+                state.records, index(action), state.frame_skip, state.max_pool, state.max_frames, obs
             )
         except (TypeError, OverflowError):  # no integer, or one beyond 64 bits
-            raise players.refusal(BAD_ACTION, action) from None
+            raise state.error(INVALID_ACTION, action) from None
         if over < 0:
-            raise players.refusal(over, action)
+            raise state.error(over, action)
         if self._window:
             self._show()
         return obs, reward, terminated, over > 0 and not terminated, {"score": score}
 
     def snapshot(self) -> dict[str, Any]:
-        """As `BatchEnv.snapshot`."""
-        return self._players.snapshot(self.np_random)
+        """As `GameVectorEnv.snapshot`."""
+        return self._state.snapshot(self.np_random)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """As `BatchEnv.restore`."""
-        self._players.restore(state, self.np_random)
+        """As `GameVectorEnv.restore`."""
+        self._state.restore(state, self.np_random)
 
     def render(self) -> np.ndarray | None:
-        return self.game.paint(self._players.records[0]) if self.render_mode == "rgb_array" else None
+        return self.game.render(self._state.records[0]) if self.render_mode == "rgb_array" else None
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
-        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        """Return key names, as `gymnasium.utils.play` takes them, and their actions."""
         return {(key,): action for key, action in self.game.keys.items()}
 
     def _show(self) -> None:
         if self._window:
-            self._window.show(self.game.paint(self._players.records[0]))
+            self._window.show(self.game.render(self._state.records[0]))
 
     def close(self) -> None:
         if self._window:

@@ -1,14 +1,13 @@
-"""`ThreadedEnv`: any Gymnasium environments as one VectorEnv, stepped side by side by threads of this process.
+"""`ThreadedVectorEnv`: any Gymnasium environments as one VectorEnv, stepped in parallel by threads of this process.
 
-That is for engines in C that let go of Python's lock while they work, as emulators do: two cores then play twice as
-much as one, without the copies and the processes of Gymnasium's AsyncVectorEnv. Row i is the i-th environment seeded
-with `seed + i`.
+For environments written in C that release the GIL while they step, as emulators do: two cores then step twice as many
+frames as one, without the copies and processes of Gymnasium's AsyncVectorEnv. Environment i is seeded with `seed + i`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
@@ -19,12 +18,12 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlgames.engine.validation import check_actions, check_count, check_reset, is_integer
-from rlgames.engine.vector_env import CORES, autoreset
+from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset, is_integer
+from rlgames.engine.vector_env import CORES
 
 
-class Outcome(NamedTuple):
-    """What one environment's step has led to; `final`: (observation, information) before a restart in the same step."""
+class StepResult(NamedTuple):
+    """Result of one environment's step or reset; `final`: (obs, info) of an episode that ended in a SAME_STEP step."""
 
     obs: np.ndarray
     info: dict[str, Any]
@@ -34,12 +33,12 @@ class Outcome(NamedTuple):
     final: tuple[np.ndarray, dict[str, Any]] | None = None
 
 
-class ThreadedEnv(VectorEnv):
-    """`num_envs` environments that `make` makes, with Box observations and Discrete actions from 0.
+class ThreadedVectorEnv(VectorEnv):
+    """`num_envs` environments made by `make`, with Box observations and Discrete actions from 0.
 
-    Information and autoreset modes are as Gymnasium's SyncVectorEnv has them. Every array that is handed out is the
-    caller's. What an environment raises is raised here, with its traceback, after the others have finished the step;
-    reset() then begins anew.
+    Information and autoreset modes are those of Gymnasium's SyncVectorEnv. Every returned array is the caller's. An
+    exception of an environment is raised here, with its traceback, after the others have finished the step; reset()
+    then starts new episodes.
 
     Raises ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step before the first reset() or,
     in AutoresetMode.DISABLED, of an environment that is over, ClosedEnvironmentError after `close`.
@@ -57,22 +56,22 @@ class ThreadedEnv(VectorEnv):
     ):
         check_count("num_envs", num_envs)
         check_count("threads", threads, or_none=True)
-        self.mode = autoreset(autoreset_mode)
+        self.mode = as_autoreset_mode(autoreset_mode)
         self.envs, self.num_envs = [make() for _ in range(int(num_envs))], int(num_envs)
-        one = self.envs[0]
-        assert isinstance(one.observation_space, Box)
-        assert isinstance(one.action_space, Discrete)
-        self.render_mode = one.render_mode
-        self.metadata = {**one.metadata, "autoreset_mode": self.mode}
-        self.single_observation_space, self.single_action_space = one.observation_space, one.action_space
-        self.observation_space = batch_space(one.observation_space, self.num_envs)
-        self.action_space = batch_space(one.action_space, self.num_envs)
-        self._actions = int(one.action_space.n)
+        first = self.envs[0]
+        assert isinstance(first.observation_space, Box)
+        assert isinstance(first.action_space, Discrete)
+        self.render_mode = first.render_mode
+        self.metadata = {**first.metadata, "autoreset_mode": self.mode}
+        self.single_observation_space, self.single_action_space = first.observation_space, first.action_space
+        self.observation_space = batch_space(first.observation_space, self.num_envs)
+        self.action_space = batch_space(first.action_space, self.num_envs)
+        self._num_actions = int(first.action_space.n)
         self._threads = min(threads or CORES, self.num_envs)
         self._pool: ThreadPoolExecutor | None = None
-        self._process = 0  # that the pool belongs to: a forked one has no threads
+        self._pool_owner = 0  # process of the pool: a forked process has no threads
         self._over = np.ones(self.num_envs, np.bool_)
-        self._obs: list[Any] = [None] * self.num_envs  # the newest of each
+        self._obs: list[Any] = [None] * self.num_envs  # newest observation of each
         self._started, self._closed = False, False
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
@@ -80,62 +79,62 @@ class ThreadedEnv(VectorEnv):
         seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
-        rows = np.flatnonzero(mask).tolist()
-        self._started = False
-        found = self._all(lambda i: Outcome(*self.envs[i].reset(seed=seeds[i])), rows)
+        reset = np.flatnonzero(mask).tolist()
+        self._started = False  # until all of them are reset
+        results = self._map(lambda i: StepResult(*self.envs[i].reset(seed=seeds[i])), reset)
         self._started, self._over[mask] = True, False
         infos: dict[str, Any] = {}
-        for i, outcome in zip(rows, found, strict=True):
-            self._obs[i] = outcome.obs
-            infos = self._add_info(infos, outcome.info, i)
+        for i, result in zip(reset, results, strict=True):
+            self._obs[i] = result.obs
+            infos = self._add_info(infos, result.info, i)
         return np.stack(self._obs), infos
 
     def step(self, actions: np.ndarray):
-        given = self._check(actions)
-        self._started = False  # should one of them raise
-        found = self._all(lambda i: self._one(i, given[i]), range(self.num_envs))
+        checked = self._check(actions)
+        self._started = False  # until all of them are stepped
+        results = self._map(lambda i: self._step_one(i, checked[i]), range(self.num_envs))
         self._started = True
         infos: dict[str, Any] = {}
-        for i, outcome in enumerate(found):
-            self._obs[i] = outcome.obs
-            if outcome.final:
-                final, info = outcome.final
-                infos = self._add_info(infos, {"final_obs": final, "final_info": info}, i)
-            infos = self._add_info(infos, outcome.info, i)
-        reward = np.array([outcome.reward for outcome in found], np.float64)
-        terminated = np.array([outcome.terminated for outcome in found])
-        truncated = np.array([outcome.truncated for outcome in found])
+        for i, result in enumerate(results):
+            self._obs[i] = result.obs
+            if result.final:
+                final_obs, info = result.final
+                infos = self._add_info(infos, {"final_obs": final_obs, "final_info": info}, i)
+            infos = self._add_info(infos, result.info, i)
+        rewards = np.array([result.reward for result in results], np.float64)
+        terminated = np.array([result.terminated for result in results])
+        truncated = np.array([result.truncated for result in results])
         self._over = (terminated | truncated) & (self.mode is not AutoresetMode.SAME_STEP)
-        return np.stack(self._obs), reward, terminated, truncated, infos
+        return np.stack(self._obs), rewards, terminated, truncated, infos
 
-    def _one(self, i: int, action: int) -> Outcome:
+    def _step_one(self, i: int, action: int) -> StepResult:
         env = self.envs[i]
         if self._over[i]:  # NEXT_STEP
-            return Outcome(*env.reset())
+            return StepResult(*env.reset())
         obs, reward, terminated, truncated, info = env.step(action)
         if self.mode is AutoresetMode.SAME_STEP and (terminated or truncated):
-            return Outcome(*env.reset(), float(reward), terminated, truncated, (obs, info))
-        return Outcome(obs, info, float(reward), terminated, truncated)
+            return StepResult(*env.reset(), float(reward), terminated, truncated, (obs, info))
+        return StepResult(obs, info, float(reward), terminated, truncated)
 
-    def _all(self, function: Callable[[int], Outcome], rows: Any) -> list[Outcome]:
+    def _map(self, function: Callable[[int], StepResult], indices: Iterable[int]) -> list[StepResult]:
         if self._threads == 1:
-            return [function(i) for i in rows]
-        if self._process != os.getpid():
+            return [function(i) for i in indices]
+        if self._pool_owner != os.getpid():
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rlgames-envs")
-            self._process = os.getpid()
+            self._pool_owner = os.getpid()
         assert self._pool is not None
-        waiting = [self._pool.submit(function, i) for i in rows]
-        wait(waiting)
-        return [future.result() for future in waiting]
+        futures = [self._pool.submit(function, i) for i in indices]
+        wait(futures)
+        return [future.result() for future in futures]
 
     def _check(self, actions: Any) -> list[int]:
         self._check_open()
         if not self._started:
             raise ResetNeeded(f"step() of {self} before the first reset()")
-        given = check_actions(actions, self.num_envs, self._actions)
+        checked = check_actions(actions, self.num_envs, self._num_actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
-        return given.tolist()
+        return checked.tolist()
 
     def render(self) -> tuple[Any, ...]:
         self._check_open()

@@ -1,13 +1,64 @@
-"""What both kinds of environment are made of: the records of n players, and the checks of what is handed to them."""
+"""Arguments that all environments of games take, and the checks of what is handed to them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import index
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+
+from rlgames.errors import InvalidValueError
+
+
+@dataclass(frozen=True)
+class EnvSettings:
+    """How an environment of any game is stepped and rendered. Raises ValueError for values that are not allowed."""
+
+    frame_skip: int = 1  # frames for each action, rewards summed
+    max_pool: bool = False  # observe the maximum of the last two frames of the skip
+    max_episode_steps: int | None = None  # agent steps after which an episode is truncated; the game's own limit stays
+    render_mode: str | None = None
+
+    def __post_init__(self) -> None:
+        check_count("frame_skip", self.frame_skip)
+        check_count("max_episode_steps", self.max_episode_steps, or_none=True)
+        if self.max_pool and self.frame_skip < 2:
+            raise InvalidValueError(
+                f"max_pool takes the maximum of two frames: it needs frame_skip >= 2, got {self.frame_skip}"
+            )
+
+    @overload
+    def max_frames(self, own: int) -> int: ...
+    @overload
+    def max_frames(self, own: None) -> int | None: ...
+    def max_frames(self, own: int | None) -> int | None:
+        """Return the frames after which an episode is truncated, of a game whose own limit is `own` (None: none)."""
+        given = None if self.max_episode_steps is None else self.max_episode_steps * self.frame_skip
+        return min((limit for limit in (own, given) if limit is not None), default=None)
+
+
+@dataclass(frozen=True)
+class VectorEnvSettings(EnvSettings):
+    """The same for a vector environment."""
+
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP
+    threads: int | None = None  # None: as many as are worth it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_count("threads", self.threads, or_none=True)
+        as_autoreset_mode(self.autoreset_mode)
+
+
+def as_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return the mode itself, also for its value. Raises ValueError for anything else."""
+    if mode not in (*AutoresetMode, *(known.value for known in AutoresetMode)):
+        raise InvalidValueError(f"expected an autoreset_mode of {', '.join(map(str, AutoresetMode))}, got {mode!r}")
+    return AutoresetMode(mode)
 
 
 def is_integer(value: Any) -> bool:
@@ -16,25 +67,24 @@ def is_integer(value: Any) -> bool:
 
 def check_count(name: str, value: Any, or_none: bool = False) -> None:
     if not (is_integer(value) and value >= 1) and not (or_none and value is None):
-        raise ValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+        raise InvalidValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
 
 
-def check_render_mode(given: Any, known: Sequence[str]) -> None:
-    if given not in (None, *known):
-        possible = ", ".join(map(repr, (None, *known[:-1]))) + "".join(f" or {mode!r}" for mode in known[-1:])
-        raise ValueError(f"expected render_mode {possible}, got {given!r}")
+def check_render_mode(render_mode: Any, known: Sequence[str]) -> None:
+    if render_mode not in (None, *known):
+        allowed = ", ".join(map(repr, (None, *known[:-1]))) + "".join(f" or {mode!r}" for mode in known[-1:])
+        raise InvalidValueError(f"expected render_mode {allowed}, got {render_mode!r}")
 
 
-def check_pace(frame_skip: Any, max_pool: bool, max_episode_steps: Any) -> None:
-    """The arguments that every environment here takes."""
-    check_count("frame_skip", frame_skip)
-    check_count("max_episode_steps", max_episode_steps, or_none=True)
-    if max_pool and frame_skip < 2:
-        raise ValueError(f"max_pool takes the maximum over two frames: it needs frame_skip >= 2, got {frame_skip}")
+def invalid_action(action: Any, game: str, names: Sequence[str]) -> InvalidValueError:
+    """Return the error for an action that the game does not have; of more than 12 actions not all are named."""
+    named = [f"{i} ({name})" for i, name in enumerate(names)]
+    allowed = f"{', '.join(named[:-1])} or {named[-1]}" if len(named) <= 12 else f"{named[0]} to {named[-1]}"
+    return InvalidValueError(f"invalid action {action} for {game}: expected {allowed}")
 
 
-def at(codes: Sequence[Any], action: Any) -> Any:
-    """What `codes` has for an action, None for one that there is not: a negative, too large or no integer."""
+def lookup_action(codes: Sequence[Any], action: Any) -> Any:
+    """Return the code of an action, or None if it is negative, too large or no integer."""
     try:
         return codes[index(action)] if index(action) >= 0 else None
     except (TypeError, IndexError):
@@ -44,47 +94,49 @@ def at(codes: Sequence[Any], action: Any) -> Any:
 def check_seed(seed: Any) -> int | None:
     if seed is None or (is_integer(seed) and seed >= 0):
         return None if seed is None else int(seed)
-    raise ValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+    raise InvalidValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
 
 
-def check_seeds(seed: Any, n: int) -> list[int | None]:
-    """One for each of n players: those of a list, or counted up from a number."""
+def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
+    """Return a seed for each environment: those of a list, or `seed`, `seed + 1`, ..."""
     if not isinstance(seed, (list, tuple)) and not (isinstance(seed, np.ndarray) and seed.ndim):
         first = check_seed(seed)
-        return [None if first is None else first + i for i in range(n)]
-    if len(seed) != n:
-        raise ValueError(f"expected one seed or {n}, one for each environment, got {len(seed)}")
+        return [None if first is None else first + i for i in range(num_envs)]
+    if len(seed) != num_envs:
+        raise InvalidValueError(f"expected one seed or {num_envs}, one for each environment, got {len(seed)}")
     return [check_seed(x) for x in seed]
 
 
 def check_reset(
-    seed: Any, options: dict[str, Any] | None, n: int, started: bool
+    seed: Any, options: dict[str, Any] | None, num_envs: int, started: bool
 ) -> tuple[list[int | None], np.ndarray]:
-    """What `reset` of n environments was told: a seed for each, and which of them, bool (n,).
+    """Return the seeds and the mask, bool (num_envs,), of a `reset`.
 
-    Raises ResetNeeded when only some are to be reset although nothing has begun.
+    Raises ResetNeeded when only some environments are to be reset although none was reset before.
     """
-    seeds, mask = check_seeds(seed, n), check_mask(options, n)
+    seeds, mask = check_seeds(seed, num_envs), check_mask(options, num_envs)
     if mask is not None and not started:
         raise ResetNeeded("reset all environments once before resetting some by reset_mask")
-    return seeds, np.ones(n, np.bool_) if mask is None else mask
+    return seeds, np.ones(num_envs, np.bool_) if mask is None else mask
 
 
-def check_actions(actions: Any, n: int, possible: int | None = None) -> np.ndarray:
-    """One integer for each of n environments, from 0 on; how many are `possible` the caller may want to say itself."""
-    given = np.asarray(actions)
-    if given.shape != (n,) or given.dtype.kind not in "iu":
-        raise ValueError(f"expected {n} integer actions, got {given.dtype} of shape {given.shape}")
-    if possible and (bad := given[(given < 0) | (given >= possible)]).size:
-        raise ValueError(f"no such action: got {bad[0]}, expected 0 to {possible - 1}")
-    return given
+def check_actions(actions: Any, num_envs: int, num_actions: int | None = None) -> np.ndarray:
+    """Return one integer for each environment; without `num_actions` their range is the caller's to check."""
+    array = np.asarray(actions)
+    if array.shape != (num_envs,) or array.dtype.kind not in "iu":
+        raise InvalidValueError(f"expected {num_envs} integer actions, got {array.dtype} of shape {array.shape}")
+    if num_actions and (bad := array[(array < 0) | (array >= num_actions)]).size:
+        raise InvalidValueError(f"invalid action {bad[0]}: expected 0 to {num_actions - 1}")
+    return array
 
 
-def check_mask(options: dict[str, Any] | None, n: int) -> np.ndarray | None:
+def check_mask(options: dict[str, Any] | None, num_envs: int) -> np.ndarray | None:
     if not options or options.get("reset_mask") is None:
         return None
     mask = np.asarray(options["reset_mask"])
-    if mask.dtype != np.bool_ or mask.shape != (n,) or not mask.any():
-        expected = f"options['reset_mask'] of bool, shape ({n},), at least one True"
-        raise ValueError(f"expected {expected}; got {mask.dtype} of shape {mask.shape}, {np.count_nonzero(mask)} True")
+    if mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        expected = f"options['reset_mask'] of bool, shape ({num_envs},), at least one True"
+        raise InvalidValueError(
+            f"expected {expected}; got {mask.dtype} of shape {mask.shape}, {np.count_nonzero(mask)} True"
+        )
     return mask

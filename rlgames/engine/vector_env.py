@@ -1,7 +1,7 @@
-"""A `Game` for any number of players as a Gymnasium VectorEnv, the large batches divided among threads.
+"""A compiled `Game` as a Gymnasium VectorEnv; large batches are divided among threads.
 
-Row i of a batch is the single environment (`SoloEnv`) seeded with `seed + i`, bit for bit: both run the same compiled
-rules on the same record.
+Environment i of a batch equals the single environment (`GameEnv`) seeded with `seed + i`, bit for bit: both run the
+same compiled rules on the same record.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlgames.engine.array_pool import Arrays
+from rlgames.engine.array_pool import ArrayPool
 from rlgames.engine.game import Game
-from rlgames.engine.loops import BAD_ACTION, DISABLED, NEXT_STEP, OVER, SAME_STEP
-from rlgames.engine.records import Players
-from rlgames.engine.validation import check_actions, check_count, check_pace, check_render_mode, check_reset, is_integer
-from rlgames.wrappers.frames import pace
+from rlgames.engine.loops import DISABLED, INVALID_ACTION, NEEDS_RESET, NEXT_STEP, SAME_STEP
+from rlgames.engine.records import EnvRecords
+from rlgames.engine.validation import (
+    VectorEnvSettings,
+    as_autoreset_mode,
+    check_actions,
+    check_count,
+    check_render_mode,
+    check_reset,
+    is_integer,
+)
+from rlgames.wrappers.frames import frames_per_second
 
 MODES = {
     AutoresetMode.NEXT_STEP: NEXT_STEP,
@@ -32,42 +40,37 @@ MODES = {
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def autoreset(mode: AutoresetMode | str) -> AutoresetMode:
-    """The mode itself, also from its value. Raises ValueError for anything else."""
-    if mode not in (*AutoresetMode, *(known.value for known in AutoresetMode)):
-        raise ValueError(f"expected an autoreset_mode of {', '.join(map(str, AutoresetMode))}, got {mode!r}")
-    return AutoresetMode(mode)
+def make_vector_env(game: Game, num_envs: int, **settings: Any) -> GameVectorEnv:
+    """Make any number of environments; `settings` are the fields of `VectorEnvSettings`."""
+    return GameVectorEnv(game, num_envs, VectorEnvSettings(**settings))
 
 
-class VectorGame(VectorEnv):
-    """What the vector environments of a game have in common: the arguments of them all, and the spaces.
+def final_info(done: np.ndarray, final_obs: np.ndarray, final_scores: np.ndarray) -> dict[str, Any]:
+    """Return what SAME_STEP adds to the information where episodes have ended; `done` is bool (num_envs,)."""
+    return {
+        "final_obs": final_obs,
+        "_final_obs": done,
+        "final_info": {"score": final_scores, "_score": done},
+        "_final_info": done,
+    }
 
-    `observation` is that of one player. Raises ValueError for bad arguments, before anything is made.
+
+class BaseVectorEnv(VectorEnv):
+    """The arguments and spaces that the vector environments of all games have in common.
+
+    `observation` is the space of one environment. Raises ValueError for bad arguments, before anything is made.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "autoreset_mode": AutoresetMode.NEXT_STEP}
 
-    def __init__(
-        self,
-        game: Any,
-        num_envs: int,
-        observation: Box,
-        *,
-        autoreset_mode: AutoresetMode | str,
-        render_mode: str | None,
-        frame_skip: int,
-        max_pool: bool,
-        max_episode_steps: int | None,
-        threads: int | None,
-    ):
+    def __init__(self, game: Any, num_envs: int, observation: Box, settings: VectorEnvSettings):
         check_count("num_envs", num_envs)
-        check_count("threads", threads, or_none=True)
-        check_pace(frame_skip, max_pool, max_episode_steps)
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.mode = autoreset(autoreset_mode)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": pace(game.fps, frame_skip)}
-        self.game, self.num_envs, self.render_mode = game, int(num_envs), render_mode
-        self.frame_skip, self.max_pool = frame_skip, max_pool
+        check_render_mode(settings.render_mode, self.metadata["render_modes"])
+        self.mode = as_autoreset_mode(settings.autoreset_mode)
+        fps = frames_per_second(game.fps, settings.frame_skip)
+        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": fps}
+        self.game, self.num_envs, self.render_mode = game, int(num_envs), settings.render_mode
+        self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.single_observation_space, self.single_action_space = observation, Discrete(len(game.actions))
         self.observation_space = batch_space(observation, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
@@ -75,125 +78,97 @@ class VectorGame(VectorEnv):
         self._all.flags.writeable = False
 
 
-class BatchEnv(VectorGame):
-    """`num_envs` players of one game in step with each other, as a Gymnasium VectorEnv.
+class GameVectorEnv(BaseVectorEnv):
+    """`num_envs` environments of one compiled game, stepped together.
 
-    Ownership: every array that `reset` and `step` hand out is the caller's to keep and to change (see `Arrays`), but
+    Observation space: the game's, batched. Action space: one of the game's actions each. Rewards: float64 (num_envs,).
+    `info["score"]`, float64 (num_envs,), is the game's own score of the running episode; in SAME_STEP the score of an
+    episode that ended is in `info["final_info"]["score"]`.
+
+    Ownership: every array that `reset` and `step` return is the caller's to keep and to change (see `ArrayPool`), but
     for `info["_score"]`, which is read-only; nothing else is allocated in a step. Actions are read during the call
-    only. Batches of several times `game.grain` players are divided among the cores; the result does not depend on it.
+    only. Batches of several times `game.envs_per_thread` are divided among the cores; results do not depend on it.
 
     `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`;
     rows outside the mask are undefined) and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)).
-    A reset by mask shows the other rows as they stand, their last frame alone if `max_pool` is on.
-    `info["score"]` float64 (num_envs,) is the game's own score of the episode; in SAME_STEP the score of an episode
-    that ended stands in `info["final_info"]["score"]`.
-
-    `frame_skip` repeats each action for so many frames, sums their rewards and draws only the last, or with `max_pool`
-    the maximum of the last two. `max_episode_steps` replaces the game's own time limit, in frames.
+    A reset by mask observes the other environments as they are, without max_pool.
 
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset.
     """
 
-    def __init__(
-        self,
-        game: Game,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
-        threads: int | None = None,
-    ):
-        super().__init__(
-            game,
-            num_envs,
-            game.observation,
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
-            frame_skip=frame_skip,
-            max_pool=max_pool,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-        )
+    def __init__(self, game: Game, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
+        super().__init__(game, num_envs, game.observation, settings)
         self._mode = MODES[self.mode]
-        self._players = Players(game, self.num_envs, frame_skip, max_pool, max_episode_steps)
-        self._begin, self._advance, _ = game.loops
-        self._observations = Arrays((self.num_envs, *game.observation.shape), game.observation.dtype)
-        self._action = np.zeros(self.num_envs, np.int64)
-        self._final_obs, self._final_score = self._observations.next(), np.empty(self.num_envs)
-        parts = threads or max(1, min(CORES, self.num_envs * frame_skip // game.grain))
-        edges = [self.num_envs * part // parts for part in range(parts + 1)]
-        self._parts = list(pairwise(edges))
+        self._state = EnvRecords(game, self.num_envs, settings)
+        self._reset, self._step = game.loops.reset, game.loops.step
+        self._observations = ArrayPool((self.num_envs, *game.observation.shape), game.observation.dtype)
+        self._actions = np.zeros(self.num_envs, np.int64)
+        self._final_obs, self._final_scores = self._observations.next(), np.empty(self.num_envs)
+        slices = settings.threads or max(1, min(CORES, self.num_envs * self.frame_skip // game.envs_per_thread))
+        self._slices = list(pairwise(self.num_envs * i // slices for i in range(slices + 1)))
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
-        players = self._players
-        seeds, mask = check_reset(seed, options, self.num_envs, players.started)
+        state = self._state
+        seeds, mask = check_reset(seed, options, self.num_envs, state.started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
-        players.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
-        players.started = True
+        state.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
+        state.started = True
         obs = self._observations.next()
-        self._begin(players.records, mask, obs)
-        return obs, {"score": players.records["score"].copy(), "_score": self._all}
+        self._reset(state.records, mask, obs)
+        return obs, {"score": state.records["score"].copy(), "_score": self._all}
 
     def step(self, actions: np.ndarray):
-        n, players = self.num_envs, self._players
-        self._take(actions)
-        obs, reward, score = self._observations.next(), np.empty(n), np.empty(n)
-        terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
-        rest = (
-            *(players.records, self._action, self._mode, players.skip, players.max_pool, players.limit),
-            *(obs, reward, terminated, truncated, score, self._final_obs, self._final_score),
-        )
-        ended = self._advance(*self._parts[0], *rest) if len(self._parts) == 1 else self._advance_in_threads(rest)
-        if ended < 0:
-            raise players.refusal(ended, actions)
-        info: dict[str, Any] = {"score": score, "_score": self._all}
-        if ended and self.mode is AutoresetMode.SAME_STEP:
-            done = terminated | truncated
-            info |= {"final_obs": self._final_obs, "_final_obs": done}
-            info |= {"final_info": {"score": self._final_score, "_score": done}, "_final_info": done}
-            self._final_obs, self._final_score = self._observations.next(), np.empty(n)
-        return obs, reward, terminated, truncated, info
-
-    def _take(self, actions: Any) -> None:
-        if not self._players.started:
+        n, state = self.num_envs, self._state
+        if not state.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        self._action[:] = check_actions(actions, self.num_envs)
+        self._actions[:] = check_actions(actions, n)
+        obs, rewards, scores = self._observations.next(), np.empty(n), np.empty(n)
+        terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
+        arguments = (
+            *(state.records, self._actions, self._mode, state.frame_skip, state.max_pool, state.max_frames),
+            *(obs, rewards, terminated, truncated, scores, self._final_obs, self._final_scores),
+        )
+        ended = self._step(0, n, *arguments) if len(self._slices) == 1 else self._step_in_threads(arguments)
+        if ended < 0:
+            raise state.error(ended, actions)
+        info: dict[str, Any] = {"score": scores, "_score": self._all}
+        if ended and self.mode is AutoresetMode.SAME_STEP:
+            info |= final_info(terminated | truncated, self._final_obs, self._final_scores)
+            self._final_obs, self._final_scores = self._observations.next(), np.empty(n)
+        return obs, rewards, terminated, truncated, info
 
-    def _advance_in_threads(self, rest: tuple) -> int:
-        """As one call over all players. Refusals are looked for first, so that no part moves on without the others."""
-        records, action = rest[0], rest[1]
-        if not ((action >= 0) & (action < len(self.game.actions))).all():
-            return BAD_ACTION
+    def _step_in_threads(self, arguments: tuple) -> int:
+        """Step all slices; actions are checked first, so that no slice is stepped without the others."""
+        records, actions = arguments[0], arguments[1]
+        if not ((actions >= 0) & (actions < len(self.game.actions))).all():
+            return INVALID_ACTION
         if self.mode is AutoresetMode.DISABLED and records["over"].any():
-            return OVER
-        others = [pool().submit(self._advance, *part, *rest) for part in self._parts[1:]]
-        return self._advance(*self._parts[0], *rest) + sum(other.result() for other in others)
+            return NEEDS_RESET
+        others = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices[1:]]
+        return self._step(*self._slices[0], *arguments) + sum(other.result() for other in others)
 
     def snapshot(self) -> dict[str, Any]:
-        """All that decides what comes next, random streams included: arrays and plain values, copied."""
-        return self._players.snapshot(self.np_random)
+        """Return all that the next steps depend on, random streams included: copies of arrays, and plain values."""
+        return self._state.snapshot(self.np_random)
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to `snapshot()`. Raises ValueError when it is of another game or number of players."""
-        self._players.restore(state, self.np_random)
+        """Go back to a `snapshot()`. Raises ValueError if it is of another game or number of environments."""
+        self._state.restore(state, self.np_random)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """One picture of each player, (height, width, 3) uint8."""
+        """Return a picture of each environment, (height, width, 3) uint8."""
         if self.render_mode is None:
             return None
-        return tuple(self.game.paint(record) for record in self._players.records)
+        return tuple(self.game.render(record) for record in self._state.records)
 
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+_thread_pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked process has none of its parent's threads
 
 
-def pool() -> ThreadPoolExecutor:
-    """The threads that large batches share, made when first needed, and anew in a forked process, which has none."""
-    if os.getpid() not in _pools:
-        _pools.clear()
-        _pools[os.getpid()] = ThreadPoolExecutor(max(1, CORES - 1), thread_name_prefix="rlgames")
-    return _pools[os.getpid()]
+def thread_pool() -> ThreadPoolExecutor:
+    """Return the threads that all large batches of this process share, made when first needed."""
+    if os.getpid() not in _thread_pools:
+        _thread_pools.clear()
+        _thread_pools[os.getpid()] = ThreadPoolExecutor(max(1, CORES - 1), thread_name_prefix="rlgames")
+    return _thread_pools[os.getpid()]

@@ -29,7 +29,7 @@ HIGH = np.array([2 * MAX_X, np.inf, 2 * MAX_ANGLE, np.inf], np.float32)
 
 
 @register_jitable
-def spawn(s):
+def reset(s):
     s.x = 2 * START * uniform(s) - START
     s.speed = 2 * START * uniform(s) - START
     s.angle = 2 * START * uniform(s) - START
@@ -51,11 +51,11 @@ def step(s, action):
 
 
 @register_jitable
-def draw(s, obs):
+def observe(s, obs):
     obs[0], obs[1], obs[2], obs[3] = s.x, s.speed, s.angle, s.spin
 
 
-def paint(s: np.void) -> np.ndarray:
+def render(s: np.void) -> np.ndarray:
     canvas = Canvas(600, 400, 600 / (2 * MAX_X))
     floor, x = 3.2 * 2 / 3, float(s["x"]) + MAX_X
     canvas.line((0, floor + 0.12, 2 * MAX_X, floor + 0.12), FAINT, 0.03)
@@ -73,11 +73,11 @@ def game() -> Game:
         record=RECORD,
         observation=Box(-HIGH, HIGH, dtype=np.float32),
         actions=("push left", "push right"),
-        max_steps=500,
-        spawn=spawn,
+        max_frames=500,
+        reset=reset,
         step=step,
-        draw=draw,
-        paint=paint,
+        observe=observe,
+        render=render,
         fps=50,
         keys={"a": 0, "d": 1},
     )

@@ -15,6 +15,7 @@ from numba.extending import register_jitable
 from rlgames.engine.game import CLOCK, Game
 from rlgames.engine.rendering import BLUE, FAINT, GREEN, INK, RED, Canvas
 from rlgames.engine.rng import below
+from rlgames.errors import InvalidValueError
 
 WIDTH = 3  # cells of the bar
 EVERY = 5  # steps between two new balls
@@ -30,11 +31,11 @@ RECORD = np.dtype([*CLOCK, ("bar", "i4"), ("column", "i4", (BALLS,))])  # column
 def game(size: int = 8) -> Game:
     """The board is `size` x `size`, 8 or 16. Observation: (size, size) uint8, background 0, balls 127, bar 255."""
     if not isinstance(size, int) or size not in FARTHEST:
-        raise ValueError(f"expected a CatchBall board of size 8 or 16, got {size!r}")
+        raise InvalidValueError(f"expected a CatchBall board of size 8 or 16, got {size!r}")
     farthest, bottom = FARTHEST[size], size - 1
 
     @register_jitable
-    def spawn(s):
+    def reset(s):
         s.bar = below(s, size - WIDTH)  # its leftmost column; the last one that fits is never drawn
         s.column[0] = below(s, size)
 
@@ -59,7 +60,7 @@ def game(size: int = 8) -> Game:
         return -1.0, True
 
     @register_jitable
-    def draw(s, obs):
+    def observe(s, obs):
         for row in range(size):
             for column in range(size):
                 obs[row, column] = 0
@@ -73,18 +74,18 @@ def game(size: int = 8) -> Game:
         record=RECORD,
         observation=Box(0, 255, (size, size), np.uint8),
         actions=("stay", "left", "right"),
-        max_steps=500,
-        spawn=spawn,
+        max_frames=500,
+        reset=reset,
         step=step,
-        draw=draw,
-        paint=lambda s: paint(s, size),
+        observe=observe,
+        render=lambda s: render(s, size),
         fps=5,
         keys={"a": 1, "d": 2},
-        grain=8192,
+        envs_per_thread=8192,
     )
 
 
-def paint(s: np.void, size: int) -> np.ndarray:
+def render(s: np.void, size: int) -> np.ndarray:
     canvas = Canvas(480, 480, 480 / size)
     for line in range(1, size):
         canvas.line((line, 0, line, size), FAINT, 0.02)

@@ -19,6 +19,7 @@ from numba.extending import register_jitable
 from rlgames.engine.game import CLOCK, Game
 from rlgames.engine.rendering import BLUE, INK, PAPER, RED, YELLOW, Canvas
 from rlgames.engine.rng import uniform
+from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
 SIZE = 48  # rows and columns
@@ -56,7 +57,7 @@ RECORD = np.dtype(
 
 
 @register_jitable
-def spawn(s):
+def reset(s):
     s.y, s.speed = float(EYE), 0.0
     s.size, s.centre, s.slope = WIDEST, 0.5, 0
     s.left, s.since = 0, 0
@@ -110,7 +111,7 @@ def move_blocks(s):
 
 @register_jitable
 def crashed(s) -> bool:
-    """Judged on the screen, where the player is at row EYE, with the sums of `draw`: they round alike."""
+    """Judged on the screen, where the player is at row EYE, with the sums of `observe`: they round alike."""
     here, up = (s.left + PLAYER) % SIZE, EYE - s.y
     if s.ceiling[here] + up >= EYE or s.floor[here] + up <= EYE:
         return True
@@ -185,7 +186,7 @@ def draw_tail(s, obs):
 
 
 @register_jitable
-def draw(s, obs):
+def observe(s, obs):
     draw_cave(s, obs)
     draw_tail(s, obs)
 
@@ -198,7 +199,7 @@ def shade(obs, row, column, level, share):
 
 
 @register_jitable
-def draw_antialiased(s, obs):
+def observe_antialiased(s, obs):
     """What covers only a share of a cell, of the height of one row, is drawn at that share of its level."""
     draw_cave(s, obs)
     up = EYE - s.y
@@ -219,7 +220,7 @@ def draw_antialiased(s, obs):
     obs[EYE, PLAYER] = SELF
 
 
-def paint(s: np.void) -> np.ndarray:
+def render(s: np.void) -> np.ndarray:
     canvas = Canvas(480, 480, 480 / SIZE, INK)
     up = EYE - s["y"]  # from heights to rows on the screen; a column's and a row's middle are at + 0.5
     order = (s["left"] + np.arange(SIZE)) % SIZE
@@ -247,19 +248,19 @@ def default_pixels(antialias: bool = False) -> Pixels:
 def game(antialias: bool = False) -> Game:
     """Observation: (48, 48) uint8. Raises ValueError unless `antialias` is True or False."""
     if not isinstance(antialias, bool):
-        raise ValueError(f"expected Cave's antialias to be True or False, got {antialias!r}")
+        raise InvalidValueError(f"expected Cave's antialias to be True or False, got {antialias!r}")
     return Game(
         name="Cave:antialias=true" if antialias else "Cave",
         record=RECORD,
         observation=Box(0, 255, (SIZE, SIZE), np.uint8),
         actions=("fall", "rise"),
-        max_steps=10_000,
-        spawn=spawn,
+        max_frames=10_000,
+        reset=reset,
         step=step,
-        draw=draw_antialiased if antialias else draw,
+        observe=observe_antialiased if antialias else observe,
         score=score,
-        paint=paint,
+        render=render,
         fps=30,
         keys={" ": RISE, "w": RISE},
-        grain=256,
+        envs_per_thread=256,
     )

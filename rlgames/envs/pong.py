@@ -4,9 +4,12 @@ The score is points won minus points lost, -21 to 21. `actions="minimal"` leaves
 `noop_max` and `repeat_action_probability` are the emulator's; see `atari`.
 """
 
-from rlgames.envs.atari.game import AtariGame, share
+from rlgames.envs.atari.env import make_env
+from rlgames.envs.atari.game import AtariGame, split_pixels
+from rlgames.envs.atari.vector_env import make_vector_env
+from rlgames.errors import InvalidValueError
 
-__all__ = ["game", "share"]
+__all__ = ["game", "make_env", "make_vector_env", "split_pixels"]
 
 ACTIONS = {
     "all": ("noop", "fire", "up", "down", "up and fire", "down and fire"),  # the ROM's minimal set, in its order
@@ -17,7 +20,7 @@ ACTIONS = {
 def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:
     """Raises ValueError for other actions than "all" and "minimal"."""
     if actions not in ACTIONS:
-        raise ValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {actions!r}")
+        raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {actions!r}")
     names = ACTIONS[actions]
     return AtariGame(
         name="Pong" if actions == "all" else f"Pong:actions={actions}",

@@ -1,4 +1,15 @@
-"""The games, registered with Gymnasium as `rlgames/<Name>-v0`, and the two functions that make them for an agent."""
+"""Registry of the games and of wrappers by name, and the two functions that make games for an agent.
+
+A game's module holds `game(**options)`, which returns the game as data, and optionally
+
+    make_env(game, **settings)                    one environment; default: the compiled engine's
+    make_vector_env(game, num_envs, **settings)   many; default: the compiled engine's
+    vectorize(game, make, num_envs, **settings)   many environments made by `make`; default: ThreadedVectorEnv
+    default_pixels(**options)                     preprocessing, where options of the game decide it
+    split_pixels(pixels, vector)                  what its makers do of the preprocessing, as arguments, and the rest
+
+Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0"; its module is imported when first made.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +17,8 @@ import difflib
 import inspect
 import json
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any
@@ -14,101 +26,81 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.engine.single_env import make_env
+from rlgames.engine.threaded import ThreadedVectorEnv
+from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
+from rlgames.engine.vector_env import make_vector_env
+from rlgames.errors import InvalidTypeError, InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
+Wrap = Callable[[gym.Env], gym.Env]
+WrapVec = Callable[[VectorEnv], VectorEnv]
+
 
 @dataclass(frozen=True)
-class Entry:
+class Wrapper:
+    """A wrapper by name, for one environment and for a vector environment."""
+
+    wrap: Wrap | None
+    wrap_vec: WrapVec | None = None  # None: `wrap` is applied to each environment
+
+
+@dataclass(frozen=True)
+class GameSpec:
     """One row of the table of games."""
 
-    module: str  # that holds `game(**options) -> Game`, and `share(pixels, many)` if its engines see to pixels
+    module: str  # see the module's docstring
     summary: str
-    pixels: Pixels = Pixels()  # what an agent sees, unless told otherwise; see `default_pixels`
-    twin: str = ""  # a game by another name that agents cannot tell from this one
+    pixels: Pixels = Pixels()  # default preprocessing for agents; see `default_pixels`
+    simulates: str = ""  # a game that agents cannot tell from this one
+    wrapper: Wrapper | None = None  # applied to every environment of the game, after the preprocessing
 
 
-GAMES: dict[str, Entry] = {
-    "CartPole": Entry("rlgames.envs.cart_pole", "keep the pole upright"),
-    "CatchBall": Entry("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
-    "Cave": Entry("rlgames.envs.cave", "fly through a narrowing cave full of blocks (antialias=true or false)"),
-    "Dino": Entry(
-        "rlgames.envs.dino.rules",
-        "the T-Rex of chrome://dino, simulated to the last digit (obs=pixels or state)",
-        twin="ChromeDino",
+GAMES: dict[str, GameSpec] = {
+    "CartPole": GameSpec("rlgames.envs.cart_pole", "keep the pole upright"),
+    "CatchBall": GameSpec("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
+    "Cave": GameSpec("rlgames.envs.cave", "fly through a narrowing cave full of blocks (antialias=true or false)"),
+    "Dino": GameSpec(
+        "rlgames.envs.dino",
+        "the T-Rex of chrome://dino, simulated exactly (obs=pixels or state)",
+        simulates="ChromeDino",
     ),
-    "Pong": Entry(
+    "Pong": GameSpec(
         "rlgames.envs.pong",
         "Atari's Pong, to 21 points (extra pong)",
         Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4),  # Mnih et al. 2015
     ),
-    "Mario": Entry(
-        "rlgames.envs.mario.game",
+    "Mario": GameSpec(
+        "rlgames.envs.mario",
         "Super Mario Bros., a stage (world=1,stage=2) or all of them (extra mario)",
         Pixels(crop=(32, 240, 0, 256), grey=True, size=(84, 84), skip=4, stack=4),  # without the score board
     ),
-    "ChromeDino": Entry(
-        "rlgames.envs.chrome_dino.game",
+    "ChromeDino": GameSpec(
+        "rlgames.envs.chrome_dino",
         "chrome://dino in the real browser (obs=pixels or state; extra dino)",
-        twin="Dino",
+        simulates="Dino",
     ),
 }
+SHARED_OPTIONS = ("frame_skip", "stack", "max_episode_steps", "wrappers")  # of `make` and `make_vec`, for every game
+WRAPPERS: dict[str, Wrapper] = {}  # by name, for the option wrappers=NAME or wrappers=NAME+NAME
 
 
-def name_of(game: str) -> str:
-    """The short name of a game given as "Cave" or "rlgames/Cave-v0". Raises ValueError for an unknown one."""
+# ---- finding games and their options ----
+
+
+def canonical_name(game: str) -> str:
+    """Return the short name of a game given as "Cave" or "rlgames/Cave-v0". Raises ValueError for an unknown one."""
     name = game.removeprefix("rlgames/").removesuffix("-v0")
     if name not in GAMES:
         near = difflib.get_close_matches(name.lower(), [known.lower() for known in GAMES], n=1)
         guess = "".join(f"did you mean {known!r}? " for known in GAMES if known.lower() in near)
-        raise ValueError(f"no game is called {game!r}: {guess}the games are {', '.join(GAMES)}")
+        raise InvalidValueError(f"unknown game {game!r}: {guess}the games are {', '.join(GAMES)}")
     return name
 
 
-@lru_cache(maxsize=None, typed=True)  # 8.0 is no 8
-def rules(name: str, **options: Any) -> Any:
-    """A game as its module makes it: a `Game` or an `AtariGame`, both of which make their environments.
-
-    `options` are the arguments of the module's `game`. Raises TypeError for an unknown one.
-    """
-    build, known = import_module(GAMES[name].module).game, own_options(name)
-    if unknown := [option for option in options if option not in known]:
-        raise TypeError(f"{name} has no option {unknown[0]!r}: its own options are {', '.join(known) or 'none'}")
-    return build(**options)
-
-
-def hashable(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
-
-
-def own_options(name: str) -> tuple[str, ...]:
-    return tuple(inspect.signature(import_module(GAMES[name].module).game).parameters)
-
-
-def engine_options(name: str, many: bool) -> set[str]:
-    """The arguments of a game's environments, beside the options of its own (CatchBall's size is one of those)."""
-    known = {"render_mode", "frame_skip", "max_pool", "max_episode_steps"}
-    if many:
-        known |= {"autoreset_mode", "threads"}
-    if share := getattr(import_module(GAMES[name].module), "share", None):
-        known |= set(share(Pixels(size=(84, 84)), many)[0])  # of a declaration of which an engine can do all
-    return known - set(own_options(name))
-
-
-def solo_env(game: str, **kwargs: Any) -> gym.Env:
-    """Gymnasium's entry point: one player. `kwargs` are `SoloEnv`'s arguments and the game's options."""
-    engine = {key: kwargs.pop(key) for key in engine_options(game, many=False) & set(kwargs)}
-    return rules(game, **hashable(kwargs)).solo(**engine)
-
-
-def batch_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
-    """Gymnasium's vector entry point. `kwargs` are `BatchEnv`'s arguments and the game's options."""
-    engine = {key: kwargs.pop(key) for key in engine_options(game, many=True) & set(kwargs)}
-    return rules(game, **hashable(kwargs)).batch(num_envs, **engine)
-
-
 def parse(game: str) -> tuple[str, dict[str, Any]]:
-    """ "CatchBall:size=16" -> ("CatchBall", {"size": 16}); numbers, true and false are read as such.
+    """Parse "CatchBall:size=16" to ("CatchBall", {"size": 16}); numbers, true and false are read as such.
 
     Raises ValueError for an unknown game and for an option without a value.
     """
@@ -117,66 +109,163 @@ def parse(game: str) -> tuple[str, dict[str, Any]]:
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
         if not (key and equals and value):
-            raise ValueError(f"expected options as in 'CatchBall:size=16', got {part!r} in {game!r}")
+            raise InvalidValueError(f"expected options as in 'CatchBall:size=16', got {part!r} in {game!r}")
         try:
             options[key] = json.loads(value)
         except json.JSONDecodeError:
             options[key] = value
-    return name_of(name), options
+    return canonical_name(name), options
 
 
-def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
-    """What an agent sees unless told otherwise; where the game's options decide, its module has a `default_pixels` too.
+def module_of(name: str) -> Any:
+    return import_module(GAMES[name].module)
 
-    The module's function has some of the arguments of its `game`, with the same defaults, and returns a declaration.
+
+def game_options(name: str) -> tuple[str, ...]:
+    """Return the options of a game's own, such as CatchBall's size."""
+    return tuple(inspect.signature(module_of(name).game).parameters)
+
+
+@lru_cache(maxsize=None, typed=True)  # 8.0 is not 8
+def load_game(name: str, **options: Any) -> Any:
+    """Return a game as its module makes it: a `Game`, an `AtariGame`, ...
+
+    `options` are the arguments of the module's `game`. Raises TypeError for an unknown one.
     """
-    decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
-    return decide(**{key: options[key] for key in deciding(name) & set(options)}) if decide else GAMES[name].pixels
+    known = game_options(name)
+    if unknown := [option for option in options if option not in known]:
+        allowed = ", ".join([*known, *SHARED_OPTIONS])
+        raise InvalidTypeError(f"unknown option {unknown[0]!r} for {name}: expected one of {allowed}")
+    return module_of(name).game(**options)
 
 
-def deciding(name: str) -> set[str]:
-    """Those of a game's own options that decide what is seen, such as Dino's obs."""
-    decide = getattr(import_module(GAMES[name].module), "default_pixels", None)
+def hashable(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+
+
+def maker_options(name: str, maker: Callable, settings: type[EnvSettings]) -> set[str]:
+    """Return the keyword arguments of a maker that are not options of the game."""
+    own = [p.name for p in inspect.signature(maker).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    return {*own, *(field.name for field in fields(settings))} - set(game_options(name))
+
+
+# ---- Gymnasium's entry points ----
+
+
+def single_env(game: str, **kwargs: Any) -> gym.Env:
+    """Make one environment; `kwargs` are `EnvSettings`, the maker's arguments and the game's options."""
+    maker = getattr(module_of(game), "make_env", make_env)
+    settings = {key: kwargs.pop(key) for key in maker_options(game, maker, EnvSettings) & set(kwargs)}
+    return maker(load_game(game, **hashable(kwargs)), **settings)
+
+
+def vector_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
+    """Make many environments; `kwargs` are `VectorEnvSettings`, the maker's arguments and the game's options."""
+    maker = getattr(module_of(game), "make_vector_env", make_vector_env)
+    settings = {key: kwargs.pop(key) for key in maker_options(game, maker, VectorEnvSettings) & set(kwargs)}
+    return maker(load_game(game, **hashable(kwargs)), num_envs, **settings)
+
+
+def register() -> None:
+    """Register all games with Gymnasium."""
+    for name in GAMES:
+        register_with_gymnasium(name)
+
+
+def register_with_gymnasium(name: str) -> None:
+    gym.register(
+        f"rlgames/{name}-v0",
+        entry_point="rlgames.envs.registry:single_env",
+        vector_entry_point="rlgames.envs.registry:vector_env",
+        kwargs={"game": name},
+    )
+
+
+# ---- preprocessing ----
+
+
+def observation_options(name: str) -> set[str]:
+    """Return those of a game's options that decide its default preprocessing, such as Dino's obs."""
+    decide = getattr(module_of(name), "default_pixels", None)
     return set(inspect.signature(decide).parameters) if decide else set()
 
 
-def seen(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
-    """What an agent sees: the game's default declaration, or `pixels`; `options` may change its skip and stack.
+def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
+    """Return the default preprocessing of a game with these options."""
+    decide = getattr(module_of(name), "default_pixels", None)
+    if decide is None:
+        return GAMES[name].pixels
+    return decide(**{key: options[key] for key in observation_options(name) & set(options)})
 
-    Those two are taken out of `options`: the engine and the wrappers below must not skip a second time.
+
+def take_pixels(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pixels:
+    """Return the preprocessing: `pixels` or the default, with the frame_skip and stack of `options`.
+
+    Those two are removed from `options`, so that nothing skips or stacks a second time.
     """
     pixels = default_pixels(name, options) if pixels is None else pixels
     for option, field in (("frame_skip", "skip"), ("stack", "stack")):
         if option in options:
             value = options.pop(option)
             if type(value) is not int or value < 1:
-                raise ValueError(f"expected {option} >= 1, got {value!r}")
+                raise InvalidValueError(f"expected {option} >= 1, got {value!r}")
             pixels = replace(pixels, **{field: value})
     return pixels
 
 
-def shared(name: str, pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
-    """What the game's engine does of a declaration by itself, as arguments, and what is left for wrappers."""
-    share = getattr(import_module(GAMES[name].module), "share", None)
-    if share:
-        return share(pixels, many)
-    return pixels.engine_arguments() if many else {}, pixels
+def split_pixels(name: str, pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
+    """Split the preprocessing between engine, as arguments, and wrappers."""
+    split = getattr(module_of(name), "split_pixels", None)
+    if split:
+        return split(pixels, vector)
+    return pixels.engine_arguments(), pixels if vector else pixels.after_skip()
+
+
+def take_wrappers(name: str, options: dict[str, Any]) -> list[Wrapper]:
+    """Return the game's own wrapper and those named by the option `wrappers`, which is removed from `options`.
+
+    Raises ValueError for a name that is not registered.
+    """
+    names = options.pop("wrappers", None)
+    found = [own] if (own := GAMES[name].wrapper) else []
+    for wrapper in str(names).split("+") if names is not None else ():
+        if wrapper not in WRAPPERS:
+            known = f"registered are {', '.join(WRAPPERS)}" if WRAPPERS else "none is registered"
+            raise InvalidValueError(
+                f"unknown wrapper {wrapper!r}: {known}; call rlgames.register_wrapper({wrapper!r}, ...) first"
+            )
+        found.append(WRAPPERS[wrapper])
+    return found
+
+
+# ---- what users call ----
 
 
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
-    """One player of a game as an agent sees it: the game's default pixel declaration applied.
+    """Make one environment of a game as an agent sees it, with the game's default preprocessing.
 
-    `game` is "Cave" or "rlgames/Cave-v0", with options of its own as in "CatchBall:size=16"; `pixels` replaces the
-    default declaration (`Pixels()`: the game as it is), `frame_skip` and `stack` change it, `rewards` shapes the
-    reward; the rest goes to `gymnasium.make` (render_mode, the game's own options such as size).
+    `game` is "Cave" or "rlgames/Cave-v0", with options as in "CatchBall:size=16". `pixels` replaces the default
+    preprocessing (`Pixels()`: none), the options `frame_skip` and `stack` change it, `rewards` shapes the reward,
+    `max_episode_steps` truncates episodes after so many agent steps, `wrappers` names registered wrappers ("a+b", in
+    this order, applied last). All other keywords go to `gymnasium.make` (render_mode, the game's own options such as size).
 
-    Raises ValueError for an unknown game or a bad option's value, TypeError for an unknown option.
+    Raises ValueError for an unknown game or an option's bad value, TypeError for an unknown option.
     """
     name, options = parse(game)
     options |= kwargs
-    arguments, pixels = shared(name, seen(name, pixels, options), many=False)
-    env = pixels.wrap(gym.make(f"rlgames/{name}-v0", **{**arguments, **options}))
-    return env if rewards is None else rewards.wrap(env)
+    wrappers, pixels = take_wrappers(name, options), take_pixels(name, pixels, options)
+    limit = options.pop("max_episode_steps", None)
+    check_count("max_episode_steps", limit, or_none=True)
+    if limit is not None and pixels.stack_skipped:
+        limit *= pixels.skip  # the wrapper skips, outside of Gymnasium's TimeLimit
+    arguments, rest = split_pixels(name, pixels, vector=False)
+    env = rest.wrap(gym.make(f"rlgames/{name}-v0", max_episode_steps=limit, **{**arguments, **options}))
+    env = env if rewards is None else rewards.wrap(env)
+    for wrapper in wrappers:
+        if wrapper.wrap is None:
+            raise InvalidValueError(f"a wrapper of {game} has no `wrap`: register one to make a single environment")
+        env = wrapper.wrap(env)
+    return env
 
 
 def make_vec(
@@ -188,61 +277,82 @@ def make_vec(
     rewards: Rewards | None = None,
     **kwargs: Any,
 ) -> VectorEnv:
-    """`num_envs` players of a game as an agent sees it, on the fastest engine there is; arguments as in `make`.
+    """Make `num_envs` environments of a game as an agent sees them, on the fastest engine; arguments as in `make`.
 
-    Restarts in the step an episode ends (SAME_STEP) unless told otherwise, where `gymnasium.make_vec` keeps Gymnasium's
-    own default, NEXT_STEP.
+    They reset in the step an episode ends (SAME_STEP) unless told otherwise; the default of `gymnasium.make_vec` is
+    Gymnasium's own, NEXT_STEP.
     """
     name, options = parse(game)
     options |= kwargs
-    pixels = seen(name, pixels, options)
-    if pixels.stack_skipped:
-        envs = one_by_one(name, num_envs, pixels, autoreset_mode, options)
-        return envs if rewards is None else rewards.wrap_vec(envs)
-    arguments, pixels = shared(name, pixels, many=True)
+    given = dict(options)
+    wrappers, seen = take_wrappers(name, options), take_pixels(name, pixels, options)
+    if seen.stack_skipped or any(wrapper.wrap_vec is None for wrapper in wrappers):
+        threads = given.pop("threads", None)
+        make_one = partial(make, name, pixels=pixels, rewards=rewards, **given)
+        own = {key: options[key] for key in game_options(name) if key in options}
+        return vectorize(name, own, make_one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
+    arguments, rest = split_pixels(name, seen, vector=True)
     options = {"autoreset_mode": autoreset_mode, **arguments, **options}
-    envs = pixels.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
-    return envs if rewards is None else rewards.wrap_vec(envs)
+    envs = rest.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
+    envs = envs if rewards is None else rewards.wrap_vec(envs)
+    for wrapper in wrappers:
+        assert wrapper.wrap_vec is not None
+        envs = wrapper.wrap_vec(envs)
+    return envs
 
 
-def one_by_one(
-    name: str, num_envs: int, pixels: Pixels, autoreset_mode: AutoresetMode | str, options: dict[str, Any]
+def vectorize(
+    name: str, options: dict[str, Any], make: Callable[[], gym.Env], num_envs: int, **settings: Any
 ) -> VectorEnv:
-    """Environments each with wrappers of its own, side by side."""
-    from rlgames.engine.threaded import ThreadedEnv
-
-    outer = {"autoreset_mode": autoreset_mode, "threads": options.pop("threads", None)}
-    own = {key: options[key] for key in own_options(name) if key in options}
-    beside = getattr(rules(name, **hashable(own)), "beside", ThreadedEnv)
-    return beside(partial(make, name, pixels=pixels, **options), num_envs, **outer)
+    """Step environments of the game with these options, which `make` makes one by one, in parallel."""
+    module_vectorize = getattr(module_of(name), "vectorize", None)
+    if module_vectorize:
+        return module_vectorize(load_game(name, **hashable(options)), make, num_envs, **settings)
+    return ThreadedVectorEnv(make, num_envs, **settings)
 
 
-def register() -> None:
-    for name in GAMES:
-        enter(name)
+def register_game(
+    name: str,
+    module: str,
+    summary: str,
+    pixels: Pixels = Pixels(),
+    *,
+    wrap: Wrap | None = None,
+    wrap_vec: WrapVec | None = None,
+) -> None:
+    """Add a game of your own: its name, and "rlgames/<name>-v0", then work wherever those of rlgames do.
 
+    `module` holds `game(**options) -> Game`; the module that calls this passes its own `__name__`. `pixels` is the
+    default preprocessing for agents. `wrap` and `wrap_vec` are applied last to each environment and vector environment
+    that `make` and `make_vec` return; with `wrap` alone, environments are wrapped one by one and stepped by threads.
 
-def enter(name: str) -> None:
-    gym.register(
-        f"rlgames/{name}-v0",
-        entry_point="rlgames.envs.registry:solo_env",
-        vector_entry_point="rlgames.envs.registry:batch_env",
-        kwargs={"game": name},
-    )
-
-
-def register_game(name: str, module: str, summary: str, pixels: Pixels = Pixels()) -> None:
-    """Add a game of your own: from now on its name, and "rlgames/<name>-v0", mean it wherever CatchBall's do.
-
-    `module` holds `game(**options) -> Game`; the module that calls this names itself, `__name__`. `pixels` is what
-    agents see unless told otherwise. Raises ValueError for a name that is taken or has other signs than letters,
-    digits and underscores.
+    Raises ValueError for a name that is taken or has characters other than letters, digits and underscores.
     """
     if not re.fullmatch(r"[A-Za-z]\w*", name):
-        raise ValueError(f"expected a game's name of letters, digits and underscores, got {name!r}")
+        raise InvalidValueError(f"expected a game's name of letters, digits and underscores, got {name!r}")
     if name in GAMES and GAMES[name].module != module:
-        raise ValueError(f"the name {name!r} is taken by {GAMES[name].module}: choose another")
-    GAMES[name] = Entry(module, summary, pixels)
-    rules.cache_clear()  # the module may have been loaded anew
+        raise InvalidValueError(f"the name {name!r} is taken by {GAMES[name].module}: choose another")
+    wrapper = Wrapper(wrap, wrap_vec) if wrap or wrap_vec else None
+    GAMES[name] = GameSpec(module, summary, pixels, wrapper=wrapper)
+    load_game.cache_clear()  # the module may have been reloaded
     if f"rlgames/{name}-v0" not in gym.registry:
-        enter(name)
+        register_with_gymnasium(name)
+
+
+def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | None = None) -> None:
+    """Add a wrapper of your own by name: "Pong:wrappers=NAME" then applies it, on the command line and in workers too.
+
+    `wrap` takes and returns a `gymnasium.Env`, `wrap_vec` a `VectorEnv`; both are applied after preprocessing and
+    reward shaping. With `wrap` alone, environments are wrapped one by one and stepped by threads. A vector wrapper with
+    state of its own needs `snapshot()` and `restore(state)` for runs that resume bit for bit; see
+    examples/own_wrapper.py.
+
+    Processes that load a checkpoint or work for A3C must register the same name when they import the training script.
+
+    Raises ValueError for a name with characters other than letters, digits, underscores and hyphens, and without both.
+    """
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise InvalidValueError(f"expected a wrapper's name of letters, digits, underscores and hyphens, got {name!r}")
+    if wrap is None and wrap_vec is None:
+        raise InvalidValueError(f"expected `wrap`, `wrap_vec` or both for the wrapper {name!r}, got neither")
+    WRAPPERS[name] = Wrapper(wrap, wrap_vec)

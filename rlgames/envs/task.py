@@ -1,4 +1,4 @@
-"""Task: what is played, as plain data, so that a checkpoint can name its game and anybody can make it again."""
+"""Task: what an agent plays, as plain data, so that a checkpoint can name it and any process can make it again."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.envs.registry import GAMES, deciding, make, make_vec, parse
+from rlgames.envs.registry import GAMES, make, make_vec, observation_options, parse
+from rlgames.errors import UsageError
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
 
 @dataclass(frozen=True)
 class Task:
-    """A game of the suite (short name), or the id of any other Gymnasium environment, and how an agent meets it."""
+    """A registered game by its short name, or the id of any other Gymnasium environment, and its preprocessing."""
 
     game: str
-    options: dict[str, Any] = field(default_factory=dict)  # the game's own
+    options: dict[str, Any] = field(default_factory=dict)  # the game's own, and those of `rlgames.make`
     pixels: Pixels | None = None  # None: the game's default
     rewards: Rewards | None = None
 
     @classmethod
     def parse(cls, text: str) -> Task:
-        """From "Cave", "CatchBall:size=16", "rlgames/Cave-v0", or a foreign id that Gymnasium knows ("Acrobot-v1").
+        """Parse "Cave", "CatchBall:size=16", "rlgames/Cave-v0", or another id that Gymnasium knows ("Acrobot-v1").
 
         Raises ValueError for a name that neither rlgames nor Gymnasium knows.
         """
@@ -35,29 +36,39 @@ class Task:
 
     @property
     def native(self) -> bool:
+        """Whether it is a game of this library or one registered with it."""
         return self.game in GAMES
 
-    def as_learnt(self, own: Task | None) -> Task:
-        """What this is to an agent made for `own`: seen and rewarded as there, if the game is the same or its twin.
+    def as_trained_on(self, trained: Task | None) -> Task:
+        """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.
 
-        Options that decide what is seen (frame_skip, stack, Dino's obs) are `own`'s unless named.
+        Options that decide what is observed (frame_skip, stack, wrappers, Dino's obs) are those of `trained` unless
+        they are named here.
         """
-        if own is None or not self.native or own.game not in (self.game, GAMES[self.game].twin):
+        if trained is None or not self.native or trained.game not in (self.game, GAMES[self.game].simulates):
             return self
-        look = {"frame_skip", "stack"} | deciding(self.game)
-        kept = {key: value for key, value in own.options.items() if key in look}
-        return Task(self.game, kept | self.options, own.pixels, own.rewards)
+        kept_names = {"frame_skip", "stack", "wrappers"} | observation_options(self.game)
+        kept = {key: value for key, value in trained.options.items() if key in kept_names}
+        return Task(self.game, kept | self.options, trained.pixels, trained.rewards)
 
     def make(self, **kwargs: Any) -> gym.Env:
+        """Make one environment. Raises UsageError if Gymnasium cannot make it."""
         if self.native:
             return make(self.game, pixels=self.pixels, rewards=self.rewards, **self.options, **kwargs)
-        return gym.make(self.game, **self.options, **kwargs)
+        try:
+            return gym.make(self.game, **self.options, **kwargs)
+        except gym.error.Error as error:
+            raise UsageError(f"{self.game}: {error}") from error
 
     def make_vec(self, num_envs: int) -> VectorEnv:
+        """Make environments that reset in the step an episode ends. Raises UsageError if Gymnasium cannot make them."""
         if self.native:
             return make_vec(self.game, num_envs, pixels=self.pixels, rewards=self.rewards, **self.options)
         same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        return gym.make_vec(self.game, num_envs, "sync", vector_kwargs=same_step, **self.options)
+        try:
+            return gym.make_vec(self.game, num_envs, "sync", vector_kwargs=same_step, **self.options)
+        except gym.error.Error as error:
+            raise UsageError(f"{self.game}: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(asdict(self)))  # tuples become lists

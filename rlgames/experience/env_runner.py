@@ -1,4 +1,4 @@
-"""Player: plays environments and keeps the place. The only code that knows how environments restart."""
+"""`EnvRunner` steps a VectorEnv and tracks its episodes; the only code that depends on the autoreset mode."""
 
 from __future__ import annotations
 
@@ -7,165 +7,215 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import (
+    AutoresetMode,
+    SyncVectorEnv,
+    VectorActionWrapper,
+    VectorEnv,
+    VectorRewardWrapper,
+    VectorWrapper,
+)
 
-from rlgames.wrappers.rewards import FLAG, flagged, reported
+from rlgames.errors import InvalidTypeError, InvalidValueError
+from rlgames.wrappers.rewards import FLAG, goal_reached, reported_scores
 
 
 class Step(NamedTuple):
-    """One step of n players; every field is an array of n rows.
+    """One step of n environments; every field is an array of n rows.
 
-    `after` is always what the action led to; the next step's `obs` differs from it only where an episode ended and its
-    environment restarted. `terminated` cuts the value (nothing comes after), `done` cuts the trace (terminated or out
-    of time). `real` is False where an environment spent the step on restarting (AutoresetMode.NEXT_STEP), so that the
-    row is no transition; such rows have reward 0 and are terminated and done, and the stores of this package leave them
-    out.
+    `next_obs` is always the successor of `obs`, also where an episode ended and its environment was reset; the next
+    step's `obs` differs from it there. `terminated`: no bootstrap. `done` (terminated or truncated): the lambda-return
+    stops here. `valid` is False where an environment used the step to reset (AutoresetMode.NEXT_STEP): such a row is no
+    transition, has reward 0, is terminated and done, and is left out by rollouts and replay buffers.
     """
 
     obs: np.ndarray
     action: np.ndarray
     reward: np.ndarray  # float32
-    after: np.ndarray
+    next_obs: np.ndarray
     terminated: np.ndarray
     done: np.ndarray
-    real: np.ndarray
+    valid: np.ndarray
 
 
-class Player:
-    """Plays `envs` from `reset(seed=seed)` on, one step at a time, whatever their autoreset mode.
+class Episode(NamedTuple):
+    """An episode, ended or running."""
 
-    `obs` (n, *shape) is what the players see now. Part of what a checkpoint holds: see `state_dict`.
+    score: float  # as the game counts, else the sum of rewards
+    reward: float  # sum of the rewards, as the agent gets them
+    length: int  # agent steps
+
+
+class EnvRunner:
+    """Steps `envs` from `reset(seed=seed)` on, in any autoreset mode.
+
+    `obs` (num_envs, *shape) is the current observation, `episode_start` (num_envs,) bool where it is the first of an
+    episode. A checkpoint holds its `state_dict`.
     """
 
     def __init__(self, envs: VectorEnv, seed: int):
         mode = envs.metadata.get("autoreset_mode")
         if not isinstance(mode, AutoresetMode):
-            raise ValueError(f"expected envs.metadata['autoreset_mode'] to be an AutoresetMode, got {mode!r} in {envs}")
-        self.envs, self.mode, self.seed, self.n = envs, mode, seed, envs.num_envs
-        self.called = envs.metadata.get("score", "score")  # what the scores are called in the information
-        self.first_action = int(spaces_of(envs)[1].start)
-        self._sum = np.zeros(self.n)  # of the rewards of the running episodes, for games that report no score
-        self._scores: list[float] = []
-        self.finished: list[tuple[int, float]] = []  # (player, score) of the episodes that the last step ended
-        self.won: np.ndarray | None = None  # (n,) bool, which of those ended at the goal; None: the game tells of none
-        self.restart(seed)
+            raise InvalidValueError(
+                f"expected envs.metadata['autoreset_mode'] to be an AutoresetMode, got {mode!r} in {envs}"
+            )
+        self.envs, self.mode, self.num_envs = envs, mode, envs.num_envs
+        self.score_key = envs.metadata.get("score", "score")  # key of the scores in the information
+        self.first_action = int(single_spaces(envs)[1].start)
+        self.finished: list[tuple[int, Episode]] = []  # (environment, episode) of those that the last step ended
+        self.success: np.ndarray | None = None  # (num_envs,) bool, which of those reached the goal; None: there is none
         self.exact = True  # False once a run was resumed without a snapshot of its environments
+        self._episodes: list[Episode] = []
+        self._returns = np.zeros(self.num_envs)  # sum of rewards of the running episodes
+        self._lengths = np.zeros(self.num_envs, np.int64)
+        self.restart_episodes(seed)
 
     def step(self, action: np.ndarray) -> Step:
-        """Play `action` (n,), numbered from 0."""
+        """Step with `action` (num_envs,), numbered from 0."""
         obs, reward, terminated, truncated, info = self.envs.step(action + self.first_action)
-        self.begun = None
+        self.reset_seed = None
         if np.may_share_memory(obs, self.obs):
-            raise ValueError(f"{self.envs} writes each observation over the one before: make it with copy=True")
+            raise InvalidValueError(
+                f"{self.envs} writes each observation over the previous one: make it with copy=True"
+            )
         done = terminated | truncated
-        real, self._waiting = ~self._waiting, done if self.mode is AutoresetMode.NEXT_STEP else self._waiting
-        after, self.finished, self._info = obs, [], info
-        reward = reward * real
-        self._sum += reward
+        valid = ~self._resetting
+        self._resetting = done if self.mode is AutoresetMode.NEXT_STEP else self._resetting
+        next_obs, self.finished, self._info = obs, [], info
+        reward = reward * valid
+        self._returns += reward
+        self._lengths += valid
         if done.any():
-            last = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
-            score = self._final_scores(last, done)
-            self.won = flagged(last, done) if isinstance(last, dict) and FLAG in last else None
-            self.finished = [(int(i), float(score[i])) for i in np.flatnonzero(done)]
-            self._scores += [score for _, score in self.finished]
-            self._sum[done] = 0.0
+            final_info = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
+            self._finish_episodes(done, final_info)
             if self.mode is AutoresetMode.SAME_STEP:
-                after = obs.copy()
-                after[done] = np.stack(list(info["final_obs"][done]))
+                next_obs = obs.copy()
+                next_obs[done] = np.stack(list(info["final_obs"][done]))
             elif self.mode is AutoresetMode.DISABLED:
                 obs = obs.copy()
                 obs[done] = self.envs.reset(options={"reset_mask": done})[0][done]
-        seen, self.obs, self.start = self.obs, obs, done | ~real
-        return Step(seen, action, reward.astype(np.float32), after, terminated | ~real, self.start, real)
+        previous, self.obs, self.episode_start = self.obs, obs, done | ~valid
+        return Step(
+            previous, action, reward.astype(np.float32), next_obs, terminated | ~valid, self.episode_start, valid
+        )
 
-    def _final_scores(self, last: Any, done: np.ndarray) -> np.ndarray:
-        """(n,) valid where done: the game's own scores if it reports them, else the sums of rewards."""
-        if isinstance(last, dict):
-            return reported(last, self._sum, self.called)
-        given = [isinstance(one, dict) and self.called in one for one in last]  # one dict an environment
-        if not all(given[i] for i in np.flatnonzero(done)):
-            return self._sum
-        return np.array([float(one[self.called]) if has else 0.0 for one, has in zip(last, given, strict=True)])
+    def _finish_episodes(self, done: np.ndarray, info: Any) -> None:
+        scores = self._final_scores(done, info)
+        self.success = goal_reached(info, done) if isinstance(info, dict) and FLAG in info else None
+        self.finished = [
+            (i, Episode(float(scores[i]), float(self._returns[i]), int(self._lengths[i])))
+            for i in np.flatnonzero(done).tolist()
+        ]
+        self._episodes += [episode for _, episode in self.finished]
+        self._returns[done], self._lengths[done] = 0.0, 0
 
-    def restart(self, seed: int | None = None) -> None:
-        """Begin new episodes everywhere, with a `seed` those of the seed; those in flight count for nothing."""
+    def _final_scores(self, done: np.ndarray, info: Any) -> np.ndarray:
+        """Return (num_envs,), valid where done: the game's own scores if it reports them, else the sums of rewards."""
+        if isinstance(info, dict):
+            return reported_scores(info, self._returns, self.score_key)
+        reported = [isinstance(each, dict) and self.score_key in each for each in info]  # one dict an environment
+        if not all(reported[i] for i in np.flatnonzero(done)):
+            return self._returns
+        return np.array([float(x[self.score_key]) if has else 0.0 for x, has in zip(info, reported, strict=True)])
+
+    def restart_episodes(self, seed: int | None = None) -> None:
+        """Start new episodes everywhere, with a `seed` those of the seed; running ones are dropped."""
         self.obs: np.ndarray = self.envs.reset(seed=seed)[0]
-        self.begun = seed  # what all is a function of, until the next step
-        self.start = np.ones(self.n, np.bool_)  # obs is the first of an episode
-        self._waiting = np.zeros(self.n, np.bool_)  # rows that the next step will restart (NEXT_STEP)
-        self._sum[:] = 0.0
+        self.reset_seed = seed  # the environments are a function of it until the next step
+        self.episode_start = np.ones(self.num_envs, np.bool_)
+        self._resetting = np.zeros(self.num_envs, np.bool_)  # NEXT_STEP: environments that the next step resets
+        self._returns[:], self._lengths[:] = 0.0, 0
         self._info: dict[str, Any] = {}  # of the last step
 
-    def scores(self) -> list[float]:
-        """The scores of the episodes that ended since last asked."""
-        scores, self._scores = self._scores, []
-        return scores
+    def take_episodes(self) -> list[Episode]:
+        """Return the episodes that ended since the last call."""
+        episodes, self._episodes = self._episodes, []
+        return episodes
 
-    def running(self, i: int) -> float:
-        """The score so far of player i's running episode."""
-        return float(reported(self._info, self._sum, self.called)[i])
+    def running_episode(self, i: int) -> Episode:
+        """Return the running episode of environment i so far."""
+        score = float(reported_scores(self._info, self._returns, self.score_key)[i])
+        return Episode(score, float(self._returns[i]), int(self._lengths[i]))
 
     def snapshot(self) -> dict[str, Any] | None:
-        """The state of the environments; None if they cannot say it, whatever something wrapped inside could."""
-        if not hasattr(type(self.envs), "snapshot"):
+        """Return the state of the environments, or None if the outermost of them has no snapshot()."""
+        if not hasattr(type(self.envs), "snapshot"):  # a VectorWrapper would pass on what is wrapped inside
             return None
         try:
             return self.envs.snapshot()  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
-        except NotImplementedError:  # a wrapper around environments that cannot
+        except NotImplementedError:  # a wrapper around environments without
             return None
 
     def state_dict(self) -> dict[str, Any]:
-        """The place in the game: the snapshot of the environments, or the seed from which they have just begun.
+        """Return the snapshot of the environments, or the seed from which they were just reset, and the episodes.
 
-        Without both, another player can only go on from fresh episodes.
+        Without both, another runner can only continue with new episodes.
         """
         return {
             "obs": self.obs.copy(),
-            "start": self.start.copy(),
-            "sum": self._sum.copy(),
-            "waiting": self._waiting.copy(),
-            "scores": list(self._scores),
+            "episode_start": self.episode_start.copy(),
+            "returns": self._returns.copy(),
+            "lengths": self._lengths.copy(),
+            "resetting": self._resetting.copy(),
+            "episodes": [list(episode) for episode in self._episodes],
             "exact": self.exact,
             "envs": self.snapshot(),
-            "begun": self.begun,
+            "reset_seed": self.reset_seed,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; where that cannot be, from fresh episodes (`exact` tells)."""
+        """Continue from a `state_dict()`; where that is impossible with new episodes, and `exact` becomes False.
+
+        Raises ValueError for another number of environments or other observations.
+        """
         if state["envs"] is None or self.snapshot() is None:
-            self.exact = state.get("begun") is not None and state["exact"]
+            self.exact = state["reset_seed"] is not None and state["exact"]
             if self.exact:
-                self.restart(state["begun"])
-                self._scores = list(state["scores"])
+                self.restart_episodes(state["reset_seed"])
+                self._episodes = [Episode(*episode) for episode in state["episodes"]]
             return
         if state["obs"].shape != self.obs.shape:
-            raise ValueError(
+            raise InvalidValueError(
                 f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
-                f"got {self.n} of {self.obs.shape[1:]}: give as many as the run was started with"
+                f"got {self.num_envs} of {self.obs.shape[1:]}: use as many as the run was started with"
             )
         try:
-            self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot(), see above
+            self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot()
         except KeyError as error:
-            raise ValueError(
+            raise InvalidValueError(
                 f"saved with environments of other rewards or pixels: their state has no {error}"
             ) from error
-        self.obs, self.start = state["obs"].copy(), state["start"].copy()
-        self._sum, self._waiting = state["sum"].copy(), state["waiting"].copy()
-        self._scores, self.exact, self.begun = list(state["scores"]), state["exact"], state.get("begun")
+        self.obs, self.episode_start = state["obs"].copy(), state["episode_start"].copy()
+        self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
+        self._resetting, self.reset_seed = state["resetting"].copy(), state["reset_seed"]
+        self._episodes, self.exact = [Episode(*episode) for episode in state["episodes"]], state["exact"]
 
 
-def spaces_of(envs: VectorEnv) -> tuple[Box, Discrete]:
-    """What one player sees and does. Raises TypeError for spaces that no agent here can learn."""
+def single_spaces(envs: VectorEnv) -> tuple[Box, Discrete]:
+    """Return observation and action space of one environment. Raises TypeError for spaces that agents cannot use."""
     observation, action = envs.single_observation_space, envs.single_action_space
     if not isinstance(observation, Box) or not isinstance(action, Discrete):
-        raise TypeError(f"agents here learn Box observations and Discrete actions, got {observation} and {action}")
+        raise InvalidTypeError(f"expected Box observations and Discrete actions, got {observation} and {action}")
     return observation, action
 
 
-def vectorised(env: gym.Env | VectorEnv) -> VectorEnv:
-    """A VectorEnv as it is; a single Env as a batch of one."""
+def as_vector_env(env: gym.Env | VectorEnv) -> VectorEnv:
+    """Return a VectorEnv as it is, a single Env as a batch of one. Raises TypeError for anything else."""
     if isinstance(env, VectorEnv):
         return env
     if isinstance(env, gym.Env):
         return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
-    raise TypeError(f"expected the id of a game, a gymnasium.Env or a VectorEnv, got {env!r}")
+    raise InvalidTypeError(f"expected the name of a game, a gymnasium.Env or a VectorEnv, got {env!r}")
+
+
+def stacked_frames(envs: VectorEnv | None) -> int:
+    """Return how many frames an observation stacks, which a replay buffer stores once; 1 if that is unknown.
+
+    Environments say so by `frame_stack`. It holds through wrappers of rewards and actions; any other wrapper may change
+    the observations, and has to declare `frame_stack` itself.
+    """
+    while isinstance(envs, VectorWrapper) and "frame_stack" not in {**vars(type(envs)), **vars(envs)}:
+        if not isinstance(envs, VectorRewardWrapper | VectorActionWrapper):
+            return 1
+        envs = envs.env
+    return getattr(envs, "frame_stack", 1)

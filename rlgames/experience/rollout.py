@@ -1,4 +1,4 @@
-"""What on-policy agents learn from: a stretch of play, and generalised advantages over it."""
+"""Rollouts of on-policy agents: the steps, generalized advantages over them, and minibatches of them."""
 
 from __future__ import annotations
 
@@ -13,125 +13,131 @@ from torch import Tensor
 
 from rlgames.experience.env_runner import Step
 
+UNIFORM_WEIGHT = 0.5  # weight of the uniform component in `importance_sample`, relative to the mean abs(advantage)
 
-class Seen(NamedTuple):
-    """What a policy makes of one observation of each of n players."""
+
+class PolicyOutputs(NamedTuple):
+    """Outputs of the policy for one observation of each of n environments."""
 
     logits: np.ndarray  # (n, actions)
-    value: np.ndarray | None = None  # (n,), where the same network gives it
-    memory: np.ndarray | None = None  # (n, 2 * units), of a policy that remembers
+    values: np.ndarray | None = None  # (n,), where policy and value share a network
+    lstm_state: np.ndarray | None = None  # (n, 2 * hidden_size), of a recurrent policy
+
+
+class Truncation(NamedTuple):
+    """Episodes that were truncated at time t: bootstrapped from their last observations."""
+
+    t: int
+    envs: np.ndarray  # indices
+    obs: np.ndarray  # their last observations
+    lstm_state: np.ndarray | None  # the state that goes with them
 
 
 class Rollout:
-    """`horizon` steps of n players in arrays [time, player], kept once and reused; rows that are no transition marked.
+    """`n_steps` steps of `num_envs` environments in arrays [time, env], allocated once and reused.
 
-    Observations are stored once: what a step led to is the next row's `obs`, and only where an episode ran out of time
-    is the last observation kept apart (`cut`), to be bootstrapped from. Logits and values are kept where `put` is given
-    them.
+    Observations are stored once: the successor of a step is the next row's `obs`; only the last observation of a
+    truncated episode is kept apart (`truncations`). Rows that are no transition are marked in `valid`.
     """
 
-    def __init__(self, horizon: int, n: int, space: Box, actions: int = 0):
-        shape = (horizon, n)
-        self.obs = np.empty((horizon + 1, n, *space.shape), space.dtype)  # the last row: what the last step led to
-        self.action, self.reward = np.empty(shape, np.int64), np.empty(shape, np.float32)
-        self.terminated, self.done, self.real = (np.empty(shape, np.bool_) for _ in range(3))
-        self.start = np.zeros((horizon + 1, n), np.bool_)  # obs is the first of an episode; never of the last row
-        self.logits, self.value = np.empty((*shape, actions), np.float32), np.empty(shape, np.float32)
-        # (time, players, their last observations, what they remember)
-        self.cut: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
+    def __init__(self, n_steps: int, num_envs: int, space: Box, actions: int = 0):
+        shape = (n_steps, num_envs)
+        self.obs = np.empty((n_steps + 1, num_envs, *space.shape), space.dtype)  # last row: successor of the last step
+        self.actions, self.rewards = np.empty(shape, np.int64), np.empty(shape, np.float32)
+        self.terminated, self.done, self.valid = (np.empty(shape, np.bool_) for _ in range(3))
+        self.episode_start = np.zeros((n_steps + 1, num_envs), np.bool_)  # not known of the last row
+        self.logits, self.values = np.empty((*shape, actions), np.float32), np.empty(shape, np.float32)
+        self.truncations: list[Truncation] = []
 
-    def put(self, t: int, step: Step, seen: Seen | None = None) -> None:
+    def add(self, t: int, step: Step, outputs: PolicyOutputs | None = None) -> None:
+        """Store the step at time t, and what the policy returned for its observations."""
         if t == 0:
-            self.cut = []
-        self.obs[t], self.action[t], self.reward[t] = step.obs, step.action, step.reward
-        self.terminated[t], self.done[t], self.real[t] = step.terminated, step.done, step.real
-        if t + 1 < len(self.action):
-            self.start[t + 1] = step.done
-        memory = None
-        if seen is not None:
-            self.logits[t], memory = seen.logits, seen.memory
-            if seen.value is not None:
-                self.value[t] = seen.value
-        late = step.done & ~step.terminated
-        if late.any():
-            self.cut.append((t, np.flatnonzero(late), step.after[late], None if memory is None else memory[late]))
-        if t == len(self.action) - 1:
-            self.obs[t + 1] = step.after
+            self.truncations = []
+        self.obs[t], self.actions[t], self.rewards[t] = step.obs, step.action, step.reward
+        self.terminated[t], self.done[t], self.valid[t] = step.terminated, step.done, step.valid
+        if t + 1 < len(self.actions):
+            self.episode_start[t + 1] = step.done
+        lstm_state = None
+        if outputs is not None:
+            self.logits[t], lstm_state = outputs.logits, outputs.lstm_state
+            if outputs.values is not None:
+                self.values[t] = outputs.values
+        truncated = step.done & ~step.terminated
+        if truncated.any():
+            state = None if lstm_state is None else lstm_state[truncated]
+            self.truncations.append(Truncation(t, np.flatnonzero(truncated), step.next_obs[truncated], state))
+        if t == len(self.actions) - 1:
+            self.obs[t + 1] = step.next_obs
 
 
-def gae(
-    reward: np.ndarray,
-    value: np.ndarray,
-    after: np.ndarray,
+def compute_gae(
+    rewards: np.ndarray,
+    values: np.ndarray,
+    next_values: np.ndarray,
     terminated: np.ndarray,
     done: np.ndarray,
     gamma: float,
-    lam: float,
+    gae_lambda: float,
 ) -> np.ndarray:
-    """Generalised advantages (Schulman et al. 2016, eq. 16), all arrays [time, player]; `after` is V(successor).
+    """Return generalized advantages (Schulman et al. 2016, eq. 16), float32; all arrays are [time, env].
 
-    delta = r + gamma V(after) - V(obs), where V(after) is 0 behind a termination; the sum of deltas, decayed by
+    delta_t = r_t + gamma V(s_{t+1}) - V(s_t), with V(s_{t+1}) = 0 after a termination; the sum of deltas, discounted by
     gamma lambda, stops where an episode is done.
     """
-    delta = reward + gamma * np.where(terminated, 0.0, after) - value
-    keep = (gamma * lam) * ~done
-    advantage = np.empty_like(delta, dtype=np.float32)
-    tail = np.zeros_like(advantage[0])
+    delta = rewards + gamma * np.where(terminated, 0.0, next_values) - values
+    discount = (gamma * gae_lambda) * ~done
+    advantages = np.empty_like(delta, dtype=np.float32)
+    advantage = np.zeros_like(advantages[0])
     for t in range(len(delta) - 1, -1, -1):
-        advantage[t] = tail = delta[t] + keep[t] * tail
-    return advantage
+        advantages[t] = advantage = delta[t] + discount[t] * advantage
+    return advantages
 
 
-# ---- agents/rows.py ----
-
-EVEN = 0.5  # how often what taught nothing is drawn, where 1 is what a row of the mean size gains by its size
-
-
-class Rows(NamedTuple):
-    """n transitions or, for a policy that remembers, all that each of n players did, (n, time) in order."""
+class Minibatch(NamedTuple):
+    """n transitions or, for a recurrent policy, the sequences (n, time) of n environments."""
 
     obs: Tensor
-    action: Tensor
-    logp: Tensor  # of the policy that played
-    value: Tensor  # before the update
-    advantage: Tensor
-    goal: Tensor  # what the value should be
-    weight: Tensor  # in all means; 0: no transition
-    memory: tuple[Tensor, ...] = ()  # the state before the rows, and where episodes start
+    actions: Tensor
+    log_prob: Tensor  # under the policy that collected the rollout
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor  # targets of the value
+    weights: Tensor  # in all means; 0: no transition
+    lstm: tuple[Tensor, ...] = ()  # LSTM state before the sequences, and where episodes start
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Rows:
-        return Rows(*(function(x) for x in self[:-1]), memory=tuple(function(x) for x in self.memory))
+    def map(self, function: Callable[[Tensor], Tensor]) -> Minibatch:
+        return Minibatch(*(function(x) for x in self[:-1]), lstm=tuple(function(x) for x in self.lstm))
 
-    def shares(self, count: int) -> list[Rows]:
-        """`count` parts at most, in order."""
+    def slices(self, count: int) -> list[Minibatch]:
+        """Return at most `count` slices, in order."""
         size = -(-len(self.obs) // count)
         return [self.map(lambda x, i=i: x[i : i + size]) for i in range(0, len(self.obs), size)]
 
-    def minibatches(self, count: int, sample: float, rng: np.random.Generator) -> Iterator[Rows]:
-        """All rows in random order or, with a `sample` below 1, that share of them by importance, in `count` parts."""
-        rows, n = self, len(self.obs)
-        size = -(-math.ceil(n * sample) // count)
-        if sample < 1:
-            surprise = (self.advantage.abs() * self.weight).reshape(n, -1).mean(1)
-            order, factor = importance_sample(surprise.cpu().numpy(), size * count, rng)
-            scale = torch.from_numpy(factor).to(self.weight.device).reshape(n, *(1 for _ in self.weight.shape[1:]))
-            rows = self._replace(weight=self.weight * scale)
+    def minibatches(self, count: int, fraction: float, rng: np.random.Generator) -> Iterator[Minibatch]:
+        """Yield `count` shuffled minibatches; with a `fraction` below 1 of that part, importance-sampled."""
+        batch, n = self, len(self.obs)
+        size = -(-math.ceil(n * fraction) // count)
+        if fraction < 1:
+            magnitude = (self.advantages.abs() * self.weights).reshape(n, -1).mean(1)
+            order, correction = importance_sample(magnitude.cpu().numpy(), size * count, rng)
+            scale = torch.from_numpy(correction).to(self.weights.device)
+            batch = self._replace(weights=self.weights * scale.reshape(n, *(1 for _ in self.weights.shape[1:])))
         else:
             order = rng.permutation(n)
-        for at in torch.from_numpy(order).to(self.obs.device).split(size):
-            yield rows.map(lambda x, at=at: x.index_select(0, at))  # whole rows at once; x[at] takes 17 times as long
+        for indices in torch.from_numpy(order).to(self.obs.device).split(size):
+            yield batch.map(lambda x, at=indices: x.index_select(0, at))  # x[at] takes 17 times as long
 
 
-def importance_sample(size: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """`count` of n rows in random order, and the weights (n,) float32 that make their mean the mean over all n.
+def importance_sample(magnitude: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Sample `count` of n rows in random order; return them and the weights (n,) float32 that keep means unbiased.
 
-    A row is drawn with a probability p in proportion to its `size` (n,) and half the mean size; its weight 1 / (n p) is
-    3 at most. Where gradients are proportional to the sizes, as those of policies and of squared errors are to
-    |advantage| when a pass begins, this is the sampling of least variance (Katharopoulos & Fleuret 2018). One draw
-    comes from each of `count` equal stretches of the summed probabilities, so that none is drawn much too often.
+    A row is drawn with probability p proportional to its `magnitude` (n,) plus half the mean magnitude; its weight
+    1 / (n p) is at most 3. Where gradients are proportional to the magnitudes, as those of the policy and of squared
+    errors are to abs(advantage) at the start of an epoch, this sampling has the least variance (Katharopoulos & Fleuret
+    2018). It is stratified: one draw from each of `count` equal intervals of the cumulative probability.
     """
-    n = len(size)
-    p = size.astype(np.float64) + EVEN * size.mean(dtype=np.float64) + 1e-12
+    n = len(magnitude)
+    p = magnitude.astype(np.float64) + UNIFORM_WEIGHT * magnitude.mean(dtype=np.float64) + 1e-12
     p /= p.sum()
-    drawn = np.searchsorted(p.cumsum(), (np.arange(count) + rng.random(count)) / count)
-    return rng.permutation(np.minimum(drawn, n - 1)), (1 / (n * p)).astype(np.float32)
+    rows = np.searchsorted(p.cumsum(), (np.arange(count) + rng.random(count)) / count)
+    return rng.permutation(np.minimum(rows, n - 1)), (1 / (n * p)).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Stretches of play drawn from a replay, for networks that remember (DRQN: Hausknecht & Stone 2015, section 4).
+"""Sequences sampled from a replay buffer, for recurrent networks (DRQN: Hausknecht & Stone 2015, section 4).
 
-A stretch begins anywhere, with nothing remembered, and runs over the ends of episodes, where the memory is cleared. Its
-first steps may serve to fill the memory alone (burn-in: Kapturowski et al. 2019).
+A sequence starts anywhere, with the initial LSTM state, and runs over the ends of episodes, where the state is reset.
+Its first steps may serve to fill the LSTM state alone (burn-in: Kapturowski et al. 2019).
 """
 
 from __future__ import annotations
@@ -11,93 +11,90 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from rlgames.experience.replay import LAST, OUT_OF_TIME, TERMINATED, Replay, stacked
+from rlgames.errors import InvalidValueError
+from rlgames.experience.replay import FINAL_OBS, TERMINATED, ReplayBuffer, n_step_return, read_stack, rejection_sample
 
 
 class Sequences(NamedTuple):
-    """Stretches of `time` slots and the observation behind them, one a row."""
+    """Sequences of `time` slots and the observation after them, one a row."""
 
     obs: np.ndarray  # (rows, time + 1, *shape)
-    start: np.ndarray  # (rows, time + 1) bool, the memory is empty here
-    action: np.ndarray  # (rows, time) int64
-    reward: np.ndarray  # (rows, time) float32, the n-step return, of fewer steps where the stretch ends before
-    discount: np.ndarray  # (rows, time) float32, of the value of the observation that follows those steps
-    after: np.ndarray  # (rows, time) int64, which of `obs` that is
-    real: np.ndarray  # (rows, time) bool: something was done, and the memory is filled
+    episode_start: np.ndarray  # (rows, time + 1) bool: the LSTM state is reset here
+    actions: np.ndarray  # (rows, time) int64
+    rewards: np.ndarray  # (rows, time) float32, n-step returns, of fewer steps where the sequence ends before
+    discounts: np.ndarray  # (rows, time) float32, of the value of the observation after those steps
+    next_index: np.ndarray  # (rows, time) int64, index of that observation in `obs`
+    valid: np.ndarray  # (rows, time) bool: a transition after the burn-in
 
 
-def check(replay: Replay, capacity: int, time: int) -> None:
-    """Raises ValueError for a replay of `capacity` transitions that no sequence of `time` steps fits into."""
-    if replay.length < time + replay.stack:
-        raise ValueError(
-            f"a replay of {capacity} transitions of {replay.n} players holds no sequence of {time} steps: "
-            f"give capacity={replay.n * (time + replay.stack)} or more"
+def check_sequence_length(replay: ReplayBuffer, buffer_size: int, length: int) -> None:
+    """Raises ValueError if a replay of `buffer_size` transitions cannot hold a sequence of `length` steps."""
+    if replay.length < length + replay.stack:
+        raise InvalidValueError(
+            f"buffer_size={buffer_size} of {replay.num_envs} environments holds no sequence of {length} steps: "
+            f"use {replay.num_envs * (length + replay.stack)} or more"
         )
 
 
-def sequences(replay: Replay, rng: np.random.Generator, rows: int, time: int, burn_in: int = 0) -> Sequences:
-    """`rows` stretches of `time` slots, drawn uniformly. Raises ValueError while no player has played that long."""
-    slot, found = np.empty((rows, 2), np.int64), 0
-    for _ in range(100):
-        found = pick(slot, found, rng.random((2 * rows, 2)), replay.head, replay.age, time)
-        if found == rows:
-            break
-    else:
-        raise ValueError(
-            f"no sequence of {time} steps in a replay of {len(replay)} slots yet: play more before learning"
-        )
-    obs = np.empty((rows, time + 1, replay.stack, replay.frame.shape[2]), replay.frame.dtype)
-    start, real = np.zeros((rows, time + 1), np.bool_), np.zeros((rows, time), np.bool_)
-    action, after = (np.zeros((rows, time), np.int64) for _ in range(2))
-    reward, discount = (np.zeros((rows, time), np.float32) for _ in range(2))
-    read(
-        *(slot, replay.frame, replay.action, replay.reward, replay.fate, replay.age, replay.n_step, replay.gamma),
-        *(burn_in, obs, start, action, reward, discount, after, real),
+def sample_sequences(
+    replay: ReplayBuffer, rng: np.random.Generator, batch_size: int, length: int, burn_in: int = 0
+) -> Sequences:
+    """Sample sequences of `length` slots uniformly. Raises ValueError while no environment has stepped that often."""
+
+    def attempt(slots: np.ndarray, found: int) -> int:
+        candidates = rng.random((2 * batch_size, 2))
+        return sample_starts(slots, found, candidates, replay.head, replay.history, length)
+
+    problem = f"no sequence of {length} steps in a replay of {len(replay)} slots yet"
+    slots = rejection_sample(attempt, batch_size, problem)
+    shape = (batch_size, length)
+    obs = np.empty((batch_size, length + 1, replay.stack, replay.frames.shape[2]), replay.frames.dtype)
+    episode_start, valid = np.zeros((batch_size, length + 1), np.bool_), np.zeros(shape, np.bool_)
+    actions, next_index = (np.zeros(shape, np.int64) for _ in range(2))
+    rewards, discounts = (np.zeros(shape, np.float32) for _ in range(2))
+    read_sequences(
+        *(slots, replay.frames, replay.actions, replay.rewards, replay.status, replay.history),
+        *(replay.n_steps, replay.gamma, burn_in),
+        *(obs, episode_start, actions, rewards, discounts, next_index, valid),
     )
-    return Sequences(obs.reshape(rows, time + 1, *replay.shape), start, action, reward, discount, after, real)
+    obs = obs.reshape(batch_size, length + 1, *replay.shape)
+    return Sequences(obs, episode_start, actions, rewards, discounts, next_index, valid)
 
 
 @njit(cache=True, nogil=True)
-def pick(chosen, found, dice, head, age, time) -> int:
-    """Fill `chosen` from `found` on with (player, slot); rejected unless all slots and the first stack are there."""
-    n, length = age.shape
-    held = min(head.max(), length)  # by the player who holds most
-    for k in range(len(dice)):
-        if found == len(chosen):
+def sample_starts(slots, found, candidates, head, history, sequence_length) -> int:
+    """Fill `slots` from `found` on with starts whose slots and first stack are in the ring; return how many."""
+    num_envs, length = history.shape
+    most = min(head.max(), length)  # slots in use by the environment with most of them
+    for k in range(len(candidates)):
+        if found == len(slots):
             break
-        i, back = int(dice[k, 0] * n), time + int(dice[k, 1] * (held - time))
-        slot = head[i] - 1 - back
-        if slot >= 0 and slot - age[i, slot % length] >= head[i] - length:
-            chosen[found, 0], chosen[found, 1] = i, slot
+        i = int(candidates[k, 0] * num_envs)
+        slot = head[i] - 1 - (sequence_length + int(candidates[k, 1] * (most - sequence_length)))
+        if slot >= 0 and slot - history[i, slot % length] >= head[i] - length:
+            slots[found, 0], slots[found, 1] = i, slot
             found += 1
     return found
 
 
 @njit(cache=True, nogil=True)
-def read(slots, frame, action, reward, fate, age, n_step, gamma, burn_in, obs, start, did, ret, discount, after, real):
-    length, time = frame.shape[1], did.shape[1]
+def read_sequences(
+    slots, frames, actions, rewards, status, history, n_steps, gamma, burn_in,
+    obs, episode_start, batch_actions, batch_returns, discounts, next_index, valid,
+):  # fmt: skip
+    length, time = frames.shape[1], batch_actions.shape[1]
     for row in range(len(slots)):
         i, slot = slots[row, 0], slots[row, 1]
-        start[row, 0] = True
+        episode_start[row, 0] = True
         for t in range(time + 1):
-            stacked(obs[row, t], frame, i, slot + t, age)
+            read_stack(obs[row, t], frames, i, slot + t, history)
             at = (slot + t) % length
             if t < time:
-                start[row, t + 1] = fate[i, at] == TERMINATED or fate[i, at] == LAST
-                did[row, t] = action[i, at]
-                real[row, t] = t >= burn_in and fate[i, at] != LAST
+                episode_start[row, t + 1] = status[i, at] == TERMINATED or status[i, at] == FINAL_OBS
+                batch_actions[row, t] = actions[i, at]
+                valid[row, t] = t >= burn_in and status[i, at] != FINAL_OBS
         for t in range(time):
-            if not real[row, t]:
-                continue
-            total, factor, m = 0.0, 1.0, 0
-            while True:
-                at = (slot + t + m) % length
-                total += factor * reward[i, at]
-                factor *= gamma
-                m += 1
-                if fate[i, at] == TERMINATED:
-                    factor = 0.0
-                    break
-                if fate[i, at] == OUT_OF_TIME or m == n_step or t + m == time:
-                    break
-            ret[row, t], discount[row, t], after[row, t] = total, factor, t + m
+            if valid[row, t]:
+                steps = min(n_steps, time - t)
+                batch_returns[row, t], discounts[row, t], m = n_step_return(rewards, status, i, slot + t, steps, gamma)
+                next_index[row, t] = t + m

@@ -1,8 +1,8 @@
-"""The precision that networks compute in: `precision` in every config, and what "auto" comes to on this machine.
+"""Numerical precision of networks: the field `precision` of every config, and the meaning of "auto" on this machine.
 
 bfloat16 has the range of float32 and 8 bits of its precision (Kalamkar et al. 2019). Only inputs and weights of layers
-are rounded to it, by torch's autocast; parameters, their gradients and the optimiser's statistics stay in float32. What
-it gains depends on the processor: `benchmarks/precision.py` measures it.
+are rounded to it, by torch's autocast; parameters, gradients and the optimizer's statistics stay in float32. The gain
+depends on the processor: `benchmarks/precision.py` measures it.
 """
 
 from __future__ import annotations
@@ -16,44 +16,46 @@ import torch
 from gymnasium.spaces import Box
 from torch import nn
 
-from rlgames.networks.models import LARGE, encoder_for
+from rlgames.networks.models import LARGE_ENCODERS, default_encoder
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 CPUINFO = Path("/proc/cpuinfo")
 Net = TypeVar("Net", bound=nn.Module)
 
 
-class Arithmetic(NamedTuple):
-    """How networks compute on a device; called, it makes the context in which they do."""
+class Precision(NamedTuple):
+    """Precision of the networks on a device."""
 
     device: str
-    half: bool  # bfloat16
+    bfloat16: bool
 
-    def __call__(self) -> torch.autocast:
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.half)
+    def autocast(self) -> torch.autocast:
+        """Return the context in which networks compute."""
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16)
 
-    def rounded(self, net: Net) -> Net:
-        """A copy of the weights as they are computed with, so that not every pass has to round them; or `net` itself.
+    def cast_weights(self, net: Net) -> Net:
+        """Return a copy of `net` with weights rounded once instead of in every forward pass; in float32 `net` itself.
 
-        It gives the same bits, and is stale once `net` has learnt.
+        Its outputs are the same, bit for bit, until `net` is updated.
         """
-        return copy.deepcopy(net).requires_grad_(False).to(torch.bfloat16) if self.half else net
+        return copy.deepcopy(net).requires_grad_(False).to(torch.bfloat16) if self.bfloat16 else net
 
 
-def arithmetic(precision: str, encoder: str, space: Box, device: torch.device) -> Arithmetic:
-    """Of a network with this encoder: "auto" is bfloat16 for the large ones on a CPU that is `fast` in it.
+def choose_precision(precision: str, encoder: str, space: Box, device: torch.device) -> Precision:
+    """Return the precision for networks with this encoder.
 
-    The small ones, of boards, stay in float32, though large batches would gain as much: A3C on CatchBall with 16 x 16
-    fields (seed 2) came to 98.0 in float32, to 86.5 in bfloat16.
+    "auto" is bfloat16 for large encoders on a CPU that is faster in it. Small ones stay in float32, though in large
+    batches they would be faster: A3C on CatchBall with 16 x 16 cells (seed 2) reached 98.0 in float32, 86.5 in
+    bfloat16.
     """
-    large = (encoder_for(space) if encoder == "auto" else encoder) in LARGE
-    half = precision == "bfloat16" or (precision == "auto" and large and device.type == "cpu" and fast(CPUINFO))
-    return Arithmetic(device.type, half)
+    large = (default_encoder(space) if encoder == "auto" else encoder) in LARGE_ENCODERS
+    faster = large and device.type == "cpu" and bfloat16_is_fast(CPUINFO)
+    return Precision(device.type, precision == "bfloat16" or (precision == "auto" and faster))
 
 
 @cache
-def fast(cpuinfo: Path) -> bool:
-    """Whether convolutions are faster in bfloat16 on the processor that Linux describes there; elsewhere False.
+def bfloat16_is_fast(cpuinfo: Path) -> bool:
+    """Return whether convolutions are faster in bfloat16 on the processor of Linux's `cpuinfo`; elsewhere False.
 
     They are with AVX-512 BF16 on AMD (Zen 4: 1.2 to 2.4 times, measured) and with AMX, which was made for it. Intel's
     AVX-512 BF16 without AMX multiplies no more numbers a cycle than float32 does, and gained nothing when measured.

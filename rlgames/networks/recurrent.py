@@ -1,10 +1,10 @@
-"""Memory: networks that remember what they saw, for games whose observations do not tell everything.
+"""Recurrent networks, for observations that do not contain the whole state.
 
     (i, f, o, g) = W x + U h + b,   c <- sigmoid(f) c + sigmoid(i) tanh(g),   h <- sigmoid(o) tanh(c)
 
-A long short-term memory (Hochreiter & Schmidhuber 1997) stands between the encoder and the heads, as in DRQN
-(Hausknecht & Stone 2015), and forgets everything where an episode starts. Its state is one array (n, 2 * units): h,
-then c.
+A long short-term memory (Hochreiter & Schmidhuber 1997) stands between encoder and heads, as in DRQN (Hausknecht &
+Stone 2015), and is reset where an episode starts. The LSTM state of n environments is one array (n, 2 * hidden_size):
+h, then c.
 """
 
 from __future__ import annotations
@@ -16,31 +16,32 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-from rlgames.networks.models import encoder, layer, plain
+from rlgames.networks.models import default_init, make_encoder, orthogonal_init
 
 
-class Memory(nn.Module):
-    """The recurrent layer, from `width` features to `units`."""
+class LSTM(nn.Module):
+    """LSTM layer from `width` features to `hidden_size` units."""
 
-    def __init__(self, width: int, units: int, made: Callable[..., nn.Module]):
+    def __init__(self, width: int, hidden_size: int, init: Callable[..., nn.Module]):
         super().__init__()
-        self.units = units
-        self.into, self.back = made(nn.Linear(width, 4 * units)), made(nn.Linear(units, 4 * units))
+        self.hidden_size = hidden_size
+        self.input_proj = init(nn.Linear(width, 4 * hidden_size))
+        self.hidden_proj = init(nn.Linear(hidden_size, 4 * hidden_size))
 
-    def states(self, saved: np.ndarray | None, n: int) -> Tensor:
-        """What was `saved` of n players (n, 2 * units), or what they begin with."""
-        known = torch.zeros(n, 2 * self.units) if saved is None else torch.from_numpy(saved)
-        return known.to(next(self.parameters()).device)
+    def as_state(self, saved: np.ndarray | None, n: int) -> Tensor:
+        """Return the saved LSTM state of n environments (n, 2 * hidden_size) as a tensor, or the initial one, zeros."""
+        state = torch.zeros(n, 2 * self.hidden_size) if saved is None else torch.from_numpy(saved)
+        return state.to(next(self.parameters()).device)
 
     def forward(self, features: Tensor, state: Tensor, start: Tensor) -> Tensor:
-        """The states (n, time, 2 * units) after each of the features (n, time, width).
+        """Return the states (n, time, 2 * hidden_size) after each of the features (n, time, width).
 
-        `state` (n, 2 * units) is the one before them; `start` (n, time) bool marks the first of an episode.
+        `state` (n, 2 * hidden_size) is the one before; `start` (n, time) bool marks the first step of an episode.
         """
-        into, keep, states = self.into(features).float(), (~start).float().unsqueeze(2), []
-        for t in range(into.shape[1]):
+        inputs, keep, states = self.input_proj(features).float(), (~start).float().unsqueeze(2), []
+        for t in range(inputs.shape[1]):
             h, c = (state * keep[:, t]).chunk(2, 1)
-            i, f, o, g = (into[:, t] + self.back(h)).chunk(4, 1)
+            i, f, o, g = (inputs[:, t] + self.hidden_proj(h)).chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             state = torch.cat((o.sigmoid() * c.tanh(), c), 1)
             states.append(state)
@@ -48,19 +49,20 @@ class Memory(nn.Module):
 
 
 class RecurrentActorCritic(nn.Module):
-    """Observations (n, time, *shape) to the logits of the actions (n, time, actions), values (n, time) and states."""
+    """Observations (n, time, *shape) to action logits (n, time, actions), values (n, time) and LSTM states."""
 
-    critic = None  # one network for both heads
+    critic = None  # policy and value share one encoder
 
-    def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], units: int):
+    def __init__(self, space: Box, actions: int, encoder: str, net_arch: Sequence[int], hidden_size: int):
         super().__init__()
-        self.actor, width = encoder(space, kind, hidden)
-        self.memory = Memory(width, units, layer)
-        self.policy, self.value = layer(nn.Linear(units, actions), 0.01), layer(nn.Linear(units, 1), 1.0)
+        self.actor, width = make_encoder(space, encoder, net_arch)
+        self.lstm = LSTM(width, hidden_size, orthogonal_init)
+        self.policy = orthogonal_init(nn.Linear(hidden_size, actions), 0.01)
+        self.value = orthogonal_init(nn.Linear(hidden_size, 1), 1.0)
 
     def forward(self, obs: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        states = self.memory(features(self.actor, obs), state, start)
-        h = states[..., : self.memory.units]
+        states = self.lstm(encode(self.actor, obs), state, start)
+        h = states[..., : self.lstm.hidden_size]
         return self.policy(h).float(), self.value(h).float().squeeze(-1), states
 
     def parameter_groups(self) -> list[list[nn.Parameter]]:
@@ -68,25 +70,27 @@ class RecurrentActorCritic(nn.Module):
 
 
 class RecurrentQNetwork(nn.Module):
-    """Observations (n, time, *shape) to action values (n, time, actions); `recall` gives the states too."""
+    """Observations (n, time, *shape) to action values (n, time, actions); `with_states` returns LSTM states too."""
 
-    def __init__(self, space: Box, actions: int, kind: str, hidden: Sequence[int], dueling: bool, units: int):
+    def __init__(
+        self, space: Box, actions: int, encoder: str, net_arch: Sequence[int], dueling: bool, hidden_size: int
+    ):
         super().__init__()
-        self.body, width = encoder(space, kind, hidden, nn.ReLU, plain)
-        self.memory = Memory(width, units, plain)
-        self.advantage = nn.Linear(units, actions)
-        self.value = nn.Linear(units, 1) if dueling else None
+        self.body, width = make_encoder(space, encoder, net_arch, nn.ReLU, default_init)
+        self.lstm = LSTM(width, hidden_size, default_init)
+        self.advantage = nn.Linear(hidden_size, actions)
+        self.value = nn.Linear(hidden_size, 1) if dueling else None
 
     def forward(self, obs: Tensor, state: Tensor, start: Tensor) -> Tensor:
-        return self.recall(obs, state, start)[0]
+        return self.with_states(obs, state, start)[0]
 
-    def recall(self, obs: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
-        states = self.memory(features(self.body, obs), state, start)
-        h = states[..., : self.memory.units]
+    def with_states(self, obs: Tensor, state: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        states = self.lstm(encode(self.body, obs), state, start)
+        h = states[..., : self.lstm.hidden_size]
         q = self.advantage(h).float()
         return q if self.value is None else q - q.mean(-1, keepdim=True) + self.value(h).float(), states
 
 
-def features(body: nn.Module, obs: Tensor) -> Tensor:
-    """The features (n, time, width) of observations (n, time, *shape)."""
-    return body(obs.flatten(0, 1)).unflatten(0, obs.shape[:2])
+def encode(encoder: nn.Module, obs: Tensor) -> Tensor:
+    """Return the features (n, time, width) of observations (n, time, *shape)."""
+    return encoder(obs.flatten(0, 1)).unflatten(0, obs.shape[:2])

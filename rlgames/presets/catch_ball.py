@@ -1,105 +1,101 @@
-"""CatchBall's presets, by agent, on the field of 8 x 8 and on the large one of 16 x 16."""
+"""Presets for CatchBall, by agent, on boards of 8 x 8 and of 16 x 16."""
 
-from dataclasses import replace
-
-from rlgames.agents.a3c import A3CConfig
-from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.ppo import PPOConfig
-from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.presets.preset import Preset
 
-SMALL_VALUES = Preset(  # of the agents that learn values, DQN and DDQN
-    DQNConfig(
-        update_every=32,
-        updates=4,
-        batch=64,
-        target_every=100,
+SMALL_DQN = Preset(  # DDQN's too
+    dict(
+        train_freq=32,
+        gradient_steps=4,
+        batch_size=64,
+        target_update_interval=100,
         learning_rate=1e-3,
         final_learning_rate=0.0,
         gamma=0.95,
-        n_step=5,
-        explore=0.2,
-        final_epsilon=0.02,
+        n_steps=5,
+        exploration_fraction=0.2,
+        exploration_final_eps=0.02,
         encoder="vector",
-        hidden=(256,),
+        net_arch=(256,),
     ),
     steps=40_000,
     envs=16,
 )
-LARGE_VALUES = Preset(
-    replace(
-        SMALL_VALUES.config,
-        updates=6,
-        batch=128,
-        target_every=200,
-        n_step=10,
-        explore=0.15,
-        final_epsilon=0.005,
+LARGE_DQN = Preset(
+    SMALL_DQN.config
+    | dict(
+        gradient_steps=6,
+        batch_size=128,
+        target_update_interval=200,
+        n_steps=10,
+        exploration_fraction=0.15,
+        exploration_final_eps=0.005,
     ),
     steps=500_000,
     envs=16,
 )
 SMALL: dict[str, Preset] = {
-    "dqn": SMALL_VALUES,
-    "ddqn": SMALL_VALUES,
+    "dqn": SMALL_DQN,
+    "ddqn": SMALL_DQN,
     "reinforce": Preset(
-        REINFORCEConfig(
-            episodes=32,
+        dict(
+            n_episodes=32,
             learning_rate=1e-2,
             final_learning_rate=0.0,
             gamma=0.85,
             baseline=True,
-            entropy=0.01,
+            ent_coef=0.01,
             encoder="vector",
-            hidden=(128,),
+            net_arch=(128,),
         ),
         steps=600_000,
         envs=32,
     ),
     "a3c": Preset(
-        A3CConfig(
+        dict(
             workers=1,
-            horizon=16,
+            n_steps=16,
             learning_rate=2e-3,
             gamma=0.97,
             gae_lambda=0.95,
-            entropy=0.005,
-            max_norm=0.5,
+            ent_coef=0.005,
+            max_grad_norm=0.5,
             encoder="vector",
-            hidden=(128,),
+            net_arch=(128,),
         ),
         steps=150_000,
         envs=16,
     ),
     "ppo": Preset(
-        PPOConfig(horizon=64, learning_rate=2e-3, encoder="vector"),
+        dict(n_steps=64, learning_rate=2e-3, encoder="vector"),
         steps=300_000,
         envs=64,
     ),
 }
 LARGE: dict[str, Preset] = {
-    "dqn": LARGE_VALUES,
-    "ddqn": LARGE_VALUES,
+    "dqn": LARGE_DQN,
+    "ddqn": LARGE_DQN,
     "reinforce": Preset(
-        REINFORCEConfig(  # with less entropy the policy is certain, and wrong, where balls seldom fall
-            episodes=8,
+        dict(  # with less entropy the policy is certain, and wrong, at rare positions of the balls
+            n_episodes=8,
             learning_rate=1.5e-3,
             final_learning_rate=0.0,
             gamma=0.9,
             baseline=True,
-            entropy=0.1,
-            max_norm=None,
+            ent_coef=0.1,
+            max_grad_norm=None,
         ),
         steps=3_000_000,
         envs=8,
     ),
     "a3c": Preset(
-        A3CConfig(workers=1, horizon=16, learning_rate=1.5e-3, gamma=0.95, gae_lambda=0.95, entropy=0.01, max_norm=0.5),
+        dict(
+            workers=1, n_steps=16, learning_rate=1.5e-3, gamma=0.95, gae_lambda=0.95, ent_coef=0.01, max_grad_norm=0.5
+        ),
         steps=2_000_000,
         envs=16,
     ),
     "ppo": Preset(
-        PPOConfig(horizon=64, learning_rate=1e-3, gamma=0.95, entropy=0.003, threads=2),
+        dict(n_steps=64, learning_rate=1e-3, gamma=0.95, ent_coef=0.003, n_threads=2),
         steps=1_500_000,
         envs=64,
     ),

@@ -1,22 +1,10 @@
-"""Settings that work: for each agent and game the config, the number of players, and the length of a whole training.
-
-The presets of a game are in the module of its name; here is what they are looked up by.
-"""
+"""Find the preset of an agent on a game."""
 
 from __future__ import annotations
 
-from rlgames.agents.a3c import A3CConfig
-from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.ppo import PPOConfig
-from rlgames.agents.random import RandomConfig
-from rlgames.agents.registry import AGENTS, find
-from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.envs.task import Task
 from rlgames.presets import cart_pole, catch_ball, cave, dino, mario, pong
-from rlgames.presets.pong import BALL_AND_BATS
 from rlgames.presets.preset import Preset
-
-__all__ = ["BALL_AND_BATS", "BY_GAME", "DEFAULTS", "PRESETS", "Preset", "Task", "preset", "settle"]
 
 BY_GAME: dict[str, dict[str, Preset]] = {
     "CartPole": cart_pole.PRESETS,
@@ -29,33 +17,33 @@ BY_GAME: dict[str, dict[str, Preset]] = {
     "Dino:obs=state": dino.STATE,
     "Pong": pong.PRESETS,
 }
+DEFAULTS: dict[str, Preset] = {  # on other games, by agent
+    "dqn": Preset({}, steps=1_000_000, envs=8),
+    "ddqn": Preset({}, steps=1_000_000, envs=8),
+    "reinforce": Preset({"baseline": True}, steps=1_000_000, envs=16),
+    "a3c": Preset({}, steps=1_000_000, envs=16),
+    "ppo": Preset({}, steps=1_000_000, envs=16),
+    "random": Preset({}, steps=100_000, envs=16),
+}
 PRESETS: dict[tuple[str, str], Preset] = {
-    (agent, game): presets[agent] for agent in AGENTS for game, presets in BY_GAME.items() if agent in presets
-}
-DEFAULTS: dict[str, Preset] = {
-    "dqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
-    "ddqn": Preset(DQNConfig(), steps=1_000_000, envs=8),
-    "reinforce": Preset(REINFORCEConfig(baseline=True), steps=1_000_000, envs=16),
-    "a3c": Preset(A3CConfig(), steps=1_000_000, envs=16),
-    "ppo": Preset(PPOConfig(), steps=1_000_000, envs=16),
-    "random": Preset(RandomConfig(), steps=100_000, envs=16),
+    (agent, game): presets[agent] for agent in DEFAULTS for game, presets in BY_GAME.items() if agent in presets
 }
 
 
-def preset(agent: str, task: Task) -> Preset:
-    """The one that shares most of the task's options and asks for no others, else the agent's defaults."""
-    kind, known = find(agent), {game: Task.parse(game) for name, game in PRESETS if name == agent}
-    fitting = [g for g, t in known.items() if t.game == task.game and t.options.items() <= task.options.items()]
+def find_preset(agent: str, task: Task) -> Preset:
+    """Return the preset that shares most of the task's options and needs no others, else the agent's default."""
+    tasks = {game: Task.parse(game) for name, game in PRESETS if name == agent}
+    fitting = [g for g, t in tasks.items() if t.game == task.game and t.options.items() <= task.options.items()]
     if fitting:
-        return PRESETS[agent, max(fitting, key=lambda game: len(known[game].options))]
-    return DEFAULTS.get(agent) or Preset(kind.Config(), steps=1_000_000, envs=16)  # else an agent from elsewhere
+        return PRESETS[agent, max(fitting, key=lambda game: len(tasks[game].options))]
+    return DEFAULTS.get(agent) or Preset({}, steps=1_000_000, envs=16)  # of a registered agent
 
 
-def settle(agent: str, game: str, own: Task | None = None) -> tuple[Preset, Task]:
-    """What `Agent(game)` means: the settings, and the game as the agent meets it.
+def resolve(agent: str, game: str, trained: Task | None = None) -> tuple[Preset, Task]:
+    """Return the preset of an agent on the game of this name, and the task with the preset's preprocessing.
 
-    `own` is the task of an agent that has learnt already; see `Task.as_learnt`.
+    `trained` is the task of an agent that was trained already; see `Task.as_trained_on`.
     """
     task = Task.parse(game)
-    chosen = preset(agent, task)
-    return chosen, Task(task.game, task.options, chosen.pixels, chosen.rewards).as_learnt(own)
+    preset = find_preset(agent, task)
+    return preset, Task(task.game, task.options, preset.pixels, preset.rewards).as_trained_on(trained)

@@ -1,32 +1,28 @@
-"""Mario's presets, by agent: gamma 0.9, since what an action is worth shows within a second, but for stages like 1-2.
+"""Presets for Mario, by agent: gamma 0.9, since the result of an action shows within a second, but for stages like 1-2.
 
-There the way over the bricks leads into a pocket without a way out. Who looks a second ahead prefers it to the enemies
-below; with gamma 0.97 and a cost of every step, standing in it is worse. "Mario:world=1,stage=2,patience=40" moreover
-ends such an episode soon.
+There the way over the bricks leads into a dead end. With a horizon of a second an agent prefers it to the enemies
+below; with gamma 0.97 and a cost of every step, standing in it is worse. "Mario:world=1,stage=2,patience=40" also
+truncates such an episode early.
 """
 
 from dataclasses import replace
 
-from rlgames.agents.a3c import A3CConfig
-from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.ppo import PPOConfig
-from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.presets.preset import Preset
 from rlgames.wrappers.rewards import Rewards
 
-PROGRESS = Rewards(scale=0.02, won=1.0, lost=-1.0)  # a fifth of the tutorials': values of about 1 starve no policy
-VALUES = Preset(  # of the agents that learn values, DQN and DDQN
-    DQNConfig(
-        capacity=100_000,
-        warmup=5_000,
-        update_every=16,
-        updates=2,
-        target_every=500,
+PROGRESS = Rewards(scale=0.02, won=1.0, lost=-1.0)  # values of about 1, so that value gradients do not dominate
+DQN = Preset(  # DDQN's too
+    dict(
+        buffer_size=100_000,
+        learning_starts=5_000,
+        train_freq=16,
+        gradient_steps=2,
+        target_update_interval=500,
         learning_rate=3e-4,
         gamma=0.9,
-        n_step=3,
-        final_epsilon=0.02,
-        explore=0.3,
+        n_steps=3,
+        exploration_final_eps=0.02,
+        exploration_fraction=0.3,
         encoder="nips",
     ),
     steps=500_000,
@@ -34,30 +30,30 @@ VALUES = Preset(  # of the agents that learn values, DQN and DDQN
     rewards=PROGRESS,
 )
 PRESETS: dict[str, Preset] = {
-    "dqn": VALUES,
-    "ddqn": VALUES,
+    "dqn": DQN,
+    "ddqn": DQN,
     "reinforce": Preset(
-        REINFORCEConfig(learning_rate=3e-4, gamma=0.9, baseline=True, entropy=0.02, encoder="nips"),
+        dict(learning_rate=3e-4, gamma=0.9, baseline=True, ent_coef=0.02, encoder="nips"),
         steps=500_000,
         envs=16,
         rewards=PROGRESS,
     ),
     "a3c": Preset(
-        A3CConfig(
-            horizon=32, learning_rate=7e-4, gamma=0.9, gae_lambda=0.95, entropy=0.02, max_norm=0.5, encoder="nips"
+        dict(
+            n_steps=32, learning_rate=7e-4, gamma=0.9, gae_lambda=0.95, ent_coef=0.02, max_grad_norm=0.5, encoder="nips"
         ),
         steps=1_000_000,
         envs=16,
         rewards=PROGRESS,
     ),
     "ppo": Preset(
-        PPOConfig(
-            horizon=128,
-            epochs=6,
-            minibatches=8,
+        dict(
+            n_steps=128,
+            n_epochs=6,
+            num_minibatches=8,
             learning_rate=3e-4,
             gamma=0.9,
-            entropy=0.02,
+            ent_coef=0.02,
             encoder="nips",
         ),
         steps=1_000_000,
@@ -68,7 +64,7 @@ PRESETS: dict[str, Preset] = {
 DEAD_ENDS: dict[str, Preset] = {
     "ppo": replace(
         PRESETS["ppo"],
-        config=replace(PRESETS["ppo"].config, gamma=0.97, entropy=0.03),
+        config=PRESETS["ppo"].config | dict(gamma=0.97, ent_coef=0.03),
         rewards=Rewards(scale=0.01, survival=-0.03, won=1.0, lost=-0.5),
     ),
 }

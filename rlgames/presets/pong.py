@@ -1,32 +1,28 @@
-"""Pong's presets, by agent, and the two pictures of the game that they learn from."""
+"""Presets for Pong, by agent, and the two kinds of preprocessing that they learn from."""
 
 from dataclasses import replace
 
-from rlgames.agents.a3c import A3CConfig
-from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.ppo import PPOConfig
-from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.presets.preset import Preset
 from rlgames.wrappers.pixels import Pixels
 
-BALL_AND_BATS = Pixels(  # 80 x 80: Pong's field, its background erased, and what has moved since the frame before
+BALL_AND_BATS = Pixels(  # 80 x 80: the field, its background erased, minus the previous frame
     crop=(35, 195, 0, 160), every=2, channel=0, erase=(144, 109), skip=4, difference=True, scale=True
 )
-FIELD = Pixels(  # the same field in two frames: on a grey background the networks take far longer to see the ball
+FIELD = Pixels(  # the same field in two frames: with a grey background, learning is far slower
     crop=(35, 195, 0, 160), every=2, grey=True, erase=(87,), skip=4, max_pool=True, stack=2
 )
-VALUES = Preset(  # of the agents that learn values, DQN and DDQN
-    DQNConfig(
-        capacity=100_000,
-        warmup=5_000,
-        update_every=32,
-        updates=4,
-        batch=128,  # twice the samples of 8 batches of 32 in the same time, and half the steps to learn the game
-        target_every=250,
+DQN = Preset(  # DDQN's too
+    dict(
+        buffer_size=100_000,
+        learning_starts=5_000,
+        train_freq=32,
+        gradient_steps=4,
+        batch_size=128,  # twice the samples of 8 batches of 32 in the same time, and half the steps to learn
+        target_update_interval=250,
         learning_rate=5e-4,
-        n_step=5,
-        final_epsilon=0.01,
-        explore=1 / 12,
+        n_steps=5,
+        exploration_final_eps=0.01,
+        exploration_fraction=1 / 12,
         encoder="nips",
     ),
     steps=300_000,
@@ -34,18 +30,18 @@ VALUES = Preset(  # of the agents that learn values, DQN and DDQN
     pixels=FIELD,
 )
 PRESETS: dict[str, Preset] = {
-    "dqn": VALUES,
-    "ddqn": replace(VALUES, config=replace(VALUES.config, final_learning_rate=5e-5)),  # else it falls back late on
-    "reinforce": Preset(  # the network, the picture and the returns of Karpathy 2016, "Pong from Pixels"
-        REINFORCEConfig(
-            episodes=8,
-            optimiser="rmsprop",
+    "dqn": DQN,
+    "ddqn": replace(DQN, config=DQN.config | dict(final_learning_rate=5e-5)),  # else scores drop again late in training
+    "reinforce": Preset(  # network, preprocessing and returns of Karpathy 2016, "Pong from Pixels"
+        dict(
+            n_episodes=8,
+            optimizer="rmsprop",
             learning_rate=1e-3,
             reset_on_reward=True,
-            standardise="episode",
-            max_norm=None,
+            normalize_returns="episode",
+            max_grad_norm=None,
             encoder="vector",
-            hidden=(200,),
+            net_arch=(200,),
             activation="relu",
         ),
         steps=20_000_000,
@@ -53,13 +49,15 @@ PRESETS: dict[str, Preset] = {
         pixels=BALL_AND_BATS,
     ),
     "a3c": Preset(
-        A3CConfig(horizon=16, learning_rate=7e-4, gae_lambda=0.95, entropy=0.03, max_norm=0.5, encoder="nips"),
+        dict(n_steps=16, learning_rate=7e-4, gae_lambda=0.95, ent_coef=0.03, max_grad_norm=0.5, encoder="nips"),
         steps=3_000_000,
         envs=16,
         pixels=FIELD,
     ),
     "ppo": Preset(
-        PPOConfig(horizon=64, sample=0.5, learning_rate=1e-3, entropy=0.03, encoder="nips"),  # less, and it gives up
+        dict(
+            n_steps=64, rollout_fraction=0.5, learning_rate=1e-3, ent_coef=0.03, encoder="nips"
+        ),  # with less entropy it stays at -21
         steps=1_500_000,
         envs=32,
         pixels=FIELD,

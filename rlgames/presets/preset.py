@@ -1,4 +1,4 @@
-"""What a preset says: the config, the number of players, the length of a whole training, what is seen and rewarded."""
+"""Preset: a tuned training as plain data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from rlgames.wrappers.rewards import Rewards
 
 @dataclass(frozen=True)
 class Preset:
-    """A tuned training; `rewards` shape what the agent learns from (scores stay the game's)."""
+    """A tuned training; `config` holds the fields of the agent's config that differ from its defaults."""
 
-    config: Any
-    steps: int  # environment steps, all players counted
-    envs: int = 32  # players at once
-    rewards: Rewards | None = None
-    pixels: Pixels | None = None  # what the agent sees, where that is not the game's default
+    config: dict[str, Any]
+    steps: int  # environment steps, summed over the environments
+    envs: int = 32  # environments stepped at once
+    rewards: Rewards | None = None  # that the agent learns from; scores stay the game's
+    pixels: Pixels | None = None  # None: the game's default preprocessing

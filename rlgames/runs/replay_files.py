@@ -1,8 +1,8 @@
-"""The replay of a run on the disk: each checkpoint writes down only the slots that are new since the one before.
+"""The replay buffer of a run on disk: each checkpoint writes only the slots that are new since the one before.
 
-They go into a checkpoint of their own, replay-*.part, once; the run's checkpoints name the parts that hold what is
-still remembered (`Part`), with their digests. A part that no checkpoint names any more is deleted,
-after the new checkpoint stands. So whatever is killed at whatever moment, each checkpoint has all of its parts.
+They are written once, into a checkpoint of their own, replay-*.part; the run's checkpoints name the parts that hold the
+buffer's slots (`FilePart`), with their digests. A part that no checkpoint names any more is deleted after the new
+checkpoint is complete. So a run that is killed at any moment has all parts of each of its checkpoints.
 """
 
 from __future__ import annotations
@@ -13,41 +13,41 @@ from typing import Any
 import numpy as np
 
 from rlgames.checkpoint import file as checkpoint
-from rlgames.checkpoint.encoding import Part
+from rlgames.checkpoint.encoding import FilePart
 from rlgames.checkpoint.file import CheckpointError
-from rlgames.experience.replay import Replay
+from rlgames.experience.replay import ReplayBuffer
 
-CHANGING = 2  # the newest slots of a player, which `Replay.restart` may change after they were written down
-PARTS = "parts"  # in a checkpoint's header: the names of the files that it needs
+MUTABLE_SLOTS = 2  # newest slots of an environment, which `restart_episodes` may change after they were written
+PARTS = "parts"  # key in a checkpoint's header: names of the files that it needs
 
 
-class Segments:
-    """`held`: the pieces of the replay (`Replay.since`) that are written down, oldest first, `rows` a Part each."""
+class ReplayFiles:
+    """`chunks`: the written ones of `ReplayBuffer.slots_since`, oldest first, `slots` a FilePart each."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.held: list[dict[str, Any]] = []
+        self.chunks: list[dict[str, Any]] = []
 
     def resume(self, state: dict[str, Any]) -> None:
-        """Go on from the state of a checkpoint that names parts, or none."""
-        self.held = list((state.get("replay") or {}).get("pieces", []))
+        """Continue from the state of a checkpoint, with or without parts."""
+        self.chunks = list((state.get("replay") or {}).get("chunks", []))
 
-    def add(self, step: int, replay: Replay) -> list[dict[str, Any]]:
-        """Write down what is new at `step`; returns the pieces that make up the replay now."""
-        known = self.held[-1]["head"] if self.held else np.zeros(replay.n, np.int64)
-        if (replay.head > known).any():
-            piece = replay.since(np.maximum(known - CHANGING, 0))
+    def add(self, step: int, replay: ReplayBuffer) -> list[dict[str, Any]]:
+        """Write what is new at `step`; return the chunks that make up the buffer now."""
+        written = self.chunks[-1]["head"] if self.chunks else np.zeros(replay.num_envs, np.int64)
+        if (replay.head > written).any():
+            chunk = replay.slots_since(np.maximum(written - MUTABLE_SLOTS, 0))
             path = self.folder / f"replay-{step:012d}.part"
-            sha256 = checkpoint.save(path, {"part_of": "replay", "step": step}, piece["rows"])
-            self.held.append({**piece, "rows": Part(path, sha256)})
-        self.held = [piece for piece in self.held if (piece["head"] > replay.head - replay.length).any()]
-        return self.held
+            sha256 = checkpoint.save(path, {"part_of": "replay", "step": step}, chunk["slots"])
+            self.chunks.append({**chunk, "slots": FilePart(path, sha256)})
+        self.chunks = [chunk for chunk in self.chunks if (chunk["head"] > replay.head - replay.length).any()]
+        return self.chunks
 
     def names(self) -> list[str]:
-        return [piece["rows"].path.name for piece in self.held]
+        return [chunk["slots"].path.name for chunk in self.chunks]
 
-    def forget(self, checkpoints: list[Path]) -> None:
-        """Delete the parts that none of these checkpoints names; none while one of them cannot be read."""
+    def delete_unused(self, checkpoints: list[Path]) -> None:
+        """Delete the parts that none of these checkpoints names; none if one of them cannot be read."""
         try:
             needed = {name for path in checkpoints for name in checkpoint.read_header(path).get(PARTS, [])}
         except CheckpointError:

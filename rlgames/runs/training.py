@@ -1,7 +1,8 @@
-"""Training as the command line does it: logs, evaluations, checkpoints, and runs that go on exactly where they stopped.
+"""Training as the command line does it: logs, evaluations, checkpoints, and runs that resume exactly where they
+stopped.
 
-The agent owns the loop, this consumes it. What happens when depends on step counts alone, never on the clock, and all
-that is alive between two updates goes into each checkpoint, so a resumed run ends with the same bits as an unbroken
+The agent owns the loop, and this iterates it. What happens when depends on step counts alone, never on the clock, and
+the whole state between two updates goes into each checkpoint, so a resumed run ends with the same bits as an unbroken
 one.
 """
 
@@ -17,58 +18,71 @@ from pathlib import Path
 from typing import Any
 
 from rlgames.agents.base import Agent
+from rlgames.agents.config import make_config
+from rlgames.agents.metrics import MetricsLog, summary_writer, write_scalars
 from rlgames.agents.registry import find
 from rlgames.checkpoint import file as checkpoint
 from rlgames.envs.task import Task
+from rlgames.errors import InvalidValueError
 from rlgames.evaluation import evaluate
 from rlgames.plots import draw_curve
-from rlgames.presets import lookup as presets
-from rlgames.runs.directory import RunDirectory, checkpoint_at, rows
-from rlgames.runs.metrics import Due, Journal
+from rlgames.presets.lookup import find_preset
+from rlgames.runs.directory import RunDirectory, find_checkpoint, read_rows
 from rlgames.runs.progress import Progress
 
-EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: no evaluation plays an episode of the training
+EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: evaluations play no episode of the training
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that a run depends on. None: as the preset of the agent on that game says."""
+    """Settings of a run. None: as in the preset of the agent on that game."""
 
     agent: str
     game: str
-    config: Any = None  # the agent's, e.g. PPOConfig
-    steps: int | None = None  # environment steps, all players counted
-    envs: int | None = None  # players at once
+    config: Any = None  # the agent's, such as a PPOConfig
+    steps: int | None = None  # environment steps, summed over the environments
+    envs: int | None = None  # environments stepped at once
     seed: int = 0
     device: str = "auto"
-    log_every: int | None = None  # steps between two lines of metrics; None: 200 lines a run
+    log_every: int | None = None  # steps between two rows of metrics; None: 200 rows a run
     evaluate_every: int | None = None  # steps between two evaluations; None: 20 a run
     evaluate_episodes: int = 20
-    evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is cut short
+    evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is truncated
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
-    start: str | None = None  # a checkpoint or a run's directory: the trained agent whose networks to begin with
+    start: str | None = None  # checkpoint, or directory of a run, whose networks to start from
 
-    def filled(self) -> Filled:
-        """With the preset's values where there were none, and checked."""
+    def resolve(self) -> ResolvedTraining:
+        """Fill in the preset's values, and check all. Raises ValueError for values that are not allowed."""
         task, agent = Task.parse(self.game), self.agent.lower()
-        preset = presets.preset(agent, task)
+        preset, config_class = find_preset(agent, task), find(agent).Config
         steps = preset.steps if self.steps is None else self.steps
-        shares = {"log_every": 200, "evaluate_every": 20, "save_every": 20}
-        counts = {n: getattr(self, n) for n in (*shares, "envs", "evaluate_episodes", "evaluate_max_steps")}
-        for name, value in {"steps": steps, **counts}.items():
-            if value is not None and value < 1:
-                raise ValueError(f"expected {name} >= 1, got {value}")
-        every = {n: max(1, steps // share) if counts[n] is None else counts[n] for n, share in shares.items()}
-        return Filled(
-            *(agent, str(task), preset.config if self.config is None else self.config, steps),
-            *(preset.envs if self.envs is None else self.envs, self.seed, self.device),
-            *(every["log_every"], every["evaluate_every"], self.evaluate_episodes),
-            *(self.evaluate_max_steps, every["save_every"], self.start),
+        for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_episodes", "evaluate_max_steps"):
+            check_at_least_one(name, getattr(self, name))
+        check_at_least_one("steps", steps)
+        return ResolvedTraining(
+            agent=agent,
+            game=str(task),
+            config=make_config(config_class, preset.config) if self.config is None else self.config,
+            steps=steps,
+            envs=self.envs or preset.envs,
+            seed=self.seed,
+            device=self.device,
+            log_every=self.log_every or max(1, steps // 200),
+            evaluate_every=self.evaluate_every or max(1, steps // 20),
+            evaluate_episodes=self.evaluate_episodes,
+            evaluate_max_steps=self.evaluate_max_steps,
+            save_every=self.save_every or max(1, steps // 20),
+            start=self.start,
         )
 
 
+def check_at_least_one(name: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise InvalidValueError(f"expected {name} >= 1, got {value}")
+
+
 @dataclass(frozen=True)
-class Filled(Training):
+class ResolvedTraining(Training):
     """A `Training` in which nothing is left to a preset."""
 
     steps: int = 0
@@ -79,142 +93,173 @@ class Filled(Training):
 
 
 @dataclass
-class Result:
+class TrainingResult:
     directory: RunDirectory
     agent: Agent
-    seconds: float  # of training in this process, evaluations not counted
-    best: float | None  # the best evaluation's mean
+    seconds: float  # of training in this process, without evaluations
+    best: float | None  # mean score of the best evaluation
     stopped: str | None = None  # the signal that ended the run early
 
 
 def train(
     training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
-) -> Result:
-    """Train an agent in the run directory `out`; see `rlgames.runs.directory` for what it leaves there.
+) -> TrainingResult:
+    """Train an agent in the run directory `out`; see `rlgames.runs.directory` for its files.
 
-    `resume` goes on from the last checkpoint of a run with the same settings; `overwrite` throws an earlier run away.
-    SIGTERM and Ctrl-C end it cleanly after the update in progress, saved if its environments offer snapshots.
+    `resume` continues from the last checkpoint of a run with the same settings; `overwrite` deletes an earlier run.
+    SIGTERM and Ctrl-C end it cleanly after the current update, saved if its environments have snapshots.
     """
-    with closing(begin(training, out, resume=resume, overwrite=overwrite, quiet=quiet)) as session:
+    with closing(open_session(training, out, resume=resume, overwrite=overwrite, quiet=quiet)) as session:
         return session.run()
 
 
-def begin(
+def open_session(
     training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
 ) -> Session:
-    """What `train` does before the first update: all that settings, files and directories can be wrong about."""
-    training, directory = training.filled(), RunDirectory(out)
-    settings = checkpoint.plain(training)
-    agent = find(training.agent)(  # before the directory is taken: what cannot be made leaves nothing behind
-        training.game, training.config, seed=training.seed, device=training.device, num_envs=training.envs
+    """Validate the settings and open the run directory before training."""
+    resolved, directory = training.resolve(), RunDirectory(out)
+    settings = checkpoint.config_to_json(resolved)
+    agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
+        resolved.game, resolved.config, seed=resolved.seed, device=resolved.device, num_envs=resolved.envs
     )
-    session = Session(training, directory, agent, Journal(), quiet)
+    session = Session(resolved, directory, agent, quiet)
     try:
-        session.demand = agent.demand()
+        session.memory = agent.check_memory()
         if found := directory.resume(settings) if resume else None:
             _, _, state = found
             agent.load_state_dict(state)
-            session.journal = Journal(**state["run"])
-            if not agent.playing().exact:
-                print("the run goes on with fresh episodes, not bit for bit")
-        elif training.start is not None:
-            agent.start_from(checkpoint_at(Path(training.start)))
+            session.load_state_dict(state["run"])
+            if not agent.start_training().exact:
+                print("resuming with new episodes: these environments have no snapshot, so the run is not bit-for-bit")
+        elif resolved.start is not None:
+            agent.start_from(find_checkpoint(Path(resolved.start)))
         if not resume:
             if overwrite and directory.config.exists():
                 directory.clear()
-            directory.begin(settings)
-        directory.forget_after(agent.step)
-        session.spent = max((row["seconds"] for row in rows(directory.times)), default=0.0)
+            directory.create(settings)
+        directory.truncate_after(agent.step)
+        session.seconds_before = max((row["seconds"] for row in read_rows(directory.times)), default=0.0)
     except BaseException:
         session.close()
         raise
     return session
 
 
+class Every:
+    """Returns True when a step count has passed the next multiple of `interval`."""
+
+    def __init__(self, interval: int, step: int):
+        self.interval, self.next = interval, (step // interval + 1) * interval
+
+    def __call__(self, step: int) -> bool:
+        if step < self.next:
+            return False
+        self.next = (step // self.interval + 1) * self.interval
+        return True
+
+
 class Session:
     """One process's part of a run."""
 
-    def __init__(self, training: Filled, directory: RunDirectory, agent: Agent, journal: Journal, quiet: bool):
-        self.training, self.directory, self.agent, self.journal, self.quiet = training, directory, agent, journal, quiet
-        self.spent, self.pause = 0.0, 0.0  # seconds of training before this process; of this one not spent on training
-        self.demand: str | None = None  # of memory, in a line
+    def __init__(self, training: ResolvedTraining, directory: RunDirectory, agent: Agent, quiet: bool):
+        self.training, self.directory, self.agent, self.quiet = training, directory, agent, quiet
+        self.metrics = MetricsLog()
+        self.best: float | None = None  # mean score of the best evaluation
+        self.seconds_before, self.paused = 0.0, 0.0  # of training in earlier processes; of this one without training
+        self.memory: str | None = None  # line on the memory that training takes
 
     def close(self) -> None:
-        if self.agent.envs is not None:
-            self.agent.envs.close()
+        self.agent.close()
 
-    def run(self) -> Result:
-        c, agent, journal = self.training, self.agent, self.journal
-        log, test, save = (Due(every, agent.step) for every in (c.log_every, c.evaluate_every, c.save_every))
-        writer = tensorboard(self.directory.path / "tensorboard", agent.step)
-        if self.demand and not self.quiet:
-            print(self.demand, flush=True)
-        agent.playing()
-        self.began = time.perf_counter()
+    def run(self) -> TrainingResult:
+        c, agent = self.training, self.agent
+        log_due, evaluate_due, save_due = (
+            Every(interval, agent.step) for interval in (c.log_every, c.evaluate_every, c.save_every)
+        )
+        writer = summary_writer(self.directory.path / "tensorboard", agent.step)
+        if self.memory and not self.quiet:
+            print(self.memory, flush=True)
+        agent.start_training()
+        self.started, self.first_step = time.perf_counter(), agent.step
         with stop_signals() as stop, Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress:
             for update in agent.train(c.steps):
-                journal.add(update)
-                progress.update(update.step, journal.score)
+                self.metrics.add(update)
+                progress.update(update.step, self.metrics.score_mean)
                 last = update.step >= c.steps
-                if log(update.step) or last:
-                    self.write(journal.row(update.step), writer)
-                if test(update.step) or last:
-                    self.write(self.evaluate(), writer)
-                    progress.note(f"{update.step:,} steps: evaluated at {journal.evaluations[-1]:,.1f}")
-                if save(update.step) or last:
+                if log_due(update.step) or last:
+                    self.write(self.metrics.row(update.step), writer)
+                if evaluate_due(update.step) or last:
+                    row = self.evaluate()
+                    self.write(row, writer)
+                    progress.note(f"{update.step:,} steps: evaluated at {row['eval/score_mean']:,.1f}")
+                if save_due(update.step) or last:
                     if writer:
-                        writer.flush()  # a run that goes on from here does not write again what came before
+                        writer.flush()  # a run that resumes from here does not write earlier events again
                     self.save()
                 if stop:
                     break
         seconds, done = self.seconds(), agent.step >= c.steps
         if done:
             self.save(self.directory.final)
-        elif self.agent.playing().snapshot() is not None:
+        elif agent.start_training().snapshot() is not None:
             self.save()
         if writer:
             writer.close()
-        draw_curve(self.directory.metrics, self.directory.curve, f"{c.agent} on {c.game}, seed {c.seed}")
-        return Result(self.directory, agent, seconds, journal.best, None if done else stop[0])
+        title = f"{c.agent} on {c.game}, seed {c.seed}"
+        draw_curve(read_rows(self.directory.metrics), self.directory.curve, title)
+        return TrainingResult(self.directory, agent, seconds, self.best, None if done else stop[0])
 
     def seconds(self) -> float:
-        return time.perf_counter() - self.began - self.pause
+        """Return the seconds of training in this process."""
+        return time.perf_counter() - self.started - self.paused
 
     def write(self, row: dict[str, Any], writer: Any) -> None:
-        self.directory.log(row, self.spent + self.seconds())
+        seconds = self.seconds()
+        fps = (row["step"] - self.first_step) / max(seconds, 1e-9)
+        self.directory.log(row, self.seconds_before + seconds, fps)
         if writer:
-            for key, value in row.items():
-                if isinstance(value, float):
-                    writer.add_scalar(key, value, row["step"])
+            write_scalars(writer, row | {"time/fps": fps})
 
     def evaluate(self) -> dict[str, Any]:
-        """Evaluate, keep the checkpoint if it is the best so far, and return a line of metrics."""
-        c, began = self.training, time.perf_counter()
+        """Evaluate, keep the checkpoint if it is the best so far, and return a row of metrics."""
+        c, started = self.training, time.perf_counter()
         seed = c.seed + EVALUATION_SEEDS
-        result = evaluate(self.agent, episodes=c.evaluate_episodes, seed=seed, max_steps=c.evaluate_max_steps)
-        self.pause += time.perf_counter() - began
-        self.journal.evaluations.append(result.mean)
-        if self.journal.best is None or result.mean >= self.journal.best:  # of equals the one that has learned longest
-            self.journal.best = result.mean
+        result = evaluate(self.agent, episodes=c.evaluate_episodes, seed=seed, max_episode_steps=c.evaluate_max_steps)
+        self.paused += time.perf_counter() - started
+        if self.best is None or result.mean >= self.best:  # of equals the one that was trained longest
+            self.best = result.mean
             self.save(self.directory.best)
-        return {"step": self.agent.step, "evaluation": result.mean, "evaluation_scores": result.scores}
+        return {
+            "step": self.agent.step,
+            "eval/score_mean": result.mean,
+            "eval/mean_reward": sum(result.rewards) / len(result.rewards),
+            "eval/mean_ep_length": sum(result.lengths) / len(result.lengths),
+            "eval_scores": result.scores,
+        }
 
     def save(self, path: Path | None = None) -> None:
-        """To `path`, or as this step's checkpoint, which is a place to go on from exactly."""
-        began = time.perf_counter()
+        """Save to `path`, or as this step's checkpoint, from which the run resumes exactly."""
+        started = time.perf_counter()
         if path is None:
-            self.agent.renew()
-        state = self.agent.state_dict() | {"run": self.journal.state()}
+            self.agent.restart_episodes()
+        state = self.agent.state_dict() | {"run": self.state_dict()}
         if path is None:
             self.directory.save(self.agent.step, self.agent.header(), state, getattr(self.agent, "replay", None))
         else:
-            self.directory.save_apart(path, self.agent.header(), state)
-        self.pause += time.perf_counter() - began
+            self.directory.save_without_replay(path, self.agent.header(), state)
+        self.paused += time.perf_counter() - started
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"metrics": self.metrics.state_dict(), "best": self.best}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.metrics.load_state_dict(state["metrics"])
+        self.best = state["best"]
 
 
 @contextmanager
 def stop_signals() -> Iterator[list[str]]:
-    """A list that SIGTERM or the first Ctrl-C puts its name into; the second Ctrl-C interrupts as usual."""
+    """Yield a list that SIGTERM or the first Ctrl-C adds its name to; the second Ctrl-C interrupts as usual."""
     stop: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop  # Python delivers signals to the main thread only
@@ -231,12 +276,3 @@ def stop_signals() -> Iterator[list[str]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def tensorboard(path: Path, step: int) -> Any:
-    """A writer of events that replaces those after `step`; None without the extra `tensorboard`."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(path), purge_step=step + 1 if step else None)

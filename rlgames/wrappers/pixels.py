@@ -1,90 +1,170 @@
-"""What an agent sees of a game: one frozen declaration, compiled to wrappers for one environment or for a batch.
+"""Preprocessing of a game's frames: one frozen declaration, applied to one environment or to a vector environment.
 
 The steps follow Mnih et al. 2015, "Human-level control through deep reinforcement learning" (Methods, preprocessing),
-and always come in this order: skip and max-pool, crop and every, grey or channel, resize, erase, difference, stack,
-scale; with `stack_skipped` the skip comes where the stack does. For one environment they are Gymnasium's own wrappers
-where Gymnasium has them; `FrameSkip` says where it differs. `vector_pixels.py` is the same for a batch.
+always in this order: skip and max-pool, crop and every, grey or channel, resize, erase, difference, stack, scale; with
+`stack_skipped` the skip takes the place of the stack. For one environment they are Gymnasium's own wrappers where
+Gymnasium has them; `FrameSkip` says where it differs. `VectorPixels` is the same for a vector environment.
 
     nature = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)
     nature.wrap(gym.make("ALE/Pong-v5", frameskip=1))    # observations (4, 84, 84) uint8
+
+To add an operation on single frames: add its field and check here, and one `Operation` in `Pixels.operations`. Engines
+take over only the fields they know, so a new one is left to the wrappers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
-from gymnasium.wrappers import (
-    FrameStackObservation,
-    GrayscaleObservation,
-    ResizeObservation,
-    TransformObservation,
-)
+from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation, ResizeObservation, TransformObservation
+from numba import njit
 
-from rlgames.wrappers.frames import FrameDifference, FrameSkip, SkippedFrames, Unplayed, scaled, shown
+from rlgames.errors import InvalidValueError
+from rlgames.wrappers.frames import (
+    FrameDifference,
+    FrameSkip,
+    SkippedFrames,
+    SpaceOnlyEnv,
+    scale_pixels,
+    transform_frames,
+)
+from rlgames.wrappers.vector_pixels import VectorPixels
+
+
+class Operation(NamedTuple):
+    """One operation on single frames, for one environment and for many."""
+
+    wrap: Callable[[gym.Env], gym.Env]
+    transform: Callable[[np.ndarray], np.ndarray]  # (rows, H, W[, channels]) uint8 to the same, a view or a new array
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What is done to a game's frames before an agent sees them; `Pixels()` does nothing and wraps to the game itself.
+    """Preprocessing of frames; `Pixels()` does nothing, and wrapping with it returns the environment itself.
 
     Frames are uint8, (H, W) or (H, W, channels). A stack comes first, oldest frame first, as in Gymnasium's
-    FrameStackObservation: (stack, H, W) for grey frames, (stack, H, W, 3) for coloured ones; an episode's first frame
-    fills it. With `difference` or `scale` the pixels are float32, otherwise uint8.
+    FrameStackObservation: (stack, H, W) for grey frames, (stack, H, W, 3) for color; an episode's first frame fills it.
+    With `difference` or `scale` pixels are float32, otherwise uint8.
 
     Raises:
-        ValueError: on a declaration that cannot be meant, and in `wrap` and `wrap_vec` on frames that do not fit it.
+        ValueError: if settings contradict each other, and in `wrap` and `wrap_vec` if the frames do not fit them.
     """
 
-    crop: tuple[int, int, int, int] | None = None  # top, bottom, left, right; bottom and right are not kept
-    every: int = 1  # of so many rows and columns one is kept, the first
-    channel: int | None = None  # one of the colours alone: 0 red, 1 green, 2 blue
+    crop: tuple[int, int, int, int] | None = None  # top, bottom, left, right; bottom and right are excluded
+    every: int = 1  # keep every n-th row and column, from the first
+    channel: int | None = None  # keep one color channel: 0 red, 1 green, 2 blue
     size: tuple[int, int] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
-    grey: bool = (
-        False  # one luminance per pixel, as Gymnasium's GrayscaleObservation computes it; emulators have theirs
-    )
+    grey: bool = False  # luminance, as Gymnasium's GrayscaleObservation computes it; emulators use their own
     erase: tuple[int, ...] = ()  # levels of the background: they become 0, all others 255
-    skip: int = 1  # frames played for each action, rewards summed
-    max_pool: bool = False  # maximum over the last two frames of the skip, against sprites that flicker
-    stack: int = 1  # frames seen at once
-    stack_skipped: bool = False  # all frames of the skip are seen at once, (skip, H, W), in place of a stack
-    difference: bool = False  # frame minus the frame before, -255..255; zeros at the first frame of an episode
-    scale: bool = False  # divided by 255, to float32 in 0..1 (-1..1 with difference)
+    skip: int = 1  # frames for each action, rewards summed
+    max_pool: bool = False  # maximum of the last two frames of the skip, against sprites that flicker
+    stack: int = 1  # frames observed at once
+    stack_skipped: bool = False  # observe all frames of the skip, (skip, H, W), in place of a stack
+    difference: bool = False  # frame minus the previous frame, -255..255; zeros at the start of an episode
+    scale: bool = False  # divide by 255, to float32 in 0..1 (-1..1 with difference)
 
     def __post_init__(self) -> None:
         if self.skip < 1:
-            raise ValueError(f"expected skip >= 1, got {self.skip}: skip=1 plays one frame for each action")
+            raise InvalidValueError(f"expected skip >= 1, got {self.skip}: skip=1 steps one frame for each action")
         if self.max_pool and self.skip == 1:
-            raise ValueError("max_pool takes two frames of a skip, but got skip=1: pass skip >= 2 or max_pool=False")
+            raise InvalidValueError("max_pool needs two frames of a skip, got skip=1: use skip >= 2 or max_pool=False")
         if self.stack_skipped and (self.skip == 1 or self.max_pool or self.stack > 1):
-            raise ValueError(
-                "stack_skipped shows every frame of a skip: expected skip >= 2, max_pool=False and stack=1, got"
+            raise InvalidValueError(
+                "stack_skipped observes every frame of a skip: expected skip >= 2, max_pool=False and stack=1, got"
                 f" skip={self.skip}, max_pool={self.max_pool} and stack={self.stack}"
             )
         if self.stack < 1:
-            raise ValueError(f"expected stack >= 1, got {self.stack}: stack=1 shows one frame")
+            raise InvalidValueError(f"expected stack >= 1, got {self.stack}: stack=1 observes one frame")
         if self.every < 1:
-            raise ValueError(f"expected every >= 1, got {self.every}: every=1 keeps all rows and columns")
+            raise InvalidValueError(f"expected every >= 1, got {self.every}: every=1 keeps all rows and columns")
         if self.channel is not None and (self.grey or self.channel < 0):
-            raise ValueError(f"expected channel >= 0 and grey=False, got channel={self.channel} and grey={self.grey}")
+            raise InvalidValueError(
+                f"expected channel >= 0 and grey=False, got channel={self.channel} and grey={self.grey}"
+            )
         if any(not 0 <= level <= 255 for level in self.erase):
-            raise ValueError(f"expected levels in 0..255 to erase, got {self.erase}")
+            raise InvalidValueError(f"expected levels in 0..255 to erase, got {self.erase}")
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ValueError(f"expected size=(height, width), both at least 1, got {self.size}")
+            raise InvalidValueError(f"expected size=(height, width), both at least 1, got {self.size}")
         if self.crop is not None:
             top, bottom, left, right = self.crop if len(self.crop) == 4 else (0, 0, 0, 0)
             if not (0 <= top < bottom and 0 <= left < right):
-                raise ValueError(
+                raise InvalidValueError(
                     "expected crop=(top, bottom, left, right) with 0 <= top < bottom and 0 <= left < right,"
                     f" got {self.crop}"
                 )
 
+    def operations(self) -> list[Operation]:
+        """Return the operations on single frames that are asked for, in order."""
+        chosen = []
+        if self.crop is not None or self.every > 1:
+            top, bottom, left, right = self.crop or (None, None, None, None)
+            window = slice(top, bottom, self.every), slice(left, right, self.every)
+            chosen.append(
+                Operation(
+                    lambda env: transform_frames(env, lambda frame: frame[window].copy()),
+                    lambda frames: frames[:, *window],
+                )
+            )
+        if self.grey:
+            chosen.append(Operation(GrayscaleObservation, luminance))
+        if (channel := self.channel) is not None:
+            chosen.append(
+                Operation(
+                    lambda env: transform_frames(env, lambda frame: frame[..., channel].copy()),
+                    lambda frames: frames[..., channel],
+                )
+            )
+        if (size := self.size) is not None:
+            chosen.append(Operation(lambda env: ResizeObservation(env, size), lambda frames: resize(frames, size)))
+        if self.erase:
+            levels = np.where(np.isin(np.arange(256), self.erase), 0, 255).astype(np.uint8)
+            chosen.append(
+                Operation(
+                    lambda env: TransformObservation(
+                        env, levels.take, Box(0, 255, env.observation_space.shape, np.uint8)
+                    ),
+                    levels.take,
+                )
+            )
+        return chosen
+
+    def check(self, space: gym.Space) -> None:
+        """Raises ValueError if frames of `space` do not fit the declaration."""
+        if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
+            raise InvalidValueError(
+                "expected frames in a uint8 Box of shape (H, W) or (H, W, channels), got"
+                f" {space}: Pixels is for games observed as pictures; use the game's picture, or no Pixels"
+            )
+        height, width = space.shape[:2]
+        if self.crop is not None and (self.crop[1] > height or self.crop[3] > width):
+            raise InvalidValueError(
+                f"crop={self.crop} (top, bottom, left, right) reaches outside frames of {height} rows and {width}"
+                f" columns: keep bottom <= {height} and right <= {width}"
+            )
+        if self.grey and space.shape[2:] != (3,):
+            raise InvalidValueError(f"grey=True needs frames of shape (H, W, 3), got {space.shape}: use grey=False")
+        if self.channel is not None and (len(space.shape) < 3 or self.channel >= space.shape[2]):
+            raise InvalidValueError(
+                f"channel={self.channel} needs frames of shape (H, W, channels > {self.channel}), got {space.shape}"
+            )
+        if self.erase and len(space.shape) == 3 and not self.grey and self.channel is None:
+            raise InvalidValueError(
+                f"erase needs one level a pixel, got frames {space.shape}: use grey=True or a channel"
+            )
+        if (self.grey or self.size is not None) and (np.any(space.low != 0) or np.any(space.high != 255)):
+            raise InvalidValueError(
+                f"grey and size need pixels from 0 to 255, got {space}: use grey=False and size=None,"
+                " or declare the game's observation space as Box(0, 255, shape, np.uint8)"
+            )
+
     def wrap(self, env: gym.Env) -> gym.Env:
-        """`env`, seen through this declaration: at most one wrapper for each step of it, mostly Gymnasium's own."""
+        """Return `env` with at most one wrapper for each step of the declaration, mostly Gymnasium's own."""
         if self == Pixels():
             return env
         if self == Pixels(skip=self.skip):  # which needs no pictures
@@ -92,17 +172,8 @@ class Pixels:
         self.check(env.observation_space)
         if self.skip > 1 and not self.stack_skipped:
             env = FrameSkip(env, self.skip, self.max_pool)
-        if self.crop is not None or self.every > 1:
-            env = shown(env, lambda frame: frame[self.window(frame)].copy())
-        if self.grey:
-            env = GrayscaleObservation(env)
-        if self.channel is not None:
-            env = shown(env, lambda frame: frame[..., self.channel].copy())
-        if self.size is not None:
-            env = ResizeObservation(env, self.size)
-        if self.erase:
-            shape = env.observation_space.shape
-            env = TransformObservation(env, self.kept().take, Box(0, 255, shape, np.uint8))
+        for operation in self.operations():
+            env = operation.wrap(env)
         if self.difference:
             env = FrameDifference(env)
         if self.stack_skipped:
@@ -110,81 +181,86 @@ class Pixels:
         if self.stack > 1:
             env = FrameStackObservation(env, self.stack)
         if self.scale:
-            env = scaled(env)
+            env = scale_pixels(env)
         return env
 
-    def window(self, frame: np.ndarray) -> tuple[slice, slice]:
-        """The rows and columns of `frame`, (H, W) or (H, W, channels), that crop and every keep."""
-        top, bottom, left, right = self.crop or (0, frame.shape[0], 0, frame.shape[1])
-        return slice(top, bottom, self.every), slice(left, right, self.every)
-
-    def kept(self) -> np.ndarray:
-        """What erase makes of each level, (256,) uint8."""
-        return np.where(np.isin(np.arange(256), self.erase), 0, 255).astype(np.uint8)
-
     def wrap_vec(self, envs: VectorEnv) -> VectorEnv:
-        """`envs`, every row equal to `wrap` of that row pixel by pixel, in all three autoreset modes.
+        """Return `envs` with every row equal to `wrap` of that environment, in all three autoreset modes.
 
-        The skip is the engine's own: a batch cannot be skipped from outside, because its rows end at different frames.
+        The skip is the engine's own: a batch cannot be skipped from outside, because its episodes end at different
+        frames.
         """
         if self.stack_skipped:
-            raise ValueError(
-                "stack_skipped sees frames that a batch does not show: rlgames.make_vec wraps each game by itself"
+            raise InvalidValueError(
+                "stack_skipped needs all frames of a skip, which a vector environment does not return:"
+                " use rlgames.make_vec, which wraps each environment by itself"
             )
         engine = envs.unwrapped
         skip, max_pool = getattr(engine, "frame_skip", 1), getattr(engine, "max_pool", False)
         if (skip, max_pool) != (self.skip, self.max_pool):
-            raise ValueError(
+            raise InvalidValueError(
                 f"the declaration has skip={self.skip} and max_pool={self.max_pool}, but {type(engine).__name__} has"
                 f" frame_skip={skip} and max_pool={max_pool}: pass **engine_arguments() to its constructor,"
                 " or wrap each environment with Pixels.wrap inside SyncVectorEnv or AsyncVectorEnv"
             )
         if self == Pixels(skip=self.skip, max_pool=self.max_pool):
             return envs
-        from rlgames.wrappers.vector_pixels import VectorPixels  # here, because it loads numba
+        space, operations = self.observation_space(envs.single_observation_space), self.operations()
 
-        return VectorPixels(envs, self)
+        def transform(obs: np.ndarray) -> np.ndarray:
+            frames = obs
+            for operation in operations:
+                frames = operation.transform(frames)
+            return frames.copy() if np.may_share_memory(frames, obs) else frames
+
+        return VectorPixels(envs, transform, space, stack=self.stack, difference=self.difference, scale=self.scale)
 
     def engine_arguments(self) -> dict[str, Any]:
-        """Constructor arguments for an engine that skips by itself; none if every frame is seen."""
+        """Return the constructor arguments of an engine that skips frames itself; none if every frame is observed."""
         return {} if self.skip == 1 or self.stack_skipped else {"frame_skip": self.skip, "max_pool": self.max_pool}
 
     def after_skip(self) -> Pixels:
-        """What is left to do with the frames of an engine that has `engine_arguments()`."""
+        """Return what is left to do with the frames of an engine that has `engine_arguments()`."""
         return self if self.stack_skipped else replace(self, skip=1, max_pool=False)
 
     def observation_space(self, space: gym.Space) -> Box:
-        """What becomes of `space`, the observation space of one game.
+        """Return the observation space that `wrap` makes of `space`. Raises ValueError if its frames do not fit."""
+        wrapped = self.wrap(SpaceOnlyEnv(space)).observation_space
+        if not isinstance(wrapped, Box):
+            raise InvalidValueError(f"expected frames in a Box space, got {space}")
+        return wrapped
 
-        Raises:
-            ValueError: if frames of `space` do not fit the declaration.
-        """
-        seen = self.wrap(Unplayed(space)).observation_space
-        if not isinstance(seen, Box):
-            raise ValueError(f"expected frames in a Box space, got {space}")
-        return seen
 
-    def check(self, space: gym.Space) -> None:
-        """Raises ValueError if frames of `space` do not fit the declaration."""
-        if not isinstance(space, Box) or space.dtype != np.uint8 or len(space.shape) not in (2, 3):
-            raise ValueError(
-                "expected frames in a uint8 Box of shape (H, W) or (H, W, channels), got"
-                f" {space}: Pixels is for games seen as pictures; use the game's picture, or no Pixels"
-            )
-        height, width = space.shape[:2]
-        if self.crop is not None and (self.crop[1] > height or self.crop[3] > width):
-            raise ValueError(
-                f"crop={self.crop} (top, bottom, left, right) reaches outside frames of {height} rows and {width}"
-                f" columns: keep bottom <= {height} and right <= {width}"
-            )
-        if self.grey and space.shape[2:] != (3,):
-            raise ValueError(f"grey=True needs frames of shape (H, W, 3), got {space.shape}: pass grey=False")
-        if self.channel is not None and (len(space.shape) < 3 or self.channel >= space.shape[2]):
-            raise ValueError(f"channel={self.channel} needs frames of shape (H, W, more than that), got {space.shape}")
-        if self.erase and len(space.shape) == 3 and not self.grey and self.channel is None:
-            raise ValueError(f"erase needs one level a pixel, got frames {space.shape}: pass grey=True or a channel")
-        if (self.grey or self.size is not None) and (np.any(space.low != 0) or np.any(space.high != 255)):
-            raise ValueError(
-                f"grey and size need pixels from 0 to 255, got {space}: pass grey=False and size=None,"
-                " or declare the game's observation space as Box(0, 255, shape, np.uint8)"
-            )
+RED, GREEN, BLUE = (np.arange(256) * weight for weight in (0.2125, 0.7154, 0.0721))  # contributions to the luminance
+
+
+def luminance(frames: np.ndarray) -> np.ndarray:
+    """Return the luminance, (rows, H, W) uint8, of color `frames` (rows, H, W, 3) uint8.
+
+    Contributions are float64, added from left to right and truncated: bit for bit Gymnasium's GrayscaleObservation.
+    """
+    grey = np.empty(frames.shape[:3], np.uint8)
+    write_luminance(frames, grey)
+    return grey
+
+
+@njit(cache=True)
+def write_luminance(frames, grey):
+    rows, height, width = grey.shape
+    for i in range(rows):
+        for y in range(height):
+            for x in range(width):
+                pixel = frames[i, y, x]
+                grey[i, y, x] = np.uint8(np.int32(RED[pixel[0]] + GREEN[pixel[1]] + BLUE[pixel[2]]))
+
+
+def resize(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return an area resize of `frames` (rows, H, W[, channels]) uint8 to `size`, (height, width)."""
+    import cv2
+
+    height, width = size
+    resized = np.empty((len(frames), height, width, *frames.shape[3:]), np.uint8)
+    for i, frame in enumerate(frames):
+        # the reshape restores a single channel, which OpenCV drops
+        resized[i] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA).reshape(resized.shape[1:])
+    return resized

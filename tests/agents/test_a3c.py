@@ -24,14 +24,14 @@ import pytest
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
-from toys import Bits, Dice, quick, several
+from helpers.toys import Bits, Dice, quick, several
 
 from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Job, work
 from rlgames.agents.registry import load
-from rlgames.agents.shared_optimizer import Record, Shared, flattened
+from rlgames.agents.shared_optimizer import Record, SharedOptimizer, flatten_parameters
 from rlgames.agents.workers import Workers
 from rlgames.evaluation import evaluate
-from rlgames.experience.env_runner import Player, spaces_of
+from rlgames.experience.env_runner import EnvRunner, single_spaces
 from rlgames.networks.models import ActorCritic
 
 TWO = quick("a3c", workers=2)
@@ -46,11 +46,11 @@ def gradients(steps: int = 200) -> Iterator[Tensor]:
     return (torch.from_numpy(dice.normal(scale=0.1 + t / steps, size=11).astype(np.float32)) for t in range(steps))
 
 
-def linear_and_shared() -> tuple[nn.Linear, Tensor, Shared]:
+def linear_and_shared() -> tuple[nn.Linear, Tensor, SharedOptimizer]:
     """A network, its flat parameters, and the same ones shared."""
     net = nn.Linear(10, 1)
-    shared = Shared(net, 1)
-    return net, flattened(net)[0], shared
+    shared = SharedOptimizer(net, 1)
+    return net, flatten_parameters(net)[0], shared
 
 
 def test_adam_is_adam():
@@ -77,7 +77,7 @@ def test_rmsprop_is_the_papers():
 
 @pytest.mark.parametrize("optimiser", ["adam", "rmsprop"])
 def test_the_learning_rate_falls_to_its_end(optimiser: str):
-    agent = A3C(several(Bits, 2), quick("a3c", optimiser=optimiser, learning_rate=0.1, final_learning_rate=0.02))
+    agent = A3C(several(Bits, 2), quick("a3c", optimizer=optimiser, learning_rate=0.1, final_learning_rate=0.02))
     seen: list[float] = []
     step = getattr(agent.shared, optimiser)
 
@@ -91,15 +91,15 @@ def test_the_learning_rate_falls_to_its_end(optimiser: str):
 
 
 def test_gradients_are_those_of_the_papers_loss():
-    """Player by player and backwards in time, as in algorithm S3; episodes that ran out of time are bootstrapped."""
-    config = A3CConfig(workers=1, horizon=15, entropy=0.02, value=0.3, gamma=0.9, max_norm=1e9, hidden=(16,))
+    """EnvRunner by player and backwards in time, as in algorithm S3; episodes that ran out of time are bootstrapped."""
+    config = A3CConfig(workers=1, n_steps=15, entropy=0.02, value=0.3, gamma=0.9, max_grad_norm=1e9, hidden=(16,))
     envs = several(Dice, 4)
-    space, actions = spaces_of(envs)
+    space, actions = single_spaces(envs)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = ActorCritic(space, int(actions.n), "vector", (16,))
-    player = Player(envs, seed=5)
-    learner = ActorLearner(copy.deepcopy(net), Shared(net, 1), 0, player, config, np.random.default_rng(0))
+    player = EnvRunner(envs, seed=5)
+    learner = ActorLearner(copy.deepcopy(net), SharedOptimizer(net, 1), 0, player, config, np.random.default_rng(0))
     steps, step = [], player.step
     player.step = lambda action: steps.append(step(action)) or steps[-1]  # type: ignore[method-assign]  # looks on
     learner.update(progress=0.0)
@@ -151,7 +151,7 @@ def test_the_best_plays_and_is_saved(tmp_path: Path):
     scores = [evaluate(each, "CatchBall", episodes=3).scores for each in (agent.best, opened.best, best)]
     assert scores[0] == scores[1] == scores[2]
     for each in (agent.best, best, opened.best):
-        torch.testing.assert_close(flattened(each.net)[0], agent.record.weights, rtol=0, atol=0)
+        torch.testing.assert_close(flatten_parameters(each.net)[0], agent.record.weights, rtol=0, atol=0)
     assert best.learn(UPDATE).step == agent.record.step + UPDATE
 
 
@@ -183,7 +183,7 @@ def check(agent: A3C, total: int) -> None:
     assert children() == []
     assert agent.step == agent.shared.updates() * UPDATE
     assert agent.step < total + 2 * UPDATE
-    assert torch.equal(flattened(copy.deepcopy(agent.net))[0], agent.shared.weights)
+    assert torch.equal(flatten_parameters(copy.deepcopy(agent.net))[0], agent.shared.weights)
 
 
 def test_broken_off_saved_and_gone_on_with(tmp_path: Path):
@@ -218,7 +218,7 @@ def test_broken_off_saved_and_gone_on_with(tmp_path: Path):
 
 
 @dataclass
-class Seen:
+class PolicyOutputs:
     """A game that notes the seeds it is played with."""
 
     seeds: list[int]
@@ -239,7 +239,7 @@ def test_every_worker_and_every_start_plays_other_episodes():
     """The seeds depend on the agent's, on the step and on the worker, and on nothing else."""
     agent, found = A3C(several(Bits, 2), TWO), []
     for _ in range(2):
-        seen = Seen([])
+        seen = PolicyOutputs([])
         for seed, start, index in product((0, 1), (0, 64), (0, 1)):
             job = Job(seen, 2, agent.config, agent.shared, 0, seed, start, start)
             work(job, index, lambda report: None, lambda: True)
@@ -252,14 +252,14 @@ def test_a_worker_begins_where_the_others_are(monkeypatch: pytest.MonkeyPatch):
     """Both the steps to be made and the learning rate go on from the step that the training goes on from."""
     agent = A3C(several(Bits, 2), TWO)
     agent.shared.begun[:] = torch.tensor([3, 4])
-    rates, step = [], Shared.adam
+    rates, step = [], SharedOptimizer.adam
 
-    def watched(shared: Shared, gradient: Tensor, lr: float) -> None:
+    def watched(shared: SharedOptimizer, gradient: Tensor, lr: float) -> None:
         rates.append(lr)
         step(shared, gradient, lr)
 
-    monkeypatch.setattr(Shared, "adam", watched)
-    job = Job(Seen([]), 2, agent.config, agent.shared, 7, 0, 2 * UPDATE, 6 * UPDATE)
+    monkeypatch.setattr(SharedOptimizer, "adam", watched)
+    job = Job(PolicyOutputs([]), 2, agent.config, agent.shared, 7, 0, 2 * UPDATE, 6 * UPDATE)
     told = work(job, 1, lambda report: None, lambda: True)
     assert len(told.scalars) == 4
     assert agent.shared.begun.tolist() == [3, 8]
@@ -349,7 +349,7 @@ def test_one_dies_in_the_middle_of_a_report():
 PROGRAM = """
 from rlgames.agents.a3c import A3C, A3CConfig
 import multiprocessing
-agent = A3C("CatchBall", A3CConfig(workers=2, horizon=8, hidden=(16,)), num_envs=2)
+agent = A3C("CatchBall", A3CConfig(workers=2, n_steps=8, hidden=(16,)), num_envs=2)
 for update in agent.train(10**9):
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
 """

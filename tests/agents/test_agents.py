@@ -16,7 +16,7 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
-from toys import Dice, mind, quick, several
+from helpers.toys import Dice, mind, quick, several
 
 import rlgames
 from rlgames.agents.base import Agent, Update

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from toys import quick
+from helpers.toys import quick
 
 import rlgames
 from rlgames.agents.dqn import DQN, DQNConfig
@@ -26,7 +26,7 @@ def test_frames_are_kept_once_whoever_stacks_them(game: str, scale: bool) -> Non
         pytest.importorskip("ale_py")
     pixels = rlgames.Pixels(size=(48, 48) if game == "Pong" else None, grey=game == "Pong", stack=4, scale=scale)
     envs = rlgames.make_vec(game, 2, pixels=pixels, max_episode_steps=70)
-    agent = DQN(envs, DQNConfig(capacity=400, warmup=10_000), device="cpu")
+    agent = DQN(envs, DQNConfig(buffer_size=400, learning_starts=10_000), device="cpu")
     player, replay, seen = agent.playing(), agent.remembering(), set()
     for _ in range(150):
         seen |= {row.tobytes() for row in player.obs}

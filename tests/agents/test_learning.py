@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
-from toys import MODES, Bits, quick, several
+from helpers.toys import MODES, Bits, quick, several
 
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import AGENTS, find
@@ -18,9 +18,9 @@ from rlgames.evaluation import evaluate
 GAMMA = 0.9
 BITS = np.array([[0, 0], [1, 0]], np.float32)  # observations of the endless game
 Q_LEARNING: dict[str, Any] = {
-    "capacity": 4_000,
+    "buffer_size": 4_000,
     "batch": 64,
-    "target_every": 20,
+    "target_update_interval": 20,
     "learning_rate": 5e-3,
     "gamma": GAMMA,
     "explore": 0.5,
@@ -29,7 +29,7 @@ Q_LEARNING: dict[str, Any] = {
 LEARNING: dict[str, tuple[int, dict[str, Any]]] = {  # by agent: steps, and changes to the quick config
     "ppo": (
         8_000,
-        {"horizon": 32, "epochs": 6, "learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)},
+        {"n_steps": 32, "n_epochs": 6, "learning_rate": 1e-2, "gamma": GAMMA, "entropy": 0.0, "hidden": (32,)},
     ),
     "dqn": (8_000, Q_LEARNING),
     "ddqn": (8_000, Q_LEARNING),

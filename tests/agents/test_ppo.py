@@ -13,13 +13,13 @@ from gymnasium.vector import AutoresetMode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from toys import Bits, Dice, quick, several
+from helpers.toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.ppo import PPO, SCALARS, Now, PPOConfig, drawn
 from rlgames.experience.rollout import Rows
-from rlgames.networks.models import ActorCritic, encoder, encoder_for
-from rlgames.networks.threads import Shares
+from rlgames.networks.models import ActorCritic, encoder, default_encoder
+from rlgames.networks.threads import ParallelSlices
 
 ROWS = 24
 ENDLESS = 1e30  # norm: no clipping
@@ -94,7 +94,7 @@ def by_autograd(agent: PPO, rows: Rows, clip: float) -> list[Tensor]:
 @given(
     seed=st.integers(0, 1000),
     clip=st.sampled_from([0.05, 0.2, 0.5]),
-    value_clip=st.sampled_from([None, 0.1, 0.4]),
+    clip_range_vf=st.sampled_from([None, 0.1, 0.4]),
     entropy=st.sampled_from([0.0, 0.05]),
     value=st.sampled_from([0.1, 1.0]),
     threads=st.sampled_from([1, 2, 5]),
@@ -102,8 +102,8 @@ def by_autograd(agent: PPO, rows: Rows, clip: float) -> list[Tensor]:
 def test_one_step_is_the_papers(
     seed: int, clip: float, value_clip: float | None, entropy: float, value: float, threads: int
 ):
-    weights = {"value_clip": value_clip, "entropy": entropy, "value": value}
-    agent = agent_of(seed, max_norm=ENDLESS, threads=threads, **weights)
+    weights = {"clip_range_vf": value_clip, "entropy": entropy, "value": value}
+    agent = agent_of(seed, max_grad_norm=ENDLESS, threads=threads, **weights)
     rows = minibatch(agent, seed)
     expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
     before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
@@ -127,7 +127,7 @@ def test_one_step_is_the_papers(
 
 def test_the_gradient_is_the_slope_of_the_loss():
     """By finite differences along a random direction."""
-    agent = agent_of(3, max_norm=ENDLESS, value_clip=0.2, entropy=0.03, value=0.7)
+    agent = agent_of(3, max_grad_norm=ENDLESS, clip_range_vf=0.2, entropy=0.03, value=0.7)
     rows, parameters = minibatch(agent, 3), list(agent.net.parameters())
     start, rng = [p.detach().clone() for p in parameters], np.random.default_rng(0)
     way = [torch.from_numpy(rng.normal(size=p.shape).astype(np.float32)) for p in start]
@@ -157,7 +157,7 @@ def raw_norms(agent: PPO, rows: Rows) -> list[Tensor]:
 
 def test_value_errors_do_not_starve_the_policy():
     """Two networks, two norms: a huge value error shrinks the value's gradient alone."""
-    agent = agent_of(1, max_norm=0.01)
+    agent = agent_of(1, max_grad_norm=0.01)
     rows = minibatch(agent, 1)
     rows = rows._replace(goal=rows.goal + 1000.0)
     raw = raw_norms(agent, rows)
@@ -172,7 +172,7 @@ def test_value_errors_do_not_starve_the_policy():
 
 
 def test_gradients_within_the_limit_stay_as_they_are():
-    agent = agent_of(1, max_norm=1e6)
+    agent = agent_of(1, max_grad_norm=1e6)
     rows = minibatch(agent, 1)
     raw = raw_norms(agent, rows)
     agent.improve(rows, Now(0.2, agent.config.entropy))
@@ -181,7 +181,7 @@ def test_gradients_within_the_limit_stay_as_they_are():
 
 
 def test_planes_share_one_network_and_one_norm():
-    agent = PPO(rlgames.make_vec("CatchBall", 2), quick("ppo", max_norm=0.01))
+    agent = PPO(rlgames.make_vec("CatchBall", 2), quick("ppo", max_grad_norm=0.01))
     [group] = agent.groups
     assert {id(p) for p in group} == {id(p) for p in agent.net.parameters()}
     update = next(agent.train(16))
@@ -209,7 +209,7 @@ class Spy:
 
 @pytest.mark.parametrize(("target", "passes"), [(None, 5), (0.5, 3), (0.65, 4), (2.0, 5), (0.0, 1)])
 def test_the_passes_stop_at_the_target_kl(target: float | None, passes: int):
-    agent = agent_of(epochs=5, minibatches=2, target_kl=target)
+    agent = agent_of(n_epochs=5, num_minibatches=2, target_kl=target)
     spy = Spy(agent, [9.0, 0.2, 0.0, 0.4, 0.0, 0.6, 0.0, 0.7, 0.0, 1.0])  # the last minibatch of each pass counts
     update = next(agent.train(10_000))
     assert len(spy.calls) == 2 * passes
@@ -218,7 +218,7 @@ def test_the_passes_stop_at_the_target_kl(target: float | None, passes: int):
 
 def test_each_pass_takes_every_transition_once():
     for minibatches in (1, 3, 5, 32, 100):
-        agent = agent_of(epochs=3, minibatches=minibatches, horizon=8)
+        agent = agent_of(n_epochs=3, num_minibatches=minibatches, n_steps=8)
         spy = Spy(agent, [0.0])
         next(agent.train(10_000))
         count = -(-32 // -(-32 // minibatches))
@@ -232,15 +232,15 @@ def test_each_pass_takes_every_transition_once():
 
 def test_learning_rate_clip_and_entropy_follow_their_lines():
     starts = {"learning_rate": 8e-3, "clip": 0.4, "entropy": 0.04}
-    ends = {"final_learning_rate": 4e-3, "final_clip": 0.2, "final_entropy": 0.0}
-    agent = agent_of(0, **starts, **ends, epochs=1, minibatches=1)
+    ends = {"final_learning_rate": 4e-3, "final_clip_range": 0.2, "final_ent_coef": 0.0}
+    agent = agent_of(0, **starts, **ends, n_epochs=1, num_minibatches=1)
     spy = Spy(agent, [0.0])
     for _ in agent.train(4 * 32):
         pass
     assert spy.rates == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
     assert spy.clips == pytest.approx([0.4, 0.35, 0.3, 0.25])
     assert spy.entropies == pytest.approx([0.04, 0.03, 0.02, 0.01])
-    agent = agent_of(clip=0.3, entropy=0.02, epochs=1, minibatches=1)
+    agent = agent_of(clip=0.3, entropy=0.02, n_epochs=1, num_minibatches=1)
     spy = Spy(agent, [0.0])
     list(agent.train(4 * 32))
     assert (spy.clips, spy.entropies) == ([0.3] * 4, [0.02] * 4)
@@ -250,7 +250,7 @@ def test_learning_rate_clip_and_entropy_follow_their_lines():
 def test_the_first_pass_starts_at_the_policy_that_played():
     """Before any gradient step the ratio is 1: nothing clipped, no KL, and the policy's loss is the mean advantage."""
     for mode in AutoresetMode:
-        agent = PPO(several(Dice, 4, mode), quick("ppo", epochs=1, minibatches=1, normalise_advantage=False))
+        agent = PPO(several(Dice, 4, mode), quick("ppo", n_epochs=1, num_minibatches=1, normalize_advantage=False))
         scalars = next(agent.train(32)).scalars
         assert float(scalars["kl"]) == pytest.approx(0.0, abs=1e-6)
         assert float(scalars["clipped"]) == 0.0
@@ -258,7 +258,7 @@ def test_the_first_pass_starts_at_the_policy_that_played():
 
 def test_advantages_are_normalised_over_the_rollout():
     for mode in AutoresetMode:
-        agent = PPO(several(Dice, 4, mode), quick("ppo", epochs=1, minibatches=1, horizon=16), seed=2)
+        agent = PPO(several(Dice, 4, mode), quick("ppo", n_epochs=1, num_minibatches=1, n_steps=16), seed=2)
         spy = Spy(agent, [0.0])
         next(agent.train(10_000))
         [rows] = spy.calls
@@ -279,12 +279,12 @@ def test_actions_are_drawn_from_the_policy():
 
 
 def test_threads_share_the_work_and_nothing_else():
-    """Shares give the sums of one thread but for rounding, the same bits every time, and torch its threads back."""
+    """ParallelSlices give the sums of one thread but for rounding, the same bits every time, and torch its threads back."""
 
     def trained(threads: int) -> list[Tensor]:
         before = threads
         torch.set_num_threads(before)
-        agent = PPO("CatchBall", quick("ppo", threads=threads, minibatches=3), num_envs=2)
+        agent = PPO("CatchBall", quick("ppo", threads=threads, num_minibatches=3), num_envs=2)
         for _ in agent.train(64):
             assert torch.get_num_threads() == before
         assert torch.get_num_threads() == before
@@ -304,7 +304,7 @@ def test_what_fails_in_a_share_is_raised():
         return x * x
 
     for count in (1, 2):
-        shares, before = Shares(count), torch.get_num_threads()
+        shares, before = ParallelSlices(count), torch.get_num_threads()
         assert shares.map(square, range(7)) == [0, 1, 4, 9, 16, 25, 36]
         assert shares.map(square, []) == []
         with pytest.raises(ZeroDivisionError), shares.torch_threads():
@@ -327,9 +327,9 @@ def test_bfloat16_learns_in_float32_parameters(encoder: str):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"horizon": 0}, "horizon >= 1, got 0"),
-        ({"epochs": 0}, "epochs >= 1, got 0"),
-        ({"minibatches": -1}, "minibatches >= 1, got -1"),
+        ({"n_steps": 0}, "horizon >= 1, got 0"),
+        ({"n_epochs": 0}, "epochs >= 1, got 0"),
+        ({"num_minibatches": -1}, "minibatches >= 1, got -1"),
         ({"threads": 0}, "threads >= 1, got 0"),
         ({"gamma": 1.1}, "gamma in 0..1, got 1.1"),
         ({"gae_lambda": -0.1}, "gae_lambda in 0..1, got -0.1"),
@@ -359,7 +359,7 @@ def test_wrong_settings_are_refused(changes: dict[str, Any], message: str):
 def test_the_network_fits_the_space(shape: tuple[int, ...], kind: str, dtype: type):
     """Bytes are seen as 0..1; policy and value have a network each for vectors only; rows are on their own."""
     space = Box(0, 255, shape, dtype)
-    assert encoder_for(space) == kind
+    assert default_encoder(space) == kind
     torch.manual_seed(0)
     net = ActorCritic(space, 3, "auto", (16,))
     assert (net.critic is not None) == (kind == "vector")

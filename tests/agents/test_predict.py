@@ -11,7 +11,7 @@ from stable_baselines3 import PPO as TheirPPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
-from toys import Bits, Dice, quick, several
+from helpers.toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.registry import AGENTS, find

@@ -13,7 +13,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from toys import Dice, mind, quick, several
+from helpers.toys import Dice, mind, quick, several
 
 import rlgames
 from rlgames.agents.base import networks

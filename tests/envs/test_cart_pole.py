@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
-from suite import random_actions, solo
+from helpers.games import random_actions, solo
 
 STATE = ["x", "speed", "angle", "spin"]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from suite import Dice, solo
+from helpers.games import Dice, solo
 
 from rlgames.engine.rng import stream
 

@@ -5,13 +5,13 @@ from math import ceil, floor
 
 import numpy as np
 import pytest
-from cave_search import gates, plan
+from helpers.cave_search import gates, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import Dice, random_actions, rules_of, solo
+from helpers.games import Dice, random_actions, rules_of, solo
 
 from rlgames.engine.rng import stream
-from rlgames.engine.single_env import SoloEnv
+from rlgames.engine.single_env import GameEnv
 from rlgames.envs import cave
 from rlgames.envs.task import Task
 
@@ -199,7 +199,7 @@ def test_a_player_who_knows_the_cave_follows_the_rules_to_the_end() -> None:
     assert against_the_rules(5, actions, lambda step: step % 97 == 0) == [10_000]
 
 
-def drawn_under_the_player(env: SoloEnv) -> int:
+def drawn_under_the_player(env: GameEnv) -> int:
     """What the picture has at the player's row in a cave that is like column 15 there: column 16, moved there."""
     game = rules_of("Cave")
     place = env.snapshot()

@@ -3,10 +3,10 @@
 import itertools
 
 import pytest
-from cave_search import Gate, gates, plan, survival
+from helpers.cave_search import Gate, gates, plan, survival
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from suite import solo
+from helpers.games import solo
 
 
 def by_hand(cave: list[Gate], skip: int) -> int:

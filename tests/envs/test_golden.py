@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from suite import NAMES, random_actions, solo
+from helpers.games import NAMES, random_actions, solo
 
-FILE = Path(__file__).parent / "golden" / "traces.json"
+FILE = Path(__file__).parent / "golden_traces.json"
 SEED, STEPS, EVERY = 2024, 400, 50  # a checksum for so many steps
 LOOK_AHEAD, TRIES = 30, 8
 

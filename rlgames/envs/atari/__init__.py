@@ -1,1 +1,1 @@
-"""TODO."""
+"""Atari games through ale-py: `game` is one as data, `env` and `vector_env` are its environments."""

@@ -14,9 +14,10 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
 from rlgames.engine.rendering import Window
-from rlgames.engine.validation import at, check_pace, check_render_mode, check_seed
-from rlgames.envs.atari.game import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
-from rlgames.wrappers.frames import pace
+from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed, invalid_action, lookup_action
+from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.errors import InvalidValueError
+from rlgames.wrappers.frames import frames_per_second
 
 
 class Noops:
@@ -39,7 +40,12 @@ class Noops:
         return product >> 32
 
 
-class SoloAtari(gym.Env):
+def make_env(game: AtariGame, *, grey: bool = False, **settings: Any) -> AtariEnv:
+    """Make one environment; `settings` are the fields of `EnvSettings`."""
+    return AtariEnv(game, EnvSettings(**settings), grey=grey)
+
+
+class AtariEnv(gym.Env):
     """One player of an Atari game: the screen, (210, 160, 3) uint8, one frame a step unless told otherwise.
 
     `frame_skip` repeats each action, `max_pool` shows the maximum of the last two frames, `grey` the emulator's
@@ -54,22 +60,19 @@ class SoloAtari(gym.Env):
     def __init__(
         self,
         game: AtariGame,
+        settings: EnvSettings = EnvSettings(),
         *,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
         grey: bool = False,
     ):
-        check_pace(frame_skip, max_pool, max_episode_steps)
-        check_render_mode(render_mode, self.metadata["render_modes"])
+        check_render_mode(settings.render_mode, self.metadata["render_modes"])
         module = emulator()
-        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
-        self.game, self.render_mode, self.grey = game, render_mode, grey
-        self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps or FRAMES
+        self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
+        self.game, self.render_mode, self.grey = game, settings.render_mode, grey
+        self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
+        self.max_frames = settings.max_frames(MAX_FRAMES)
         self.observation_space = Box(0, 255, (HEIGHT, WIDTH) if grey else (HEIGHT, WIDTH, 3), np.uint8)
         self.action_space = Discrete(len(game.actions))
-        self._window = Window(game.name, game.fps) if render_mode == "human" else None
+        self._window = Window(game.name, game.fps) if settings.render_mode == "human" else None
         self._rom = str(rom_path(game))
         self._state = module.ALEState
         self._ale: Any = module.ALEInterface()
@@ -109,15 +112,15 @@ class SoloAtari(gym.Env):
         if self._noops is None or self._over:
             why = "before the first reset()" if self._noops is None else "after the end of an episode: call reset()"
             raise ResetNeeded(f"step() of {self.game.name} {why}")
-        code = at(self._codes, action)
+        code = lookup_action(self._codes, action)
         if code is None:
-            raise self.game.refusal(action)
+            raise invalid_action(action, self.game.name, self.game.actions)
         reward, terminated = 0.0, False
         for left in reversed(range(self.frame_skip)):
             reward += self._ale.act(code)
             self._frames += 1
             terminated = self._ale.game_over(with_truncation=False)
-            self._over = terminated or self._frames >= self.limit
+            self._over = terminated or self._frames >= self.max_frames
             self._show()
             if self._over:
                 break
@@ -152,7 +155,7 @@ class SoloAtari(gym.Env):
         """Raises ValueError for a snapshot of another game."""
         self._check_open()
         if state["game"] != self.game.name:
-            raise ValueError(f"this snapshot is of {state['game']}, the environment is {self.game.name}")
+            raise InvalidValueError(f"this snapshot is of {state['game']}, expected {self.game.name}")
         self.np_random.bit_generator.state = state["np_random"]
         self._noops = None
         if state["noops"] is not None:

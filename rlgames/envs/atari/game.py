@@ -9,21 +9,18 @@ The picture of a step is of the frames played before the game was over, as in Gy
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 
 from rlgames.engine.validation import is_integer
+from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
-if TYPE_CHECKING:
-    from rlgames.envs.atari.env import SoloAtari
-    from rlgames.envs.atari.vector_env import BatchAtari
-
 HEIGHT, WIDTH = 210, 160  # of the screen
-FRAMES = 108_000  # of an episode at most: half an hour at 60 a second
+MAX_FRAMES = 108_000  # of an episode at most: half an hour at 60 a second
 SEEDS = 2**31  # the emulator's seeds: others are taken modulo this
 
 
@@ -44,34 +41,20 @@ class AtariGame:
 
     def __post_init__(self) -> None:
         if not is_integer(self.noop_max) or self.noop_max < 0:
-            raise ValueError(f"expected noop_max >= 0, got {self.noop_max!r}")
+            raise InvalidValueError(f"expected noop_max >= 0, got {self.noop_max!r}")
         sticky = self.repeat_action_probability
         if isinstance(sticky, bool) or not isinstance(sticky, int | float) or not 0 <= sticky < 1:
-            raise ValueError(f"expected a repeat_action_probability in [0, 1), got {sticky!r}")
-
-    def solo(self, **kwargs: Any) -> SoloAtari:
-        from rlgames.envs.atari.env import SoloAtari
-
-        return SoloAtari(self, **kwargs)
-
-    def batch(self, num_envs: int, **kwargs: Any) -> BatchAtari:
-        from rlgames.envs.atari.vector_env import BatchAtari
-
-        return BatchAtari(self, num_envs, **kwargs)
-
-    def refusal(self, action: Any) -> ValueError:
-        named = ", ".join(f"{i} {name}" for i, name in enumerate(self.actions))
-        return ValueError(f"no such action in {self.name}: got {action}, possible are {named}")
+            raise InvalidValueError(f"expected a repeat_action_probability in [0, 1), got {sticky!r}")
 
 
-def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
+def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
     """What an engine does of a declaration by itself, as constructor arguments, and what is left for wrappers.
 
     The grey of an Atari game is the emulator's own. A single environment skips; a batch also resizes and stacks, if
     nothing else comes in between.
     """
     done: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
-    if not many:
+    if not vector:
         return done, replace(pixels.after_skip(), grey=False)
     rest = replace(pixels, grey=False)
     plain = rest == Pixels(**{key: getattr(rest, key) for key in ("size", "skip", "max_pool", "stack", "scale")})
@@ -102,5 +85,5 @@ def rom_path(game: AtariGame) -> Any:
 
     known = roms.get_all_rom_ids()
     if game.rom not in known:
-        raise ValueError(f"ale-py has no ROM called {game.rom!r}: it has {', '.join(sorted(known))}")
+        raise InvalidValueError(f"ale-py has no ROM called {game.rom!r}: it has {', '.join(sorted(known))}")
     return roms.get_rom_path(game.rom)

@@ -16,12 +16,33 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
-from rlgames.engine.validation import check_actions, check_count, check_reset, is_integer
-from rlgames.engine.vector_env import CORES, VectorGame
-from rlgames.envs.atari.game import FRAMES, HEIGHT, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.engine.validation import (
+    VectorEnvSettings,
+    check_actions,
+    check_count,
+    check_reset,
+    invalid_action,
+    is_integer,
+)
+from rlgames.engine.vector_env import CORES, BaseVectorEnv, final_info
+from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.errors import InvalidValueError
 
 
-class BatchAtari(VectorGame):
+def make_vector_env(
+    game: AtariGame,
+    num_envs: int,
+    *,
+    grey: bool = False,
+    size: tuple[int, int] | None = None,
+    stack: int = 1,
+    **settings: Any,
+) -> AtariVectorEnv:
+    """Make any number of environments; `settings` are the fields of `VectorEnvSettings`."""
+    return AtariVectorEnv(game, num_envs, VectorEnvSettings(**settings), grey=grey, size=size, stack=stack)
+
+
+class AtariVectorEnv(BaseVectorEnv):
     """`num_envs` players of an Atari game: uint8 (num_envs, [stack,] height, width [, 3 unless grey]).
 
     `size` is (height, width) after an area resize, 210 x 160 without it; `stack` counts frames, oldest first. The other
@@ -35,13 +56,8 @@ class BatchAtari(VectorGame):
         self,
         game: AtariGame,
         num_envs: int = 1,
+        settings: VectorEnvSettings = VectorEnvSettings(),
         *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
-        threads: int | None = None,
         grey: bool = False,
         size: tuple[int, int] | None = None,
         stack: int = 1,
@@ -49,35 +65,25 @@ class BatchAtari(VectorGame):
         check_count("stack", stack)
         height, width = size or (HEIGHT, WIDTH)
         shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
-        super().__init__(
-            game,
-            num_envs,
-            Box(0, 255, shape, np.uint8),
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
-            frame_skip=frame_skip,
-            max_pool=max_pool,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-        )
-        self.stacked = stack
+        super().__init__(game, num_envs, Box(0, 255, shape, np.uint8), settings)
+        self.frame_stack = stack
         emulator()
         rom_path(game)
-        from ale_py.vector_env import AtariVectorEnv
+        from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
 
-        self._engine: Any = AtariVectorEnv(
+        self._engine: Any = AleVectorEnv(
             game.rom,
             self.num_envs,
-            num_threads=threads or min(CORES, self.num_envs),
-            max_num_frames_per_episode=max_episode_steps or FRAMES,
+            num_threads=settings.threads or min(CORES, self.num_envs),
+            max_num_frames_per_episode=settings.max_frames(MAX_FRAMES),
             repeat_action_probability=float(game.repeat_action_probability),
             autoreset_mode="NextStep" if self.mode is AutoresetMode.NEXT_STEP else "SameStep",
             img_height=height,
             img_width=width,
             grayscale=grey,
             stack_num=stack,
-            frameskip=frame_skip,
-            maxpool=max_pool,
+            frameskip=settings.frame_skip,
+            maxpool=settings.max_pool,
             noop_max=game.noop_max,
             reward_clipping=False,
             use_fire_reset=False,
@@ -142,8 +148,7 @@ class BatchAtari(VectorGame):
             self._resets[done] += 1
             self._age[done], self._score[done] = 0, 0.0
             if self.mode is AutoresetMode.SAME_STEP:
-                news = {"final_obs": final, "_final_obs": done}
-                news |= {"final_info": {"score": score, "_score": done}, "_final_info": done}
+                news = final_info(done, final, score)
                 score = self._score.copy()
             obs = self._shown(obs)
             if self.mode is AutoresetMode.DISABLED:
@@ -159,7 +164,7 @@ class BatchAtari(VectorGame):
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
         given = check_actions(actions, self.num_envs)
         if given.min() < 0 or given.max() >= len(self._codes):
-            raise self.game.refusal(actions)
+            raise invalid_action(actions, self.game.name, self.game.actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
         return self._codes[given]
@@ -172,9 +177,9 @@ class BatchAtari(VectorGame):
 
     def _shown(self, obs: np.ndarray) -> np.ndarray:
         """Pictures as Gymnasium stacks them: an episode's first frame also stands for those before it."""
-        if self.stacked == 1:
+        if self.frame_stack == 1:
             return obs[:, 0]
-        missing = self.stacked - 1 - self._age
+        missing = self.frame_stack - 1 - self._age
         if missing.max() > 0:
             for i in np.flatnonzero(missing > 0):
                 obs[i, : missing[i]] = obs[i, missing[i]]
@@ -205,7 +210,9 @@ class BatchAtari(VectorGame):
         self._check_open()
         if (state["game"], len(state["seeds"])) != (self.game.name, self.num_envs):
             here = f"{self.num_envs} of {self.game.name}"
-            raise ValueError(f"this snapshot is of {len(state['seeds'])} of {state['game']}, these are {here}")
+            raise InvalidValueError(
+                f"this snapshot is of {len(state['seeds'])} environments of {state['game']}, expected {here}"
+            )
         self._started, self._score, self._over = state["started"], state["score"].copy(), state["over"].copy()
         self._seeds, self._resets, self._age = (state[key].copy() for key in ("seeds", "resets", "age"))
         self._played = np.zeros((self.num_envs, max(1024, 2 * state["played"].shape[1])), np.uint8)

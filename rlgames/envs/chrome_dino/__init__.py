@@ -1,1 +1,11 @@
-"""TODO."""
+"""ChromeDino: chrome://dino in the real browser.
+
+`game` holds the options, `env` and `vector_env` are the environments, `players` the episodes, `page` the games in one
+browser tab, `devtools` the protocol to it, `browser` its processes.
+"""
+
+from rlgames.envs.chrome_dino.env import make_env
+from rlgames.envs.chrome_dino.game import default_pixels, game, split_pixels
+from rlgames.envs.chrome_dino.vector_env import make_vector_env
+
+__all__ = ["default_pixels", "game", "make_env", "make_vector_env", "split_pixels"]

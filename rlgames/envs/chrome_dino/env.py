@@ -9,16 +9,21 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Discrete
 
-from rlgames.engine.loops import BAD_ACTION, OVER
-from rlgames.engine.validation import check_render_mode, check_seed
+from rlgames.engine.loops import INVALID_ACTION, NEEDS_RESET
+from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.chrome_dino.players import DinoPlayers
-from rlgames.wrappers.frames import pace
+from rlgames.wrappers.frames import frames_per_second
 
 ALONE = np.zeros(1, np.bool_)
 
 
-class SoloChromeDino(gym.Env):
+def make_env(game: ChromeDinoGame, **settings: Any) -> ChromeDinoEnv:
+    """Make one environment; `settings` are the fields of `EnvSettings`."""
+    return ChromeDinoEnv(game, EnvSettings(**settings))
+
+
+class ChromeDinoEnv(gym.Env):
     """One player: the canvas in grey, (84, 84) uint8, or the state, (24,) float32, one frame a step unless told
     otherwise.
 
@@ -34,19 +39,12 @@ class SoloChromeDino(gym.Env):
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
 
-    def __init__(
-        self,
-        game: ChromeDinoGame,
-        *,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
-    ):
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self._players = DinoPlayers(game, 1, frame_skip, max_pool, max_episode_steps, render_mode == "human")
-        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip)}
-        self.game, self.render_mode, self.frame_skip, self.max_pool = game, render_mode, frame_skip, max_pool
+    def __init__(self, game: ChromeDinoGame, settings: EnvSettings = EnvSettings()):
+        check_render_mode(settings.render_mode, self.metadata["render_modes"])
+        self._players = DinoPlayers(game, 1, settings, visible=settings.render_mode == "human")
+        self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
+        self.game, self.render_mode = game, settings.render_mode
+        self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
@@ -62,13 +60,13 @@ class SoloChromeDino(gym.Env):
         players = self._players
         players.check_ready()
         if players.records["over"][0]:
-            raise players.refusal(OVER, action)
+            raise players.error(NEEDS_RESET, action)
         try:
             held = index(action)
         except TypeError:
             held = -1
         if not 0 <= held < len(self.game.actions):
-            raise players.refusal(BAD_ACTION, action)
+            raise players.error(INVALID_ACTION, action)
         obs, reward, terminated, truncated, score, _ = players.play([held], ALONE, same_step=False)
         return obs[0], float(reward[0]), bool(terminated[0]), bool(truncated[0]), {"score": float(score[0])}
 

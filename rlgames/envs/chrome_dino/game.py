@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -18,14 +18,10 @@ from gymnasium.spaces import Box
 from rlgames.engine.game import Game
 from rlgames.envs.dino import rules as dino
 from rlgames.envs.dino.rules import default_pixels
+from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
-if TYPE_CHECKING:
-    from rlgames.envs.chrome_dino.env import SoloChromeDino
-    from rlgames.envs.chrome_dino.page import DinoPage
-    from rlgames.envs.chrome_dino.vector_env import BatchChromeDino
-
-__all__ = ["default_pixels", "game", "share"]
+__all__ = ["default_pixels", "game", "split_pixels"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,9 @@ class ChromeDinoGame:
         return self.observation.dtype == np.uint8
 
     @property
-    def max_steps(self) -> int | None:
+    def max_frames(self) -> int | None:
         """Frames of an episode at most, as in the simulator; in real time only the T-Rex ends it."""
-        return None if self.real_time else self.rules.max_steps
+        return None if self.real_time else self.rules.max_frames
 
     @property
     def record(self) -> np.dtype:
@@ -71,33 +67,8 @@ class ChromeDinoGame:
 
     @cached_property
     def features(self) -> Any:
-        """Compiled: (records, mask of those to start anew, observations to write)."""
-        return self.rules.loops[0]
-
-    def page(self, count: int, visible: bool = False, pool: bool = False) -> DinoPage:
-        """A browser that plays `count` games."""
-        from rlgames.envs.chrome_dino.page import DinoPage
-
-        return DinoPage(
-            count,
-            acceleration=self.acceleration,
-            real_time=self.real_time,
-            visible=visible,
-            look=self.pictures,
-            pool=pool,
-            browser=self.browser,
-            driver=self.driver,
-        )
-
-    def solo(self, **kwargs: Any) -> SoloChromeDino:
-        from rlgames.envs.chrome_dino.env import SoloChromeDino
-
-        return SoloChromeDino(self, **kwargs)
-
-    def batch(self, num_envs: int, **kwargs: Any) -> BatchChromeDino:
-        from rlgames.envs.chrome_dino.vector_env import BatchChromeDino
-
-        return BatchChromeDino(self, num_envs, **kwargs)
+        """Compiled: (records, mask of those to reset, observations to write)."""
+        return self.rules.loops.reset
 
 
 def game(
@@ -115,7 +86,7 @@ def game(
     Raises ValueError for other options.
     """
     if type(real_time) is not bool:
-        raise ValueError(f"expected ChromeDino's real_time to be True or False, got {real_time!r}")
+        raise InvalidValueError(f"expected ChromeDino's real_time to be True or False, got {real_time!r}")
     rules = dino.game(obs=obs, acceleration=acceleration, reward=reward)
     told = [rules.name.partition(":")[2]] * (":" in rules.name) + ["real_time=true"] * real_time
     return ChromeDinoGame(
@@ -129,6 +100,6 @@ def game(
     )
 
 
-def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
+def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
     """The page skips, in one round trip; wrappers see to the rest."""
-    return pixels.engine_arguments(), pixels if many else pixels.after_skip()
+    return pixels.engine_arguments(), pixels if vector else pixels.after_skip()

@@ -12,6 +12,7 @@ import numpy as np
 
 from rlgames.envs.chrome_dino.browser import CHECKED, Browser, BrowserError
 from rlgames.envs.chrome_dino.devtools import Page
+from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.dino.picture import SIZE
 from rlgames.envs.dino.rules import RECORD
 
@@ -50,28 +51,26 @@ class DinoPage:
 
     def __init__(
         self,
+        game: ChromeDinoGame,
         count: int,
         *,
-        acceleration: bool = True,
-        real_time: bool = False,
         visible: bool = False,
-        look: bool = True,
-        pool: bool = False,
-        browser: str | None = None,
-        driver: str | None = None,
+        max_pool: bool = False,
     ):
-        self.real_time, self.slowly = real_time, visible or real_time
-        self.kind = SEEN if look else STATE
-        self._more = f"{json.dumps(look)}, {json.dumps(pool)}"
-        code = script() + ("" if real_time else f"\ndino.takeOver({json.dumps(visible)});")
-        self.browser = Browser(code, headless=not visible, browser=browser, driver=driver)
+        self.real_time, self.slowly = game.real_time, visible or game.real_time
+        self.kind = SEEN if game.pictures else STATE
+        self._more = f"{json.dumps(game.pictures)}, {json.dumps(max_pool)}"
+        code = script() + ("" if game.real_time else f"\ndino.takeOver({json.dumps(visible)});")
+        self.browser = Browser(code, headless=not visible, browser=game.browser, driver=game.driver)
         try:
             self._page = Page(self.browser.open(URL))
             self.browser.before_end(self._page.close)
             self._check()
             if self.slowly:  # it would halt behind another window
                 self._page.call("Emulation.setFocusEmulationEnabled", enabled=True)
-            self._page.evaluate(f"dino.boot({count}, {ROOM}, {json.dumps(acceleration)}, {json.dumps(self.slowly)})")
+            self._page.evaluate(
+                f"dino.boot({count}, {ROOM}, {json.dumps(game.acceleration)}, {json.dumps(self.slowly)})"
+            )
         except BaseException:
             self.close()
             raise

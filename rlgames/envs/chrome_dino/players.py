@@ -8,12 +8,14 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
-from rlgames.engine.records import Players
+from rlgames.engine.records import EnvRecords
 from rlgames.engine.rng import uniform
+from rlgames.engine.validation import EnvSettings
 from rlgames.envs.chrome_dino.browser import BROWSERS, DRIVERS, check_packages, find
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.chrome_dino.page import LISTS, NOOP, PLAIN, RESET, DinoPage, Order
 from rlgames.envs.dino.rules import LOST, SURVIVED
+from rlgames.errors import InvalidValueError
 
 T = TypeVar("T")
 
@@ -29,36 +31,30 @@ class Played(NamedTuple):
     final: tuple[np.ndarray, np.ndarray] | None  # observations and scores, of all players
 
 
-class DinoPlayers(Players):
+class DinoPlayers(EnvRecords):
     """Raises what `DinoPage` does, after which everything starts anew with `begin`.
 
     The browser starts with the first `begin`; that the programs are there is checked at once.
     """
 
-    def __init__(
-        self,
-        game: ChromeDinoGame,
-        n: int,
-        frame_skip: int,
-        max_pool: bool,
-        max_episode_steps: int | None,
-        visible: bool = False,
-    ):
-        super().__init__(game, n, frame_skip, max_pool, max_episode_steps)  # pyright: ignore[reportArgumentType]  it has what that needs of a Game
-        if max_pool and not game.pictures:
-            raise ValueError(f"max_pool is for pictures: {game.name} shows its state")
+    def __init__(self, game: ChromeDinoGame, num_envs: int, settings: EnvSettings, visible: bool = False):
+        super().__init__(game, num_envs, settings)
+        if settings.max_pool and not game.pictures:
+            raise InvalidValueError(f"max_pool is for pictures: {game.name} shows its state")
         check_packages()
         find(BROWSERS, game.browser, "browser")
         find(DRIVERS, game.driver, "driver of the browser")
         self.chrome, self.visible, self.closed = game, visible, False
         self.record_names = set(game.record.names or ())
         self.page: DinoPage | None = None
-        self._rewards = np.concatenate([[0.0], np.cumsum(np.full(frame_skip, SURVIVED))])  # after so many frames
+        self._rewards = np.concatenate(
+            [[0.0], np.cumsum(np.full(settings.frame_skip, SURVIVED))]
+        )  # after so many frames
 
     def begin(self, mask: np.ndarray) -> np.ndarray:
         """New episodes of the players in `mask`, and what all of them see."""
         if self.page is None:
-            self.page = self.chrome.page(len(self.records), self.visible, self.max_pool)
+            self.page = DinoPage(self.chrome, len(self.records), visible=self.visible, max_pool=self.max_pool)
         dice, after = self._dice()
         orders: list[Order] = [[RESET, dice[i]] if new else [NOOP, 0, None, 0] for i, new in enumerate(mask)]
         rows = self._ask(lambda page: page.step(orders))
@@ -69,9 +65,9 @@ class DinoPlayers(Players):
 
     def play(self, actions: list[int], restart: np.ndarray, same_step: bool) -> Played:
         """A step. Players of `restart` begin anew instead, with `same_step` those whose episodes end also do."""
-        records, skip = self.records, self.skip
+        records, skip = self.records, self.frame_skip
         dice, after = self._dice() if same_step or restart.any() else ([None] * len(actions), records["rng"])
-        limit = np.inf if self.limit is None else self.limit
+        limit = np.inf if self.max_frames is None else self.max_frames
         orders: list[Order] = []
         for i, left in enumerate((limit - records["age"]).tolist()):
             again = dice[i] if same_step else None

@@ -7,46 +7,31 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from rlgames.engine.loops import BAD_ACTION, OVER
-from rlgames.engine.validation import check_actions, check_reset, is_integer
-from rlgames.engine.vector_env import VectorGame
+from rlgames.engine.loops import INVALID_ACTION, NEEDS_RESET
+from rlgames.engine.validation import VectorEnvSettings, check_actions, check_reset, is_integer
+from rlgames.engine.vector_env import BaseVectorEnv, final_info
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.chrome_dino.players import DinoPlayers
+from rlgames.errors import InvalidValueError
 
 
-class BatchChromeDino(VectorGame):
+def make_vector_env(game: ChromeDinoGame, num_envs: int, **settings: Any) -> ChromeDinoVectorEnv:
+    """Make any number of environments in one page; `settings` are the fields of `VectorEnvSettings`."""
+    return ChromeDinoVectorEnv(game, num_envs, VectorEnvSettings(**settings))
+
+
+class ChromeDinoVectorEnv(BaseVectorEnv):
     """`num_envs` players; row i is the single environment (`SoloChromeDino`) seeded with `seed + i`.
 
     Autoreset modes and information are `BatchEnv`'s; arguments and errors also `SoloChromeDino`'s. Every array that is
     handed out is the caller's, but for the read-only `info["_score"]`. There is no real time: ValueError.
     """
 
-    def __init__(
-        self,
-        game: ChromeDinoGame,
-        num_envs: int = 1,
-        *,
-        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
-        threads: int | None = None,  # of the page there is one, whatever they are
-    ):
-        super().__init__(
-            game,
-            num_envs,
-            game.observation,
-            autoreset_mode=autoreset_mode,
-            render_mode=render_mode,
-            frame_skip=frame_skip,
-            max_pool=max_pool,
-            max_episode_steps=max_episode_steps,
-            threads=threads,
-        )
+    def __init__(self, game: ChromeDinoGame, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
+        super().__init__(game, num_envs, game.observation, settings)  # one page, whatever settings.threads
         if game.real_time:
-            raise ValueError("expected real_time=False for a batch: in real time one page plays one game")
-        self._players = DinoPlayers(game, self.num_envs, frame_skip, max_pool, max_episode_steps)
+            raise InvalidValueError("expected real_time=False for a batch: in real time one page plays one game")
+        self._players = DinoPlayers(game, self.num_envs, settings)
         self._nobody = np.zeros(self.num_envs, np.bool_)
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
@@ -68,8 +53,7 @@ class BatchChromeDino(VectorGame):
         info: dict[str, Any] = {"score": score, "_score": self._all}
         if final:
             done = terminated | truncated
-            info |= {"final_obs": final[0], "_final_obs": done}
-            info |= {"final_info": {"score": final[1], "_score": done}, "_final_info": done}
+            info |= final_info(done, *final)
         return obs, reward, terminated, truncated, info
 
     def _taken(self, actions: Any) -> list[int]:
@@ -77,9 +61,9 @@ class BatchChromeDino(VectorGame):
         players.check_ready()
         given = check_actions(actions, self.num_envs)
         if given.min() < 0 or given.max() >= len(self.game.actions):
-            raise players.refusal(BAD_ACTION, actions)
+            raise players.error(INVALID_ACTION, actions)
         if self.mode is AutoresetMode.DISABLED and players.records["over"].any():
-            raise players.refusal(OVER, actions)
+            raise players.error(NEEDS_RESET, actions)
         return given.tolist()
 
     def render(self) -> tuple[np.ndarray, ...] | None:

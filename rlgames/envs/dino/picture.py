@@ -1,8 +1,8 @@
 """Dino's picture: (84, 84) uint8 grey, each pixel the mean of 7.14 x 1.79 of the page's canvas of 600 x 150.
 
 White by day; at night the page is inverted, and so is this. Everything stands at whole pixels of the canvas, so there
-are 50 places in a column of the picture where it can begin, and `draw` looks up what it covers from there. Not drawn:
-moon and stars, the best score, the page's words at the end.
+are 50 places in a column of the picture where it can begin, and `observe` looks up what it covers from there. Not
+drawn: moon and stars, the best score, the page's words at the end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import register_jitable
 
-from rlgames.engine.rendering import Canvas, Colour
+from rlgames.engine.rendering import Canvas, Color
 from rlgames.envs.dino import shapes as shapes
 from rlgames.envs.dino.world import (
     CACTUS_TOP,
@@ -106,7 +106,7 @@ def row_of(y) -> int:
 
 
 @register_jitable
-def draw(s, obs):
+def observe(s, obs):
     obs[:] = PAPER
     start = int(-s.ground) * 7  # sevenths of a pixel, 50 a column
     strip = GROUNDS[s.bumpy[0], s.bumpy[1], (-start) % PHASES]
@@ -155,12 +155,12 @@ def draw_score(s, obs):
         value //= 10
 
 
-def paint(s: np.void) -> np.ndarray:
+def render(s: np.void) -> np.ndarray:
     """The canvas itself, larger."""
     ink, pale, paper = (grey(level, bool(s["night"])) for level in (INK, CLOUD_INK, 247))
     canvas = Canvas(1600, 400, 8 / 3, paper)
 
-    def put(shape: shapes.Shape, x: float, y: float, colour: Colour) -> None:
+    def put(shape: shapes.Shape, x: float, y: float, colour: Color) -> None:
         for polygons, shade in ((shape.ink, colour), (shape.holes, paper)):
             for polygon in polygons:
                 canvas.shape([v for px, py in polygon for v in (px + x, py + y)], shade)
@@ -182,6 +182,6 @@ def paint(s: np.void) -> np.ndarray:
     return canvas.pixels()
 
 
-def grey(level: int, inverted: bool) -> Colour:
+def grey(level: int, inverted: bool) -> Color:
     level = PAPER - level if inverted else level
     return level, level, level

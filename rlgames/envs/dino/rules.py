@@ -17,7 +17,7 @@ from numba.extending import register_jitable
 from rlgames.engine.game import Game
 from rlgames.engine.rng import uniform
 from rlgames.envs.dino.collision import crashed
-from rlgames.envs.dino.picture import SIZE, draw, paint
+from rlgames.envs.dino.picture import SIZE, observe, render
 from rlgames.envs.dino.world import (
     CRASHED,
     DUCKING,
@@ -36,6 +36,7 @@ from rlgames.envs.dino.world import (
     scroll,
     shown,
 )
+from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
 __all__ = ["FEATURES", "RECORD", "features", "game", "shown"]
@@ -56,7 +57,7 @@ FEATURES = 6 + 6 * AHEAD
 
 
 @register_jitable
-def spawn(s):
+def reset(s):
     """The page's restart. It ends with an update of 0 ms, as the loop in the browser begins with one."""
     s.dice = np.uint64(uniform(s) * 4294967296.0)
     s.held = NOOP
@@ -209,13 +210,13 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
     given = {"obs": (obs, ("pixels", "state")), "reward": (reward, ("survival", "score"))}
     for option, (value, known) in {**given, "acceleration": (acceleration, (True, False))}.items():
         if value not in known or type(value) is not type(known[0]):
-            raise ValueError(f"expected Dino's {option} to be {' or '.join(map(repr, known))}, got {value!r}")
+            raise InvalidValueError(f"expected Dino's {option} to be {' or '.join(map(repr, known))}, got {value!r}")
     faster = ACCELERATION if acceleration else 0.0
     by_score = reward == "score"
 
     @register_jitable
-    def start(s):
-        spawn(s)
+    def reset_game(s):
+        reset(s)
         s.speed += faster
 
     @register_jitable
@@ -235,13 +236,13 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
         record=RECORD,
         observation=pixels if obs == "pixels" else Box(-2, 2, (FEATURES,), np.float32),
         actions=("noop", "jump", "duck"),
-        max_steps=1_000_000,
-        spawn=start,
+        max_frames=1_000_000,
+        reset=reset_game,
         step=step,
-        draw=draw if obs == "pixels" else features,
+        observe=observe if obs == "pixels" else features,
         score=score,
-        paint=paint,
+        render=render,
         fps=60,
         keys={"w": JUMP, "s": DUCK},
-        grain=256,
+        envs_per_thread=256,
     )

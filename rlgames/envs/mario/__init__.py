@@ -1,1 +1,9 @@
-"""TODO."""
+"""Super Mario Bros.: `game` holds the options, `env` the environment, `memory_map` the rules.
+
+`nes_py` and `retro` are the consoles that it runs on.
+"""
+
+from rlgames.envs.mario.env import make_env, make_vector_env, vectorize
+from rlgames.envs.mario.game import game, split_pixels
+
+__all__ = ["game", "make_env", "make_vector_env", "split_pixels", "vectorize"]

@@ -2,24 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.engine.processes import ProcessVectorEnv
 from rlgames.engine.rendering import Window
-from rlgames.engine.validation import at, check_pace, check_render_mode, check_seed
+from rlgames.engine.threaded import ThreadedVectorEnv
+from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed, invalid_action, lookup_action
 from rlgames.envs.mario.game import MarioGame
 from rlgames.envs.mario.memory_map import Mario
 from rlgames.envs.mario.nes_py import HEIGHT, WIDTH
 from rlgames.envs.mario.retro import Moment
-from rlgames.wrappers.frames import pace
+from rlgames.errors import InvalidValueError
+from rlgames.wrappers.frames import frames_per_second
 from rlgames.wrappers.pixels import Pixels
 
+PRELOAD = ("rlgames.envs.mario.env", "cv2", "stable_retro")  # modules that each process of stable-retro needs
 
-class SoloMario(gym.Env):
+
+def make_env(
+    game: MarioGame,
+    *,
+    grey: bool = False,
+    crop: tuple[int, int, int, int] | None = None,
+    size: tuple[int, int] | None = None,
+    **settings: Any,
+) -> MarioEnv:
+    """Make one environment; `settings` are the fields of `EnvSettings`."""
+    kind = RetroMarioEnv if game.engine == "retro" else MarioEnv
+    return kind(game, EnvSettings(**settings), grey=grey, crop=crop, size=size)
+
+
+def make_vector_env(
+    game: MarioGame,
+    num_envs: int,
+    *,
+    grey: bool = False,
+    crop: tuple[int, int, int, int] | None = None,
+    size: tuple[int, int] | None = None,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    threads: int | None = None,
+    **settings: Any,
+) -> VectorEnv:
+    """Make any number of environments; `settings` are the fields of `EnvSettings`."""
+    make = partial(make_env, game, grey=grey, crop=crop, size=size, **settings)
+    return vectorize(game, make, num_envs, autoreset_mode=autoreset_mode, threads=threads)
+
+
+def vectorize(
+    game: MarioGame,
+    make: Callable[[], gym.Env],
+    num_envs: int,
+    *,
+    autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    threads: int | None = None,
+) -> VectorEnv:
+    """Step environments made by `make` in parallel: by threads, or in processes, each with one emulator of retro."""
+    if game.engine == "nes-py":
+        return ThreadedVectorEnv(make, num_envs, autoreset_mode=autoreset_mode, threads=threads)
+    if threads is not None:
+        raise InvalidValueError(
+            f"engine='retro' steps each environment in a process: expected no threads, got {threads!r}"
+        )
+    return ProcessVectorEnv(make, num_envs, autoreset_mode=autoreset_mode, preload=PRELOAD)
+
+
+class MarioEnv(gym.Env):
     """One player: the screen, (240, 256, 3) uint8, one frame a step unless told otherwise.
 
     `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
@@ -37,23 +92,24 @@ class SoloMario(gym.Env):
     def __init__(
         self,
         game: MarioGame,
+        settings: EnvSettings = EnvSettings(),
         *,
-        render_mode: str | None = None,
-        frame_skip: int = 1,
-        max_pool: bool = False,
-        max_episode_steps: int | None = None,
         grey: bool = False,
         crop: tuple[int, int, int, int] | None = None,
         size: tuple[int, int] | None = None,
     ):
-        check_pace(frame_skip, max_pool, max_episode_steps)
-        check_render_mode(render_mode, self.metadata["render_modes"])
+        check_render_mode(settings.render_mode, self.metadata["render_modes"])
         game.emulator().library()
         self.rom = game.rom_path()
-        self.game, self.render_mode, self.grey = game, render_mode, grey
-        self.frame_skip, self.max_pool, self.limit = frame_skip, max_pool, max_episode_steps
+        self.game, self.render_mode, self.grey = game, settings.render_mode, grey
+        self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
+        self.max_episode_steps = settings.max_episode_steps
         score = "x_pos" if game.targets else "score"  # how far Mario came in a stage, or the points of a whole game
-        self.metadata = {**self.metadata, "render_fps": pace(game.fps, frame_skip), "score": score}
+        self.metadata = {
+            **self.metadata,
+            "render_fps": frames_per_second(game.fps, settings.frame_skip),
+            "score": score,
+        }
         whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
         Pixels(crop=crop, size=size).check(whole)
         top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)
@@ -63,7 +119,7 @@ class SoloMario(gym.Env):
         self.observation_space = Box(0, 255, shape if grey else (*shape, 3), np.uint8)
         self.action_space = Discrete(len(game.actions))
         self._codes = game.codes
-        self._window = Window(game.name, game.fps) if render_mode == "human" else None
+        self._window = Window(game.name, game.fps) if settings.render_mode == "human" else None
         self._consoles: list[Any] = []
         self._marios: dict[tuple[int, int] | None, Mario] = {}
         self._mario: Mario | None = None  # None: never reset
@@ -97,9 +153,9 @@ class SoloMario(gym.Env):
         if mario is None or self._over:
             why = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
             raise ResetNeeded(f"step() of {self.game.name} {why}")
-        code = at(self._codes, action)
+        code = lookup_action(self._codes, action)
         if code is None:
-            raise self.game.refusal(action)
+            raise invalid_action(action, self.game.name, self.game.actions)
         total, over, info, before = 0, False, {}, None
         for left in reversed(range(self.frame_skip)):
             reward, over, info = mario.frame(code, tell=left == 0)
@@ -110,7 +166,9 @@ class SoloMario(gym.Env):
             if self.max_pool and left == 1:
                 before = self._frame(mario)
         self._age += 1
-        truncated = not over and (self._stuck(info) or (self.limit is not None and self._age >= self.limit))
+        truncated = not over and (
+            self._stuck(info) or (self.max_episode_steps is not None and self._age >= self.max_episode_steps)
+        )
         self._over = over or truncated
         return self._picture(mario, before), total, over, truncated, info
 
@@ -159,7 +217,7 @@ class SoloMario(gym.Env):
             self._window.close()
 
 
-class SoloRetro(SoloMario):
+class RetroMarioEnv(MarioEnv):
     """One player on the emulator of stable-retro, which can say all that comes next depends on.
 
     Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
@@ -183,7 +241,7 @@ class SoloRetro(SoloMario):
         """Raises ValueError for a snapshot of another game."""
         self._check_open()
         if state["game"] != self.game.name:
-            raise ValueError(f"this snapshot is of {state['game']}, the environment is {self.game.name}")
+            raise InvalidValueError(f"this snapshot is of {state['game']}, expected {self.game.name}")
         self.np_random.bit_generator.state = state["np_random"]
         self._mario = None
         if state["mario"] is not None:

@@ -15,26 +15,20 @@ the same buttons lead elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 
 from rlgames.engine.validation import check_count, is_integer
 from rlgames.envs.mario.nes_py import HEIGHT, REMEDY, WIDTH, folder_of
+from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
-
-if TYPE_CHECKING:
-    from rlgames.engine.processes import ProcessEnv
-    from rlgames.engine.threaded import ThreadedEnv
-    from rlgames.envs.mario.env import SoloMario
 
 BUTTONS = {"right": 128, "left": 64, "down": 32, "up": 16, "start": 8, "select": 4, "B": 2, "A": 1}
 RIGHT = ("nothing", "right", "right A", "right B", "right A B")
@@ -53,7 +47,6 @@ ROMS = {  # by version
 WORLDS = {False: 8, True: 4}  # of the sequel's others nobody knows where they lie in memory
 STAGES = 4  # of a world
 ENGINES = {"nes-py": "rlgames.envs.mario.nes_py", "retro": "rlgames.envs.mario.retro"}  # the emulator's module
-PRELOAD = ("rlgames.envs.mario.env", "cv2", "stable_retro")  # what each process of retro needs
 
 
 @dataclass(frozen=True)
@@ -81,33 +74,6 @@ class MarioGame:
         """The module of the engine, with its `library` and its `Nes`."""
         return import_module(ENGINES[self.engine])
 
-    def solo(self, **kwargs: Any) -> SoloMario:
-        from rlgames.envs.mario.env import SoloMario, SoloRetro
-
-        return (SoloRetro if self.engine == "retro" else SoloMario)(self, **kwargs)
-
-    def batch(self, num_envs: int, **kwargs: Any) -> ThreadedEnv | ProcessEnv:
-        outer = {key: kwargs.pop(key) for key in ("autoreset_mode", "threads") if key in kwargs}
-        return self.beside(partial(self.solo, **kwargs), num_envs, **outer)
-
-    def beside(
-        self, make: Callable[[], gym.Env], num_envs: int, *, threads: int | None = None, **outer: Any
-    ) -> ThreadedEnv | ProcessEnv:
-        """On threads, whose number may be given, or in processes, of which each can have one emulator of retro."""
-        from rlgames.engine.processes import ProcessEnv
-        from rlgames.engine.threaded import ThreadedEnv
-
-        if self.engine == "nes-py":
-            return ThreadedEnv(make, num_envs, threads=threads, **outer)
-        if threads is not None:
-            raise ValueError(f"engine='retro' plays each game in a process: it takes no threads, got {threads!r}")
-        return ProcessEnv(make, num_envs, preload=PRELOAD, **outer)
-
-    def refusal(self, action: Any) -> ValueError:
-        named = ", ".join(f"{i} {name}" for i, name in enumerate(self.actions[:12]))
-        more = f", ... {len(self.actions) - 1} {self.actions[-1]}" if len(self.actions) > 12 else ""
-        return ValueError(f"no such action in {self.name}: got {action}, possible are {named}{more}")
-
     def rom_path(self) -> Path:
         """Where it lies. Raises DependencyNotInstalled without gym-super-mario-bros, which brings the ROMs."""
         path = folder_of("gym_super_mario_bros") / "_roms" / f"{self.rom}.nes"
@@ -128,19 +94,19 @@ def game(
 ) -> MarioGame:
     """Raises ValueError for worlds, stages, versions, actions, engines and patiences that there are not."""
     if type(lost_levels) is not bool:
-        raise ValueError(f"expected lost_levels true or false, got {lost_levels!r}")
+        raise InvalidValueError(f"expected lost_levels true or false, got {lost_levels!r}")
     looks = ROMS[lost_levels]
     if not is_integer(version) or not 0 <= version < len(looks):
-        raise ValueError(f"expected a version of 0 to {len(looks) - 1}, got {version!r}")
+        raise InvalidValueError(f"expected a version of 0 to {len(looks) - 1}, got {version!r}")
     if actions not in ACTIONS:
-        raise ValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
+        raise InvalidValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
     if engine not in ENGINES:
-        raise ValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
+        raise InvalidValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
     check_count("patience", patience, or_none=True)
     if stages is not None and (world is not None or stage is not None):
-        raise ValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
+        raise InvalidValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
     if (world is None) != (stage is None):
-        raise ValueError(f"expected a world and a stage, or neither for the whole game: got {world}-{stage}")
+        raise InvalidValueError(f"expected a world and a stage, or neither for the whole game: got {world}-{stage}")
     options = {"world": world, "stage": stage, "stages": stages, "version": version or None}
     told = {key: value for key, value in options.items() if value is not None}
     told |= {"actions": actions} if actions != "simple" else {}
@@ -173,10 +139,10 @@ def targets(
         listed = stages.split("+") if isinstance(stages, str) else list(stages)
         wanted = [tuple(int(part) if part.isdigit() else part for part in str(one).split("-")) for one in listed]
         if not wanted or any(len(one) != 2 for one in wanted):
-            raise ValueError(f"expected stages as in '1-1+1-2', or 'all', got {stages!r}")
+            raise InvalidValueError(f"expected stages as in '1-1+1-2', or 'all', got {stages!r}")
     for w, s in wanted:
         if not is_integer(w) or not 1 <= w <= worlds or not is_integer(s) or not 1 <= s <= STAGES:
-            raise ValueError(f"expected a world of 1 to {worlds} and a stage of 1 to {STAGES}, got {w}-{s}")
+            raise InvalidValueError(f"expected a world of 1 to {worlds} and a stage of 1 to {STAGES}, got {w}-{s}")
     return tuple((int(w), int(s)) for w, s in wanted)
 
 
@@ -191,14 +157,15 @@ def keys(actions: tuple[str, ...]) -> dict[tuple[str, ...], int]:
     }
 
 
-def share(pixels: Pixels, many: bool) -> tuple[dict[str, Any], Pixels]:
+def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
     """The engine skips, crops, makes grey (as OpenCV does) and resizes; wrappers see to the rest.
 
     They crop and resize too where something else comes in between.
     """
     done: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
     rest = replace(pixels.after_skip(), grey=False)
-    if pixels.every == 1 and pixels.channel is None:
+    known = ("crop", "grey", "size", "erase", "skip", "max_pool", "stack", "stack_skipped", "difference", "scale")
+    if pixels == Pixels(**{key: getattr(pixels, key) for key in known}):  # nothing else comes before the resize
         done |= {"crop": pixels.crop, "size": pixels.size}
         rest = replace(rest, crop=None, size=None)
     return done, rest

@@ -1,0 +1,508 @@
+"""Checkpoints come back exactly, are never half written, and damage is never loaded."""
+
+import hashlib
+import json
+import math
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from collections import OrderedDict
+from enum import IntEnum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+
+from rlgames.checkpoint import file as checkpoint
+from rlgames.checkpoint.encoding import TENSOR_DTYPES, ConcatenatedArray, Part
+from rlgames.checkpoint.file import CheckpointError, load, read_header, save, weights_sha256
+
+HEADER = {"agent": "dqn", "env": "rlgames/CatchBall-v0", "step": 1200, "config": {"hidden": [64, 64], "gamma": 0.99}}
+RECORD = np.dtype([("paddle", "<i4"), ("ball", "<f8", (2,)), ("größe", "u1")], align=True)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal in type, dtype, shape, order of keys and every bit (any nan equals any nan in Python floats)."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(type(i) is type(j) and same(a[i], b[j]) for i, j in zip(a, b, strict=True))
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and weights_sha256({"": a}) == weights_sha256({"": b})
+    if isinstance(a, np.ndarray | np.generic):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, float):
+        return a.hex() == b.hex()
+    return a == b
+
+
+def example() -> dict[str, Any]:
+    """A state with one of each kind."""
+    weights = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+    return {
+        "net": OrderedDict({"0.weight": weights, "0.bias": torch.tensor([1.5, -0.0, math.nan], dtype=torch.bfloat16)}),
+        "optimizer": {"state": {0: {"step": torch.tensor(7.0)}}, "betas": (0.9, 0.999)},
+        "replay": np.zeros(3, dtype=RECORD),
+        "scores": [1, -(2**127), 2**53, 0.1, math.inf, -math.inf, True, None, "größe \ud800", np.float32(0.1), ()],
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("checkpoints")
+
+
+@pytest.fixture(scope="module")
+def saved(folder: Path) -> bytes:
+    save(folder / "saved.ckpt", HEADER, example())
+    return (folder / "saved.ckpt").read_bytes()
+
+
+def test_one_of_each_comes_back(tmp_path: Path) -> None:
+    save(tmp_path / "a.ckpt", HEADER, example())
+    header, state = load(tmp_path / "a.ckpt")
+    expected = example()
+    expected["net"] = dict(expected["net"])
+    assert header == HEADER == read_header(tmp_path / "a.ckpt")
+    assert same(state, expected)
+    state["replay"]["ball"] += 1  # what comes back can be written to
+    state["net"]["0.weight"] += 1
+    assert os.listdir(tmp_path) == ["a.ckpt"]
+
+
+TENSORS = st.builds(
+    lambda raw, dtype, shape: (
+        torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype)[: math.prod(shape)].reshape(shape)
+    ),
+    st.binary(min_size=64, max_size=64),
+    st.sampled_from(sorted(TENSOR_DTYPES - {torch.bool}, key=str)),
+    st.sampled_from([(), (0,), (1,), (2, 3), (0, 4), (2, 1, 2)]),
+)
+DTYPES = arrays_of.scalar_dtypes() | arrays_of.array_dtypes(allow_subarrays=True)
+ARRAYS = arrays_of.arrays(DTYPES, arrays_of.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3))
+SCALARS = arrays_of.scalar_dtypes().flatmap(lambda dtype: arrays_of.arrays(dtype, 1).map(lambda array: array[0]))
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | SCALARS
+KEYS = st.text(max_size=4) | st.integers() | st.integers(-(2**130), 2**130)
+TREES = st.recursive(
+    LEAVES | TENSORS | ARRAYS,
+    lambda inner: st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(KEYS, inner),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TREES)
+def test_any_tree_comes_back(folder: Path, state: Any) -> None:
+    save(folder / "tree.ckpt", {}, state)
+    assert same(load(folder / "tree.ckpt")[1], state)
+
+
+def test_optimizer_and_generators_continue_where_they_stopped(tmp_path: Path) -> None:
+    def learner(seed: int) -> tuple[torch.nn.Linear, torch.optim.Optimizer, np.random.Generator, torch.Generator]:
+        network = torch.nn.Linear(3, 2)
+        torch.nn.init.constant_(network.weight, seed)
+        optimizer = torch.optim.Adam(network.parameters(), amsgrad=True)
+        return network, optimizer, np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+
+    def learn(network: Any, optimizer: Any, rng: Any, generator: Any) -> str:
+        for _ in range(3):
+            noise = torch.rand(5, 3, generator=generator) + torch.from_numpy(rng.random((5, 3), dtype=np.float32))
+            optimizer.zero_grad()
+            network(noise).square().mean().backward()
+            optimizer.step()
+        return weights_sha256(network.state_dict())
+
+    network, optimizer, rng, generator = unbroken = learner(seed=1)
+    learn(*unbroken)
+    state = {"net": network.state_dict(), "optimizer": optimizer.state_dict()}
+    save(tmp_path / "a", {}, state | {"rng": rng.bit_generator.state, "torch": generator.get_state()})
+
+    network, optimizer, rng, generator = resumed = learner(seed=2)
+    state = load(tmp_path / "a")[1]
+    network.load_state_dict(state["net"])
+    optimizer.load_state_dict(state["optimizer"])
+    rng.bit_generator.state = state["rng"]
+    generator.set_state(state["torch"])
+    assert learn(*resumed) == learn(*unbroken)
+
+
+@pytest.mark.parametrize("kind", ["PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64"])
+def test_every_numpy_bit_generator_comes_back(tmp_path: Path, kind: str) -> None:
+    original, restored = (np.random.Generator(getattr(np.random, kind)(seed)) for seed in (1, 2))
+    original.random(7, dtype=np.float32)
+    save(tmp_path / "a", {}, original.bit_generator.state)
+    restored.bit_generator.state = load(tmp_path / "a")[1]
+    assert same(original.random(9), restored.random(9))
+
+
+def test_views_and_shared_tensors_come_back_apart(tmp_path: Path) -> None:
+    weights = torch.arange(12.0).reshape(3, 4).requires_grad_()
+    complexes = torch.tensor([1 + 2j, 3 - 4j])
+    state = {
+        "tied": [weights, weights, weights.detach()[1:], weights.T, weights[:, 1], weights[0].expand(5, 4)],
+        "lazy": [complexes.conj(), complexes.conj().imag, torch.nn.Parameter(weights)],
+        "arrays": [
+            np.arange(12).reshape(3, 4)[::-1, ::2],
+            np.asfortranarray(np.ones((2, 3))),
+            np.broadcast_to(3, (2, 2)),
+        ],
+    }
+    save(tmp_path / "a", {}, state)
+    loaded = load(tmp_path / "a")[1]
+    assert all(map(torch.equal, loaded["tied"] + loaded["lazy"], state["tied"] + state["lazy"]))
+    assert same(loaded["arrays"], state["arrays"])
+    loaded["tied"][0].zero_()
+    assert torch.equal(loaded["tied"][1], weights)
+
+
+def test_a_long_record_and_its_field_names_come_back(tmp_path: Path) -> None:
+    record = np.zeros(2, dtype=[(f"lebenszähler_{i}", "<f8") for i in range(900)])
+    save(tmp_path / "a", {}, record)
+    assert same(load(tmp_path / "a")[1], record)
+
+
+def test_same_content_same_bytes(tmp_path: Path, saved: bytes) -> None:
+    save(tmp_path / "other name", json.loads(json.dumps(HEADER)), example())
+    assert (tmp_path / "other name").read_bytes() == saved
+
+
+def test_what_lies_between_the_fields_of_a_record_is_no_content(tmp_path: Path) -> None:
+    inner = np.dtype([("x", "u1"), ("y", "<f4")], align=True)
+    record = np.dtype([("a", "i1"), ("inner", inner, (2,)), ("b", "<f8")], align=True)
+    dirty = np.frombuffer(b"\1" * record.itemsize * 6, dtype=record).reshape(2, 3)
+    clean = np.zeros(dirty.shape, dtype=record)
+    for field in ("a", "b"):
+        clean[field] = dirty[field]
+    for field in ("x", "y"):
+        clean["inner"][field] = dirty["inner"][field]
+    save(tmp_path / "dirty", {}, [dirty, dirty.T, dirty[0, 0]])
+    save(tmp_path / "clean", {}, [clean, clean.T, clean[0, 0]])
+    assert (tmp_path / "dirty").read_bytes() == (tmp_path / "clean").read_bytes()
+    assert same(load(tmp_path / "dirty")[1], [clean, clean.T, clean[0, 0]])
+
+
+@pytest.mark.parametrize("lengths", [(0,), (3,), (2, 0, 5), (0, 0)])
+@pytest.mark.parametrize("shape", [(), (2, 3), (0,)])
+def test_joined_arrays_are_one(tmp_path: Path, lengths: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    arrays = [np.full((length, *shape), k, np.float32) for k, length in enumerate(lengths)]
+    joined = ConcatenatedArray(arrays)
+    assert same(np.asarray(joined), np.concatenate(arrays))
+    save(tmp_path / "joined", {}, [joined])
+    save(tmp_path / "one", {}, [np.concatenate(arrays)])
+    assert (tmp_path / "joined").read_bytes() == (tmp_path / "one").read_bytes()
+
+
+def test_a_part_lies_in_a_file_beside(tmp_path: Path) -> None:
+    """It is checked when the checkpoint is loaded, read when asked for, and never looked for in other folders."""
+    inner = {"weights": torch.ones(3), "list": [1, (2, np.arange(4))]}
+    part = Part(tmp_path / "inner", save(tmp_path / "inner", {}, inner))
+    save(tmp_path / "a", HEADER, {"part": part, "twice": (part, 1.5)})
+    header, state = load(tmp_path / "a")
+    assert header == HEADER
+    assert state == {"part": part, "twice": (part, 1.5)}
+    assert same(checkpoint.whole(state), {"part": inner, "twice": (inner, 1.5)})
+    (tmp_path / "folder").mkdir()
+    os.rename(tmp_path / "a", tmp_path / "folder" / "a")
+    with pytest.raises(CheckpointError, match="its part .*inner: there is no such file"):
+        load(tmp_path / "folder" / "a")
+    members = {"header.json": b"{}", "tensors.safetensors": safetensors.torch.save({})}
+    forge(tmp_path / "folder" / "b", members | {"state.json": json.dumps({"part": ["../inner", part.sha256]}).encode()})
+    with pytest.raises(CheckpointError, match="folder/inner: there is no such file"):
+        load(tmp_path / "folder" / "b")
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+@pytest.mark.parametrize(
+    ("leaf", "reason"),
+    [
+        ({1, 2}, "type set"),
+        (b"bytes", "type bytes"),
+        (1j, "type complex"),
+        (Pair(1, 2), "type Pair"),
+        (IntEnum("Move", ["UP"])(1), "type Move"),
+        ({(1, 2): 3}, r"key \(1, 2\) of type tuple"),
+        ({True: 3}, "key True of type bool"),
+        (np.array([None]), r"dtype\('O'\)"),
+        (np.zeros(1, dtype=[("a", object)]), r"\('a', 'O'\)"),
+        (np.array(["a"], dtype=np.dtypes.StringDType()), "StringDType"),
+        (np.zeros(1, dtype={"names": ["a", "b"], "formats": ["<i4", "<i4"], "offsets": [0, 2]}), "offsets"),
+        (np.ma.masked_array([1]), "type MaskedArray"),
+        (np.str_("cut\0"), "dtype"),
+        (torch.zeros(2).to_sparse(), "sparse"),
+        (torch.zeros(2, device="meta"), "meta"),
+        (torch.zeros(2, dtype=torch.complex128), "complex128"),
+        (torch.zeros(2, dtype=torch.uint8).view(torch.float8_e8m0fnu), "float8_e8m0fnu"),
+    ],
+)
+def test_what_cannot_come_back_is_named(tmp_path: Path, leaf: Any, reason: str) -> None:
+    with pytest.raises(TypeError, match=rf"^state\['optimizer'\]\['state'\]\[0\]\[1\]: cannot save .*{reason}"):
+        save(tmp_path / "a", {}, {"optimizer": {"state": {0: [1.0, leaf]}}})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [(1, 2), {1: 2}, math.nan, {1, 2}, np.float32(1), [torch.ones(1)]])
+def test_a_header_must_be_plain_json(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(TypeError, match=r"header\['config'\]: .* is not plain JSON .*: use str keys, lists"):
+        save(tmp_path / "a", {"step": 1, "config": value}, {})
+
+
+# ---- damage
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_an_altered_byte_is_noticed_or_harmless(folder: Path, saved: bytes, data: st.DataObject) -> None:
+    offset, flip = data.draw(st.integers(0, len(saved) - 1)), data.draw(st.integers(1, 255))
+    damaged = bytearray(saved)
+    damaged[offset] ^= flip
+    (folder / "damaged.ckpt").write_bytes(damaged)
+    refused_or_same(folder / "damaged.ckpt", *load(folder / "saved.ckpt"))
+
+
+def refused_or_same(path: Path, header: Any, state: Any) -> None:
+    for read, expected in ((load, (header, state)), (read_header, header)):
+        try:
+            found = read(path)
+        except CheckpointError as error:
+            found, message = expected, str(error)
+            assert message.startswith(f"{path}: ")
+            assert "\n" not in message
+        assert same(found, expected)
+
+
+def test_a_truncated_file_is_refused_at_every_length(tmp_path: Path, saved: bytes) -> None:
+    path = tmp_path / "short.ckpt"
+    path.write_bytes(saved)
+    for length in reversed(range(len(saved))):
+        os.truncate(path, length)
+        for read in (load, read_header):
+            with pytest.raises(CheckpointError, match=r"is damaged or cut short|is empty"):
+                read(path)
+
+
+def test_a_truncated_checkpoint_is_not_mistaken_for_one_inside_it(tmp_path: Path, saved: bytes) -> None:
+    path = tmp_path / "outer.ckpt"
+    save(path, {}, np.frombuffer(saved, dtype=np.uint8))
+    outer = path.read_bytes()
+    path.write_bytes(outer[: outer.index(saved) + len(saved)])
+    with pytest.raises(CheckpointError, match="is damaged or cut short"):
+        load(path)
+
+
+def test_read_header_needs_the_header_and_the_manifest_only(tmp_path: Path, saved: bytes) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(saved.replace(example()["net"]["0.weight"].numpy().tobytes(), bytes(48)))
+    assert path.read_bytes() != saved
+    assert read_header(path) == HEADER
+    with pytest.raises(CheckpointError, match=r"tensors\.safetensors"):
+        load(path)
+
+
+def forge(path: Path, members: dict[str, bytes], version: int = 1, claimed: dict[str, bytes] | None = None) -> None:
+    """Write a checkpoint of any members, with the digests of these or of those `claimed`."""
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in (claimed or members).items()}
+    manifest = json.dumps({"format": version, "members": digests}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**members, "manifest.json": manifest}.items():
+            archive.writestr(name, content)
+        digest = hashlib.sha256(manifest).hexdigest()
+        archive.comment = f"rlgames checkpoint format {version}, manifest sha256 {digest}".encode()
+
+
+def test_an_exchanged_member_is_refused(tmp_path: Path) -> None:
+    members = {"header.json": b'{"step": 1}', "state.json": b"1", "tensors.safetensors": safetensors.torch.save({})}
+    forge(tmp_path / "a", members)
+    assert load(tmp_path / "a") == ({"step": 1}, 1)
+    for name in members:
+        forge(tmp_path / "a", members | {name: b"2"}, claimed=members)
+        with pytest.raises(CheckpointError, match=f"{name} does not match its sha256"):
+            load(tmp_path / "a")
+
+
+def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path) -> None:
+    forge(tmp_path / "a", {"something new": b""}, version=3)
+    expected = f"{tmp_path / 'a'}: was written by a newer rlgames (format 3, this one reads up to 1): upgrade rlgames"
+    for read in (load, read_header):
+        with pytest.raises(CheckpointError) as raised:
+            read(tmp_path / "a")
+        assert str(raised.value) == expected
+
+
+class Trap:
+    """Unpickling it leaves a file named "sprung" in the working folder."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path("sprung").touch, ()
+
+
+def test_a_pickled_member_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("trap.npy", np.array([Trap()]), allow_pickle=True)
+    members = {"header.json": b"{}", "tensors.safetensors": safetensors.torch.save({})}
+    members["state.json"] = b'{"array": "arrays/0.npy"}'
+    for content in (Path("trap.npy").read_bytes(), pickle.dumps(Trap())):
+        forge(Path("a"), members | {"arrays/0.npy": content})
+        with pytest.raises(CheckpointError, match=r"\(ValueError: "):
+            load("a")
+        forge(Path("a"), members | {"tensors.safetensors": content})
+        with pytest.raises(CheckpointError, match=r"\(SafetensorError: "):
+            load("a")
+    assert not Path("sprung").exists()
+    forge(Path("a"), members | {"state.json": b'{"pickle": "arrays/0.npy"}'})
+    with pytest.raises(CheckpointError, match="KeyError: 'pickle'"):
+        load("a")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing", "there is no such file: check the path"),
+        ("text/inside", "there is no such file: check the path"),
+        ("folder", "is a folder: give the checkpoint file in it"),
+        ("empty", "is empty: use another checkpoint"),
+        ("text", "does not begin as a checkpoint does: give a file that rlgames wrote"),
+        ("weights.pt", "is a zip file of another kind (PyTorch's .pt is one): give a file that rlgames wrote"),
+        ("legacy.pt", "does not begin as a checkpoint does: give a file that rlgames wrote"),
+        ("arrays.npz", "is a zip file of another kind (PyTorch's .pt is one): give a file that rlgames wrote"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("Once upon a time.")
+    torch.save({"weight": torch.ones(3)}, tmp_path / "weights.pt")
+    torch.save({"weight": torch.ones(3)}, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
+    np.savez(tmp_path / "arrays.npz", weight=np.ones(3))
+    for read in (load, read_header):
+        with pytest.raises(CheckpointError) as raised:
+            read(tmp_path / name)
+        assert str(raised.value) == f"{tmp_path / name}: {reason}"
+
+
+# ---- interruptions
+
+
+@pytest.mark.parametrize("step", ["os.fsync", "os.replace", "numpy.lib.format.write_array"])
+def test_a_failed_save_changes_nothing(
+    tmp_path: Path, saved: bytes, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError("no space left")
+
+    (tmp_path / "a").write_bytes(saved)
+    monkeypatch.setattr(step, fail)
+    with pytest.raises(OSError, match="no space left"):
+        save(tmp_path / "a", {}, np.zeros(9))
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == saved
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are POSIX's")
+@pytest.mark.parametrize("limit", [0, 100, 1000, 5000, 50_000, 100_200, 101_000])
+def test_a_full_disk_changes_nothing(tmp_path: Path, saved: bytes, limit: int) -> None:
+    import resource
+
+    (tmp_path / "a").write_bytes(saved)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(tmp_path / "a", HEADER, [torch.zeros(12_500), np.zeros(6250)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert os.listdir(tmp_path) == ["a"]
+    assert (tmp_path / "a").read_bytes() == saved
+
+
+def test_a_save_removes_what_killed_writers_of_the_same_file_left(tmp_path: Path) -> None:
+    stale, others = ".a.ckpt.0123456789abcdef.partial", {".a.ckpt.2.0123456789abcdef.partial", "a.ckpt.partial"}
+    for name in {stale, *others}:
+        (tmp_path / name).touch()
+    save(tmp_path / "a.ckpt", {}, {})
+    assert set(os.listdir(tmp_path)) == {"a.ckpt", *others}
+
+
+KILLED_WRITERS = """
+import os, signal, sys, time
+import numpy as np, torch
+from rlgames import checkpoint
+
+def write(path, last_words=None):
+    if last_words:
+        os.replace = last_words
+    count = 0
+    while True:
+        count += 1
+        arrays = [np.full(20000, count) for _ in range(4)]
+        tensors = [torch.full((5000,), float(count)) for _ in range(4)]
+        checkpoint.save(path, {"count": count}, {"arrays": arrays, "tensors": tensors})
+
+path = sys.argv[1]
+checkpoint.save(path, {"count": 0}, {"arrays": [], "tensors": []})
+for attempt in range(20):
+    writer = os.fork()
+    if writer == 0:
+        write(path, (lambda *_: os.kill(os.getpid(), signal.SIGKILL)) if attempt == 0 else None)
+    if attempt > 0:
+        time.sleep(0.004 * attempt)
+        os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    header, state = checkpoint.load(path)
+    assert all((values == header["count"]).all() for values in state["arrays"] + state["tensors"])
+    others = len(os.listdir(os.path.dirname(path))) - 1
+    assert others == 1 if attempt == 0 else others <= 1, others
+checkpoint.save(path, {}, {})
+print(os.listdir(os.path.dirname(path)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 and fork are POSIX's")
+def test_kill_9_leaves_a_whole_file(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", KILLED_WRITERS, str(tmp_path / "a.ckpt")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "['a.ckpt']\n"), done.stderr
+
+
+# ---- weights_sha256
+
+
+def test_weights_sha256_is_what_it_says() -> None:
+    weight, bias = np.arange(6, dtype=np.float32).reshape(2, 3), np.float32(1.5)
+    written = b'["b", "torch.float32", []]\n' + bias.tobytes() + b'["w", "torch.float32", [2, 3]]\n' + weight.tobytes()
+    tensors = {"w": torch.from_numpy(weight), "b": torch.tensor(1.5)}
+    assert weights_sha256(tensors) == hashlib.sha256(written).hexdigest()
+    transposed = torch.from_numpy(weight).T.contiguous().T
+    assert weights_sha256({"b": torch.nn.Parameter(tensors["b"]), "w": transposed}) == weights_sha256(tensors)
+
+
+def test_weights_sha256_sees_names_dtypes_shapes_and_values() -> None:
+    zeros = torch.zeros(2, 3)
+    others = [{"a": zeros}, {"w": zeros.int()}, {"w": zeros.T}, {"w": zeros + 1}, {"w": -zeros}, {"w": zeros[:0]}, {}]
+    hashes = [weights_sha256(tensors) for tensors in [{"w": zeros}, *others, {"w": zeros.bool()}]]
+    assert len(set(hashes)) == len(hashes)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_the_gpu_changes_neither_weights_sha256_nor_the_file(tmp_path: Path) -> None:
+    tensors = {"w": torch.rand(3, 4), "b": torch.rand(3).bfloat16()}
+    on_gpu = {name: tensor.cuda() for name, tensor in tensors.items()}
+    assert weights_sha256(on_gpu) == weights_sha256(tensors)
+    save(tmp_path / "cpu", {}, tensors)
+    save(tmp_path / "gpu", {}, on_gpu)
+    assert (tmp_path / "cpu").read_bytes() == (tmp_path / "gpu").read_bytes()
+    assert same(load(tmp_path / "gpu")[1], tensors)

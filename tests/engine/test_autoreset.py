@@ -1,0 +1,131 @@
+"""How players restart: Gymnasium's three contracts, against its SyncVectorEnv of single environments, and by hand."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from helpers.games import batch, long_enough, random_actions, solo
+
+N = 5
+
+
+def pair(game: str, mode: AutoresetMode, **kwargs: Any) -> tuple[gym.vector.VectorEnv, gym.vector.VectorEnv]:
+    sync = SyncVectorEnv([lambda: solo(game, **kwargs)] * N, autoreset_mode=mode)
+    return batch(game, N, autoreset_mode=mode, **kwargs), sync
+
+
+def same_marked(ours: np.ndarray, theirs: np.ndarray, mask: np.ndarray) -> bool:
+    return all(np.array_equal(ours[i], theirs[i]) for i in np.flatnonzero(mask))
+
+
+@pytest.mark.parametrize("limit", [None, 9])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_as_gymnasiums_sync_vector_env(game: str, mode: AutoresetMode, limit: int | None) -> None:
+    ours, theirs = pair(game, mode, max_episode_steps=limit)
+    assert ours.metadata["autoreset_mode"] is mode
+    (obs, info), (expected, expected_info) = ours.reset(seed=11), theirs.reset(seed=11)
+    assert np.array_equal(obs, expected)
+    assert np.array_equal(info["score"], expected_info["score"])
+    ends = np.zeros(2, np.int64)
+    for row in random_actions(game, 5, (long_enough(game, 120), N)):
+        obs, reward, terminated, truncated, info = ours.step(row)
+        expected, their_reward, their_terminated, their_truncated, their_info = theirs.step(row)
+        assert np.array_equal(obs, expected)
+        assert np.array_equal(reward, their_reward)
+        assert np.array_equal(terminated, their_terminated)
+        assert np.array_equal(truncated, their_truncated)
+        assert np.array_equal(info["score"], their_info["score"])
+        assert set(info) == set(their_info)
+        done = terminated | truncated
+        ends += terminated.sum(), truncated.sum()
+        if "final_obs" in info:
+            assert np.array_equal(info["_final_obs"], their_info["_final_obs"])
+            assert np.array_equal(info["_final_info"], their_info["_final_info"])
+            assert np.array_equal(info["final_info"]["_score"], their_info["final_info"]["_score"])
+            assert same_marked(info["final_info"]["score"], their_info["final_info"]["score"], done)
+            assert same_marked(info["final_obs"], their_info["final_obs"], done)
+        if mode is AutoresetMode.DISABLED and done.any():
+            obs, info = ours.reset(options={"reset_mask": done.copy()})
+            expected, _ = theirs.reset(options={"reset_mask": done.copy()})
+            assert np.array_equal(obs, expected)
+            assert (info["score"][done] == 0).all()
+    assert ends[0] > 3 or limit
+    assert ends[1] > 3 or not limit
+
+
+def test_next_step_restarts_one_step_later(game: str) -> None:
+    envs, env = batch(game, 2, max_episode_steps=3), solo(game, max_episode_steps=3)
+    envs.reset(seed=[7, 8])
+    env.reset(seed=7)
+    for _ in range(3):
+        assert np.array_equal(envs.step(np.zeros(2, np.int64))[0][0], env.step(0)[0])
+    obs, reward, terminated, truncated, info = envs.step(np.ones(2, np.int64))  # the action is not played
+    assert np.array_equal(obs[0], env.reset()[0])
+    assert (reward == 0).all()
+    assert not (terminated | truncated).any()
+    assert (info["score"] == 0).all()
+    obs, *_ = envs.step(np.ones(2, np.int64))
+    assert np.array_equal(obs[0], env.step(1)[0])
+
+
+def test_same_step_keeps_the_last_picture_and_score(game: str) -> None:
+    envs, env = batch(game, 1, autoreset_mode="SameStep"), solo(game)
+    envs.reset(seed=7)
+    env.reset(seed=7)
+    for action in random_actions(game, 6, 300):
+        obs, _, terminated, _, info = envs.step(np.array([action]))
+        expected, _, ends, _, solo_info = env.step(action)
+        assert terminated[0] == ends
+        if ends:
+            assert np.array_equal(info["final_obs"][0], expected)
+            assert info["final_info"]["score"][0] == solo_info["score"]
+            assert info["score"][0] == 0
+            assert np.array_equal(obs[0], env.reset()[0])
+        else:
+            assert "final_obs" not in info
+            assert np.array_equal(obs[0], expected)
+            assert info["score"][0] == solo_info["score"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_disabled_refuses_to_play_on_and_changes_nothing(game: str, threads: int) -> None:
+    envs, env = batch(game, 4, autoreset_mode="Disabled", threads=threads, max_episode_steps=5), solo(game)
+    envs.reset(seed=20)
+    envs.step(np.zeros(4, np.int64))
+    envs.reset(options={"reset_mask": np.array([False, False, False, True])})  # this one is a step younger
+    for _ in range(3):
+        envs.step(np.zeros(4, np.int64))
+    _, _, terminated, truncated, _ = envs.step(np.zeros(4, np.int64))
+    assert not terminated.any()
+    assert truncated.tolist() == [True, True, True, False]
+    before = envs.snapshot()["records"]
+    with pytest.raises(ResetNeeded, match="is over and was not reset"):
+        envs.step(np.zeros(4, np.int64))
+    assert np.array_equal(envs.snapshot()["records"], before)
+
+    obs, info = envs.reset(options={"reset_mask": truncated})
+    env.reset(seed=22)
+    for _ in range(5):
+        env.step(0)
+    assert np.array_equal(obs[2], env.reset()[0])  # its second episode
+    assert np.array_equal(envs.snapshot()["records"][3], before[3])
+    assert info["score"].tolist() == [0, 0, 0, before["score"][3]]
+    assert envs.step(np.zeros(4, np.int64))[3].tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_reset_by_mask_leaves_the_others_alone(game: str, mode: AutoresetMode) -> None:
+    envs = batch(game, 3, autoreset_mode=mode)
+    envs.reset(seed=1)
+    for _ in range(2):
+        envs.step(np.zeros(3, np.int64))
+    last, *_ = envs.step(np.zeros(3, np.int64))
+    before = envs.snapshot()["records"]
+    obs, _ = envs.reset(seed=[50, 51, 52], options={"reset_mask": np.array([False, True, False])})
+    after = envs.snapshot()["records"]
+    assert np.array_equal(obs[[0, 2]], last[[0, 2]])
+    assert np.array_equal(after[[0, 2]], before[[0, 2]])
+    assert np.array_equal(obs[1], solo(game).reset(seed=51)[0])

@@ -1,0 +1,219 @@
+"""What cannot be meant is refused, with what was given and what is possible, and nothing changes by it."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from helpers.games import batch, rules_of, solo
+
+import rlgames
+from rlgames.envs.registry import GAMES, parse
+
+MAKERS = {
+    "make": rlgames.make,
+    "make_vec": rlgames.make_vec,
+    "parse": parse,
+}
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize(
+    ("game", "message"),
+    [
+        ("CatchBal", "no game is called 'CatchBal': did you mean 'CatchBall'? the games are CartPole, CatchBall, Cave"),
+        ("cave", "no game is called 'cave': did you mean 'Cave'? the games are"),
+        ("cart-pole", "did you mean 'CartPole'?"),
+        ("rlgames/Cav-v0", "no game is called 'rlgames/Cav-v0': did you mean 'Cave'?"),
+        ("rlgames/Cave-v1", "no game is called 'rlgames/Cave-v1'"),
+        ("Tetris", "no game is called 'Tetris': the games are CartPole, CatchBall, Cave"),
+        ("", "no game is called '': the games are"),
+        ("CatchBall:size", "expected options as in 'CatchBall:size=16', got 'size' in 'CatchBall:size'"),
+        ("CatchBall:size=", "got 'size=' in 'CatchBall:size='"),
+        ("CatchBall:=8", "got '=8' in 'CatchBall:=8'"),
+    ],
+)
+def test_unknown_names(maker: str, game: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        MAKERS[maker](game)
+
+
+@pytest.mark.parametrize("maker", [gym.make, gym.make_vec])
+@pytest.mark.parametrize("skip", [0, -1, 1.5, "4", True])
+def test_frame_skips_that_there_are_not(maker: Callable[..., Any], skip: Any) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"expected frame_skip >= 1, got {skip!r}")):
+        maker("rlgames/Cave-v0", frame_skip=skip)
+
+
+def test_gymnasium_knows_no_other_version() -> None:
+    with pytest.raises(gym.error.VersionNotFound, match="v0"):
+        gym.make("rlgames/Cave-v1")
+
+
+@pytest.mark.parametrize("maker", [rlgames.make, rlgames.make_vec])
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"size": 9}, ValueError, "expected a CatchBall board of size 8 or 16, got 9"),
+        ({"size": "big"}, ValueError, "size 8 or 16, got 'big'"),
+        ({"size": 8.0}, ValueError, "size 8 or 16, got 8.0"),
+        ({"siez": 8}, TypeError, "CatchBall has no option 'siez': its own options are size"),
+        ({"frame_skip": 0}, ValueError, "expected frame_skip >= 1, got 0"),
+        ({"frame_skip": 1.5}, ValueError, "expected frame_skip >= 1, got 1.5"),
+        ({"frame_skip": "2"}, ValueError, "expected frame_skip >= 1, got '2'"),
+        ({"max_pool": True}, ValueError, "it needs frame_skip >= 2, got 1"),
+    ],
+)
+def test_options(maker: Callable[..., Any], options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=re.escape(message)):
+        maker("CatchBall", **options)
+
+
+def test_options_in_the_name() -> None:
+    rlgames.make("CatchBall:size=8")
+    with pytest.raises(ValueError, match="size 8 or 16, got 8.0"):  # although the rules of 8 are known already
+        rlgames.make("CatchBall:size=8.0")
+    with pytest.raises(ValueError, match="size 8 or 16, got 12"):
+        rlgames.make("CatchBall:size=12")
+    with pytest.raises(TypeError, match="Cave has no option 'size': its own options are antialias"):
+        rlgames.make_vec("Cave:size=16", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_envs": 0}, "expected num_envs >= 1, got 0"),
+        ({"num_envs": -3}, "expected num_envs >= 1, got -3"),
+        ({"num_envs": 2.0}, "expected num_envs >= 1, got 2.0"),
+        ({"num_envs": "2"}, "expected num_envs >= 1, got '2'"),
+        ({"num_envs": True}, "expected num_envs >= 1, got True"),
+        ({"threads": 0}, "expected threads >= 1 or None, got 0"),
+        ({"max_episode_steps": 0}, "expected max_episode_steps >= 1 or None, got 0"),
+        ({"max_episode_steps": 1.5}, "expected max_episode_steps >= 1 or None, got 1.5"),
+        ({"autoreset_mode": "sometimes"}, "AutoresetMode.SAME_STEP, AutoresetMode.DISABLED, got 'sometimes'"),
+        ({"render_mode": "human"}, "expected render_mode None or 'rgb_array', got 'human'"),
+        ({"render_mode": "ansi"}, "got 'ansi'"),
+    ],
+)
+def test_batch_arguments(game: str, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        batch(game, **{"num_envs": 2, **arguments})
+
+
+def test_single_arguments(game: str) -> None:
+    with pytest.raises(ValueError, match="expected render_mode None, 'rgb_array' or 'human', got 'ansi'"):
+        solo(game, render_mode="ansi")
+    with pytest.raises(ValueError, match="expected max_episode_steps >= 1 or None, got -1"):
+        solo(game, max_episode_steps=-1)
+
+
+BAD_SEEDS = [-1, 1.0, "1", True, np.float64(1), np.array(1.0)]
+
+
+@pytest.mark.parametrize("seed", BAD_SEEDS, ids=repr)
+def test_seeds(game: str, seed: Any) -> None:
+    message = re.escape(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+    with pytest.raises(ValueError, match=message):
+        solo(game).reset(seed=seed)
+    with pytest.raises(ValueError, match=message):
+        batch(game, 2).reset(seed=seed)
+    with pytest.raises(ValueError, match=message):
+        batch(game, 2).reset(seed=[0, seed])
+
+
+@pytest.mark.parametrize("seeds", [[], [1], [1, 2, 3], np.arange(3)], ids=len)
+def test_lists_of_seeds(game: str, seeds: Any) -> None:
+    with pytest.raises(ValueError, match=f"expected one seed or 2, one for each environment, got {len(seeds)}"):
+        batch(game, 2).reset(seed=seeds)
+
+
+@pytest.mark.parametrize("action", [-1, 99, 2**31, 2**63, -(2**70), 0.0, 1.9, np.nan, "1", None, [0], np.array([0])])
+def test_actions_of_one(game: str, action: Any) -> None:
+    env = solo(game)
+    env.reset(seed=0)
+    before = env.snapshot()["records"]
+    named = ", ".join(f"{i} {name}" for i, name in enumerate(rules_of(game).actions))
+    message = f"no such action in {game}: got {action}, possible are {named}"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        env.step(action)
+    assert np.array_equal(env.snapshot()["records"], before)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([0, 0, 99], "got [0, 0, 99], possible are 0 "),
+        ([0, -1, 0], "got [0, -1, 0], possible are 0 "),
+        (np.array([0, 0, 2**64 - 1], np.uint64), "no such action in"),
+        ([0.0, 1.0, 0.0], "expected 3 integer actions, got float64 of shape (3,)"),
+        ([True, False, True], "expected 3 integer actions, got bool of shape (3,)"),
+        ([0, 1], "expected 3 integer actions, got int64 of shape (2,)"),
+        ([[0, 1, 0]], "got int64 of shape (1, 3)"),
+        (0, "got int64 of shape ()"),
+        (None, "got object of shape ()"),
+        ([2**70, 0, 0], "got object of shape (3,)"),
+    ],
+)
+def test_actions_of_many(game: str, threads: int, mode: AutoresetMode, actions: Any, message: str) -> None:
+    envs = batch(game, 3, autoreset_mode=mode, threads=threads)
+    envs.reset(seed=0)
+    before = envs.snapshot()["records"]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        envs.step(actions)
+    assert np.array_equal(envs.snapshot()["records"], before)
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (
+            np.array([1, 0]),
+            "expected options['reset_mask'] of bool, shape (2,), at least one True; got int64 of shape (2,)",
+        ),
+        (np.array([True]), "got bool of shape (1,), 1 True"),
+        (np.array([[True, False]]), "got bool of shape (1, 2)"),
+        (np.zeros(2, np.bool_), "got bool of shape (2,), 0 True"),
+        (True, "got bool of shape (), 1 True"),
+    ],
+)
+def test_masks(game: str, mask: Any, message: str) -> None:
+    envs = batch(game, 2)
+    envs.reset(seed=0)
+    before = envs.snapshot()["records"]
+    with pytest.raises(ValueError, match=re.escape(message)):
+        envs.reset(options={"reset_mask": mask})
+    assert np.array_equal(envs.snapshot()["records"], before)
+
+
+def test_before_the_first_reset(game: str) -> None:
+    envs = batch(game, 2)
+    with pytest.raises(ResetNeeded, match=re.escape(f"step() of {game} before the first reset()")):
+        solo(game).step(0)
+    with pytest.raises(ResetNeeded, match=re.escape(f"step() of {game} before the first reset()")):
+        envs.step(np.zeros(2, np.int64))
+    with pytest.raises(ResetNeeded, match="reset all environments once before resetting some by reset_mask"):
+        envs.reset(options={"reset_mask": np.array([True, False])})
+
+
+def test_after_the_end(game: str) -> None:
+    env = solo(game, max_episode_steps=1)
+    env.reset(seed=0)
+    env.step(0)
+    before = env.snapshot()["records"]
+    with pytest.raises(ResetNeeded, match=f"an episode of {game} is over and was not reset"):
+        env.step(0)
+    assert np.array_equal(env.snapshot()["records"], before)
+    env.reset()
+    env.step(0)
+
+
+def test_gymnasiums_vector_modes_are_named_as_it_names_them(game: str) -> None:
+    for mode in AutoresetMode:
+        assert batch(game, 1, autoreset_mode=mode.value).metadata["autoreset_mode"] is mode
+    assert set(GAMES) >= {parse(game)[0]}

@@ -1,0 +1,101 @@
+"""Row i of a batch is the single environment seeded with seed + i, bit for bit, however the batch is played."""
+
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from helpers.games import batch, long_enough, random_actions, rules_of, solo
+
+skips = st.one_of(
+    st.just({}),
+    st.builds(lambda skip, pool: {"frame_skip": skip, "max_pool": pool}, st.integers(2, 5), st.booleans()),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**80),
+    n=st.integers(1, 4),
+    skip=skips,
+    limit=st.none() | st.integers(1, 30),
+    actions=st.integers(0, 2**32),
+)
+def test_a_row_is_the_single_environment(
+    game: str, seed: int, n: int, skip: dict, limit: int | None, actions: int
+) -> None:
+    envs = batch(game, n, max_episode_steps=limit, **skip)
+    singles = [solo(game, max_episode_steps=limit, **skip) for _ in range(n)]
+    obs, _ = envs.reset(seed=seed)
+    for i, env in enumerate(singles):
+        assert np.array_equal(obs[i], env.reset(seed=seed + i)[0])
+    over = [False] * n
+    for row in random_actions(game, actions, (40, n)):
+        obs, reward, terminated, truncated, info = envs.step(row)
+        for i, env in enumerate(singles):
+            if over[i]:
+                expected, _ = env.reset()
+                step = (0.0, False, False, 0.0)
+            else:
+                expected, r, ends, stops, solo_info = env.step(row[i])
+                step = (r, ends, stops, solo_info["score"])
+            over[i] = step[1] or step[2]
+            assert np.array_equal(obs[i], expected)
+            assert (reward[i], terminated[i], truncated[i], info["score"][i]) == step
+
+
+def test_episodes_end_in_these_tests(game: str) -> None:
+    """Without ends the test above would say nothing about them."""
+    envs = batch(game, 4)
+    envs.reset(seed=0)
+    ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (long_enough(game, 200), 4))])
+    assert (ends.sum(axis=0) >= 2).all()
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(game: str, mode: AutoresetMode, threads: int) -> None:
+    n = 7
+    options = {"autoreset_mode": mode, "frame_skip": 2, "max_pool": True, "max_episode_steps": 25}
+    one, many = batch(game, n, threads=1, **options), batch(game, n, threads=threads, **options)
+    assert np.array_equal(one.reset(seed=3)[0], many.reset(seed=3)[0])
+    for row in random_actions(game, 9, (60, n)):
+        expected, got = one.step(row), many.step(row)
+        for a, b in zip(expected[:4], got[:4], strict=True):
+            assert np.array_equal(a, b)
+        done = expected[2] | expected[3]
+        assert np.array_equal(expected[4]["score"], got[4]["score"])
+        if mode is AutoresetMode.SAME_STEP and done.any():
+            assert np.array_equal(expected[4]["final_obs"][done], got[4]["final_obs"][done])
+        if mode is AutoresetMode.DISABLED and done.any():
+            again, too = (envs.reset(options={"reset_mask": done})[0] for envs in (one, many))
+            assert np.array_equal(again, too)
+
+
+def test_max_pool_is_the_maximum_of_the_last_two_frames(game: str) -> None:
+    """Against the single frames, played by hand."""
+    pooled, frames = solo(game, frame_skip=3, max_pool=True), solo(game)
+    pooled.reset(seed=4)
+    frames.reset(seed=4)
+    for action in random_actions(game, 4, 40):
+        seen = []
+        total, over = 0.0, False
+        while len(seen) < 3 and not over:
+            obs, reward, terminated, truncated, _ = frames.step(action)
+            seen.append(obs)
+            total, over = total + float(reward), terminated or truncated
+        obs, reward, terminated, truncated, _ = pooled.step(action)
+        assert np.array_equal(obs, np.max(seen[-2:], axis=0))
+        assert (reward, terminated or truncated) == (total, over)
+        if over:
+            assert np.array_equal(pooled.reset()[0], frames.reset()[0])
+
+
+def test_large_batches_are_divided_among_the_cores(game: str) -> None:
+    n = 2 * rules_of(game).grain + 1
+    alone, shared = batch(game, n, threads=1), batch(game, n)
+    alone.reset(seed=1)
+    shared.reset(seed=1)
+    for row in random_actions(game, 1, (3, n)):
+        for a, b in zip(alone.step(row)[:4], shared.step(row)[:4], strict=True):
+            assert np.array_equal(a, b)

@@ -13,7 +13,7 @@ import pytest
 
 import rlgames
 from rlgames.agents.random import Random
-from rlgames.agents.registry import AGENTS, AGENTS, find
+from rlgames.agents.registry import AGENTS, find
 from rlgames.cli import main as cli
 from rlgames.envs.registry import GAMES
 from rlgames.evaluation import evaluate

@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import VectorEnv
-from torch import Tensor, nn
 from helpers.toys import Bits, Dice, quick, several
+from torch import Tensor, nn
 
 from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Job, work
 from rlgames.agents.registry import load

@@ -10,15 +10,15 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
+from helpers.toys import Bits, Dice, quick, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from helpers.toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.ppo import PPO, SCALARS, Now, PPOConfig, drawn
 from rlgames.experience.rollout import Rows
-from rlgames.networks.models import ActorCritic, encoder, default_encoder
+from rlgames.networks.models import ActorCritic, default_encoder, encoder
 from rlgames.networks.threads import ParallelSlices
 
 ROWS = 24

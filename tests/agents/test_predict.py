@@ -7,11 +7,11 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from helpers.toys import Bits, Dice, quick, several
 from stable_baselines3 import PPO as TheirPPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
-from helpers.toys import Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents.registry import AGENTS, find

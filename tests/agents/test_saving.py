@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from helpers.toys import Dice, mind, quick, several
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from helpers.toys import Dice, mind, quick, several
 
 import rlgames
 from rlgames.agents.base import networks

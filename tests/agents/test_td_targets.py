@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from helpers.toys import Bits, Dice, quick, several
+from torch import nn
 
 from rlgames.agents.dqn import DDQN, DQN
 from rlgames.agents.registry import load

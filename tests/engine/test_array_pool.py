@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
-from helpers.games import batch, random_actions, rules_of
+from helpers.games import game_of, random_actions, vector
 
 import rlgames
 from rlgames.engine.array_pool import COUNTS, WORTH, ArrayPool
@@ -17,7 +17,7 @@ STEPS = 40
 
 def large(game: str) -> int:
     """So many players that their observations are worth reusing."""
-    space = rules_of(game).observation
+    space = game_of(game).observation
     return WORTH // (int(np.prod(space.shape)) * np.dtype(space.dtype).itemsize) + 1
 
 
@@ -42,7 +42,7 @@ def content(held: Any) -> bytes:
 def test_what_is_held_stays(game: str, way: str, many: bool) -> None:
     """Some are let go after a few steps, others never."""
     n = large(game) if many else 5
-    envs = batch(game, n, autoreset_mode="SameStep", max_episode_steps=7)
+    envs = vector(game, n, autoreset_mode="SameStep", max_episode_steps=7)
     actions = random_actions(game, 1, (STEPS, n))
     held: list[tuple[Any, bytes]] = []
     recent: deque[tuple[Any, bytes]] = deque(maxlen=3)
@@ -66,7 +66,7 @@ def test_what_is_held_stays(game: str, way: str, many: bool) -> None:
 
 def test_numbers_and_masks_stay(game: str) -> None:
     n = large(game)
-    envs = batch(game, n, autoreset_mode="SameStep", max_episode_steps=5)
+    envs = vector(game, n, autoreset_mode="SameStep", max_episode_steps=5)
     envs.reset(seed=0)
     held = []
     for row in random_actions(game, 1, (STEPS, n)):
@@ -80,7 +80,7 @@ def test_numbers_and_masks_stay(game: str) -> None:
 
 def test_the_receiver_may_change_what_it_was_given(game: str) -> None:
     n = large(game)
-    envs, untouched = (batch(game, n, autoreset_mode="SameStep") for _ in range(2))
+    envs, untouched = (vector(game, n, autoreset_mode="SameStep") for _ in range(2))
     envs.reset(seed=0)[0].fill(1)
     untouched.reset(seed=0)
     for row in random_actions(game, 1, (STEPS, n)):

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from helpers.games import batch, long_enough, random_actions, solo
+from helpers.games import random_actions, single, steps_until_danger, vector
 
 N = 5
 
 
 def pair(game: str, mode: AutoresetMode, **kwargs: Any) -> tuple[gym.vector.VectorEnv, gym.vector.VectorEnv]:
-    sync = SyncVectorEnv([lambda: solo(game, **kwargs)] * N, autoreset_mode=mode)
-    return batch(game, N, autoreset_mode=mode, **kwargs), sync
+    sync = SyncVectorEnv([lambda: single(game, **kwargs)] * N, autoreset_mode=mode)
+    return vector(game, N, autoreset_mode=mode, **kwargs), sync
 
 
 def same_marked(ours: np.ndarray, theirs: np.ndarray, mask: np.ndarray) -> bool:
@@ -30,7 +30,7 @@ def test_as_gymnasiums_sync_vector_env(game: str, mode: AutoresetMode, limit: in
     assert np.array_equal(obs, expected)
     assert np.array_equal(info["score"], expected_info["score"])
     ends = np.zeros(2, np.int64)
-    for row in random_actions(game, 5, (long_enough(game, 120), N)):
+    for row in random_actions(game, 5, (steps_until_danger(game, 120), N)):
         obs, reward, terminated, truncated, info = ours.step(row)
         expected, their_reward, their_terminated, their_truncated, their_info = theirs.step(row)
         assert np.array_equal(obs, expected)
@@ -57,7 +57,7 @@ def test_as_gymnasiums_sync_vector_env(game: str, mode: AutoresetMode, limit: in
 
 
 def test_next_step_restarts_one_step_later(game: str) -> None:
-    envs, env = batch(game, 2, max_episode_steps=3), solo(game, max_episode_steps=3)
+    envs, env = vector(game, 2, max_episode_steps=3), single(game, max_episode_steps=3)
     envs.reset(seed=[7, 8])
     env.reset(seed=7)
     for _ in range(3):
@@ -72,7 +72,7 @@ def test_next_step_restarts_one_step_later(game: str) -> None:
 
 
 def test_same_step_keeps_the_last_picture_and_score(game: str) -> None:
-    envs, env = batch(game, 1, autoreset_mode="SameStep"), solo(game)
+    envs, env = vector(game, 1, autoreset_mode="SameStep"), single(game)
     envs.reset(seed=7)
     env.reset(seed=7)
     for action in random_actions(game, 6, 300):
@@ -92,7 +92,7 @@ def test_same_step_keeps_the_last_picture_and_score(game: str) -> None:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_disabled_refuses_to_play_on_and_changes_nothing(game: str, threads: int) -> None:
-    envs, env = batch(game, 4, autoreset_mode="Disabled", threads=threads, max_episode_steps=5), solo(game)
+    envs, env = vector(game, 4, autoreset_mode="Disabled", threads=threads, max_episode_steps=5), single(game)
     envs.reset(seed=20)
     envs.step(np.zeros(4, np.int64))
     envs.reset(options={"reset_mask": np.array([False, False, False, True])})  # this one is a step younger
@@ -118,7 +118,7 @@ def test_disabled_refuses_to_play_on_and_changes_nothing(game: str, threads: int
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 def test_a_reset_by_mask_leaves_the_others_alone(game: str, mode: AutoresetMode) -> None:
-    envs = batch(game, 3, autoreset_mode=mode)
+    envs = vector(game, 3, autoreset_mode=mode)
     envs.reset(seed=1)
     for _ in range(2):
         envs.step(np.zeros(3, np.int64))
@@ -128,4 +128,4 @@ def test_a_reset_by_mask_leaves_the_others_alone(game: str, mode: AutoresetMode)
     after = envs.snapshot()["records"]
     assert np.array_equal(obs[[0, 2]], last[[0, 2]])
     assert np.array_equal(after[[0, 2]], before[[0, 2]])
-    assert np.array_equal(obs[1], solo(game).reset(seed=51)[0])
+    assert np.array_equal(obs[1], single(game).reset(seed=51)[0])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
 from gymnasium.wrappers import HumanRendering
-from helpers.games import batch, random_actions, rules_of, solo
+from helpers.games import game_of, random_actions, single, vector
 
 import rlgames
 from rlgames.engine.single_env import GameEnv
@@ -36,7 +36,7 @@ def picture_of(env: GameEnv) -> np.ndarray:
 
 
 def test_a_picture(game: str) -> None:
-    env = solo(game, render_mode="rgb_array")
+    env = single(game, render_mode="rgb_array")
     env.reset(seed=0)
     picture = picture_of(env)
     assert isinstance(picture, np.ndarray)
@@ -46,12 +46,12 @@ def test_a_picture(game: str) -> None:
     assert min(picture.shape[:2]) >= 400
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 4
     assert np.array_equal(picture_of(env), picture)  # to look changes nothing
-    assert env.metadata["render_fps"] == rules_of(game).fps
+    assert env.metadata["render_fps"] == game_of(game).fps
 
 
 def test_pictures_follow_the_game(game: str) -> None:
     """Steps that change what an agent sees change what a person sees."""
-    env = solo(game, render_mode="rgb_array")
+    env = single(game, render_mode="rgb_array")
     before, _ = env.reset(seed=0)
     picture, changes = picture_of(env), 0
     for action in random_actions(game, 4, 6):
@@ -65,7 +65,7 @@ def test_pictures_follow_the_game(game: str) -> None:
 
 
 def test_the_end_can_be_seen(game: str) -> None:
-    env, over = solo(game, render_mode="rgb_array"), False
+    env, over = single(game, render_mode="rgb_array"), False
     env.reset(seed=0)
     while not over:
         _, _, terminated, truncated, _ = env.step(0)
@@ -76,7 +76,7 @@ def test_the_end_can_be_seen(game: str) -> None:
 
 
 def test_a_batch_shows_each_player(game: str) -> None:
-    envs, env = batch(game, 3, render_mode="rgb_array"), solo(game, render_mode="rgb_array")
+    envs, env = vector(game, 3, render_mode="rgb_array"), single(game, render_mode="rgb_array")
     envs.reset(seed=4)
     env.reset(seed=5)
     for action in random_actions(game, 4, 4):
@@ -89,7 +89,7 @@ def test_a_batch_shows_each_player(game: str) -> None:
 
 
 def test_nothing_is_shown_unasked(game: str) -> None:
-    env, envs = solo(game), batch(game, 2)
+    env, envs = single(game), vector(game, 2)
     env.reset(seed=0)
     envs.reset(seed=0)
     assert env.render() is None
@@ -98,7 +98,7 @@ def test_nothing_is_shown_unasked(game: str) -> None:
 
 def test_a_window_shows_the_picture(game: str, window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window.time, "Clock", lambda: SimpleNamespace(tick=lambda fps: None))
-    env, same = solo(game, render_mode="human"), solo(game, render_mode="rgb_array")
+    env, same = single(game, render_mode="human"), single(game, render_mode="rgb_array")
     assert window.display.get_surface() is None  # opens with the first picture
     env.reset(seed=0)
     same.reset(seed=0)
@@ -119,7 +119,7 @@ def test_a_window_shows_the_picture(game: str, window: Any, monkeypatch: pytest.
 def test_a_window_keeps_the_games_pace(window: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = []
     monkeypatch.setattr(window.time, "Clock", lambda: SimpleNamespace(tick=ticks.append))
-    env = solo("Cave", render_mode="human")
+    env = single("Cave", render_mode="human")
     env.reset(seed=0)
     env.step(0)
     env.close()
@@ -127,7 +127,7 @@ def test_a_window_keeps_the_games_pace(window: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_gymnasiums_window_takes_the_pictures(game: str, window: Any) -> None:
-    env = solo(game, render_mode="rgb_array")
+    env = single(game, render_mode="rgb_array")
     shown = HumanRendering(env)
     shown.reset(seed=0)
     shown.step(0)
@@ -138,8 +138,8 @@ def test_gymnasiums_window_takes_the_pictures(game: str, window: Any) -> None:
 def test_a_missing_pygame_is_named(game: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
     with pytest.raises(DependencyNotInstalled, match=r'shows a window: pip install "rlgames\[play\]"'):
-        solo(game, render_mode="human")
-    solo(game, render_mode="rgb_array")
+        single(game, render_mode="human")
+    single(game, render_mode="rgb_array")
 
 
 def test_gymnasiums_play_takes_the_keys(game: str, window: Any) -> None:
@@ -147,10 +147,10 @@ def test_gymnasiums_play_takes_the_keys(game: str, window: Any) -> None:
     from gymnasium.utils.play import play
 
     env = gym.make(f"rlgames/{parse(game)[0]}-v0", render_mode="rgb_array", **parse(game)[1])
-    keys = solo(game).get_keys_to_action()
-    assert set(keys.values()) <= set(range(len(rules_of(game).actions)))
+    keys = single(game).get_keys_to_action()
+    assert set(keys.values()) <= set(range(len(game_of(game).actions)))
     assert all(len(key) == 1 and len(key[0]) == 1 for key in keys)
-    assert len(set(keys.values()) | {0}) == len(rules_of(game).actions)  # no key: action 0
+    assert len(set(keys.values()) | {0}) == len(game_of(game).actions)  # no key: action 0
     window.init()
     expected, played = list(keys.items()), []
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from helpers.games import SplitMix64, game_of, random_actions, single, steps_until_danger, vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.games import Dice, batch, long_enough, random_actions, rules_of, solo
 
 from rlgames.engine.rng import stream
 
@@ -24,16 +24,16 @@ def episode(env, actions: np.ndarray, seed=None) -> bytes:
 @given(seed=st.integers(0, 2**100))
 def test_the_same_seed_repeats(game: str, seed: int) -> None:
     actions = random_actions(game, 0, 50)
-    env = solo(game)
+    env = single(game)
     first = episode(env, actions, seed)
     assert episode(env, actions, seed) == first
-    assert episode(solo(game), actions, seed) == first
+    assert episode(single(game), actions, seed) == first
     assert any(episode(env, actions, seed + i) != first for i in (1, 2, 3))  # one in fifty deserts begins alike
 
 
 def test_the_same_seed_repeats_a_batch(game: str) -> None:
     actions = random_actions(game, 0, (50, 3))
-    envs = batch(game, 3)
+    envs = vector(game, 3)
     first = episode(envs, actions, 9)
     assert episode(envs, actions, 9) == first
     assert episode(envs, actions, [9, 10, 11]) == first
@@ -45,27 +45,27 @@ def test_the_same_seed_repeats_a_batch(game: str) -> None:
 @pytest.mark.parametrize("seed", [np.int64(9), np.uint8(9), np.uint64(9)])
 def test_numpys_integers_are_seeds(game: str, seed: np.integer) -> None:
     actions = random_actions(game, 0, 50)
-    assert episode(solo(game), actions, seed) == episode(solo(game), actions, 9)
+    assert episode(single(game), actions, seed) == episode(single(game), actions, 9)
 
 
 def test_a_reset_without_a_seed_goes_on(game: str) -> None:
     """The second episode differs from the first, and the pair of them repeats."""
-    env, actions = solo(game), random_actions(game, 0, 50)
+    env, actions = single(game), random_actions(game, 0, 50)
     first, second = episode(env, actions, 3), episode(env, actions)
     assert first != second
     assert (episode(env, actions, 3), episode(env, actions)) == (first, second)
 
 
 def test_never_seeded_never_alike(game: str) -> None:
-    actions = random_actions(game, 0, (long_enough(game, 50), 2))
-    assert episode(batch(game, 2), actions) != episode(batch(game, 2), actions)
-    assert len({episode(solo(game), actions[:, 0]) for _ in range(3)}) > 1
-    obs, _ = batch(game, 20).reset()
+    actions = random_actions(game, 0, (steps_until_danger(game, 50), 2))
+    assert episode(vector(game, 2), actions) != episode(vector(game, 2), actions)
+    assert len({episode(single(game), actions[:, 0]) for _ in range(3)}) > 1
+    obs, _ = vector(game, 20).reset()
     assert len(np.unique(obs, axis=0)) > 1 or game in ("Cave", "Dino")  # all caves and deserts begin alike
 
 
 def test_none_in_a_list_lets_that_player_go_on(game: str) -> None:
-    envs, left, right = batch(game, 2), solo(game), solo(game)
+    envs, left, right = vector(game, 2), single(game), single(game)
     envs.reset(seed=[5, 6])
     left.reset(seed=5)
     obs, _ = envs.reset(seed=[None, 7])
@@ -79,7 +79,7 @@ def test_none_in_a_list_lets_that_player_go_on(game: str) -> None:
 
 
 def test_a_refused_reset_changes_nothing(game: str) -> None:
-    envs, untouched = batch(game, 2), batch(game, 2)
+    envs, untouched = vector(game, 2), vector(game, 2)
     for env in (envs, untouched):
         env.reset(seed=1)
     with pytest.raises(ValueError, match="expected a seed"):
@@ -101,11 +101,11 @@ def test_neighbouring_seeds_are_unrelated() -> None:
 
 def test_the_dice_are_splitmix64() -> None:
     """Published values of the stream that starts at 1234567; CartPole's four numbers are drawn from the same one."""
-    dice = Dice(1234567)
+    dice = SplitMix64(1234567)
     published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
     assert [dice.next() for _ in range(4)] == published
 
-    game = rules_of("CartPole")
+    game = game_of("CartPole")
     records = np.zeros(1, game.record)
     records["rng"] = 1234567
     game.loops[0](records, np.ones(1, np.bool_), np.empty((1, 4), np.float32))

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
-from helpers.games import NAMES, batch, random_actions, solo
+from helpers.games import NAMES, random_actions, single, vector
 
 import rlgames
 from rlgames.wrappers import Rewards
@@ -41,7 +41,7 @@ def went_on_alone(env: gym.Env, actions: np.ndarray) -> list[Any]:
 @pytest.mark.parametrize("seed", [3, None])
 def test_a_batch_goes_on(game: str, mode: AutoresetMode, seed: int | None) -> None:
     def make() -> Any:
-        return batch(game, 3, autoreset_mode=mode, frame_skip=2, max_episode_steps=30)
+        return vector(game, 3, autoreset_mode=mode, frame_skip=2, max_episode_steps=30)
 
     envs, actions = make(), random_actions(game, 2, (80, 3))
     envs.reset(seed=seed)
@@ -63,7 +63,7 @@ def test_a_batch_goes_on(game: str, mode: AutoresetMode, seed: int | None) -> No
 
 @pytest.mark.parametrize("seed", [3, None])
 def test_a_single_environment_goes_on(game: str, seed: int | None) -> None:
-    env, actions = solo(game), random_actions(game, 2, 80)
+    env, actions = single(game), random_actions(game, 2, 80)
     env.reset(seed=seed)
     for action in actions[:4]:
         env.step(action)
@@ -71,7 +71,7 @@ def test_a_single_environment_goes_on(game: str, seed: int | None) -> None:
     expected = went_on_alone(env, actions)
     env.restore(place)
     assert went_on_alone(env, actions) == expected
-    fresh = solo(game)
+    fresh = single(game)
     fresh.restore(place)
     assert went_on_alone(fresh, actions) == expected
 
@@ -96,7 +96,7 @@ def test_what_make_vec_returns_goes_on(game: str, mode: AutoresetMode, rewards: 
 
 
 def test_a_snapshot_stays_as_it_was_taken(game: str) -> None:
-    envs, actions = batch(game, 3), random_actions(game, 2, (50, 3))
+    envs, actions = vector(game, 3), random_actions(game, 2, (50, 3))
     envs.reset(seed=1)
     place = envs.snapshot()
     kept = place["records"].copy()
@@ -110,7 +110,7 @@ def test_a_snapshot_stays_as_it_was_taken(game: str) -> None:
 
 def test_a_snapshot_before_the_first_reset(game: str) -> None:
     """It holds the generator that the unseeded players will start from, and that no game has begun."""
-    envs, fresh, actions = batch(game, 2), batch(game, 2), random_actions(game, 2, (50, 2))
+    envs, fresh, actions = vector(game, 2), vector(game, 2), random_actions(game, 2, (50, 2))
     fresh.restore(envs.snapshot())
     with pytest.raises(gym.error.ResetNeeded):
         fresh.step(actions[0])
@@ -119,12 +119,12 @@ def test_a_snapshot_before_the_first_reset(game: str) -> None:
 
 
 def test_a_snapshot_is_of_one_game(game: str) -> None:
-    one, many = solo(game), batch(game, 2)
+    one, many = single(game), vector(game, 2)
     one.reset(seed=0)
     many.reset(seed=0)
     before = many.snapshot()["records"]
     for other in set(NAMES) - {game}:
-        stranger = batch(other, 2)
+        stranger = vector(other, 2)
         stranger.reset(seed=0)
         with pytest.raises(ValueError, match=f"other environments: 2 of {other}, these are 2 of {game}$"):
             many.restore(stranger.snapshot())
@@ -140,7 +140,7 @@ def test_a_snapshot_is_of_one_game(game: str) -> None:
 
 
 def test_one_player_and_a_batch_of_one_share_snapshots(game: str) -> None:
-    one, many, actions = solo(game), batch(game, 1, autoreset_mode="Disabled"), random_actions(game, 3, 40)
+    one, many, actions = single(game), vector(game, 1, autoreset_mode="Disabled"), random_actions(game, 3, 40)
     one.reset(seed=6)
     one.step(actions[0])
     many.restore(one.snapshot())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from helpers.games import batch, rules_of, solo
+from helpers.games import game_of, single, vector
 
 import rlgames
 from rlgames.envs.registry import GAMES, parse
@@ -101,14 +101,14 @@ def test_options_in_the_name() -> None:
 )
 def test_batch_arguments(game: str, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        batch(game, **{"num_envs": 2, **arguments})
+        vector(game, **{"num_envs": 2, **arguments})
 
 
 def test_single_arguments(game: str) -> None:
     with pytest.raises(ValueError, match="expected render_mode None, 'rgb_array' or 'human', got 'ansi'"):
-        solo(game, render_mode="ansi")
+        single(game, render_mode="ansi")
     with pytest.raises(ValueError, match="expected max_episode_steps >= 1 or None, got -1"):
-        solo(game, max_episode_steps=-1)
+        single(game, max_episode_steps=-1)
 
 
 BAD_SEEDS = [-1, 1.0, "1", True, np.float64(1), np.array(1.0)]
@@ -118,25 +118,25 @@ BAD_SEEDS = [-1, 1.0, "1", True, np.float64(1), np.array(1.0)]
 def test_seeds(game: str, seed: Any) -> None:
     message = re.escape(f"expected a seed that is a non-negative integer or None, got {seed!r}")
     with pytest.raises(ValueError, match=message):
-        solo(game).reset(seed=seed)
+        single(game).reset(seed=seed)
     with pytest.raises(ValueError, match=message):
-        batch(game, 2).reset(seed=seed)
+        vector(game, 2).reset(seed=seed)
     with pytest.raises(ValueError, match=message):
-        batch(game, 2).reset(seed=[0, seed])
+        vector(game, 2).reset(seed=[0, seed])
 
 
 @pytest.mark.parametrize("seeds", [[], [1], [1, 2, 3], np.arange(3)], ids=len)
 def test_lists_of_seeds(game: str, seeds: Any) -> None:
     with pytest.raises(ValueError, match=f"expected one seed or 2, one for each environment, got {len(seeds)}"):
-        batch(game, 2).reset(seed=seeds)
+        vector(game, 2).reset(seed=seeds)
 
 
 @pytest.mark.parametrize("action", [-1, 99, 2**31, 2**63, -(2**70), 0.0, 1.9, np.nan, "1", None, [0], np.array([0])])
 def test_actions_of_one(game: str, action: Any) -> None:
-    env = solo(game)
+    env = single(game)
     env.reset(seed=0)
     before = env.snapshot()["records"]
-    named = ", ".join(f"{i} {name}" for i, name in enumerate(rules_of(game).actions))
+    named = ", ".join(f"{i} {name}" for i, name in enumerate(game_of(game).actions))
     message = f"no such action in {game}: got {action}, possible are {named}"
     with pytest.raises(ValueError, match=re.escape(message)):
         env.step(action)
@@ -161,7 +161,7 @@ def test_actions_of_one(game: str, action: Any) -> None:
     ],
 )
 def test_actions_of_many(game: str, threads: int, mode: AutoresetMode, actions: Any, message: str) -> None:
-    envs = batch(game, 3, autoreset_mode=mode, threads=threads)
+    envs = vector(game, 3, autoreset_mode=mode, threads=threads)
     envs.reset(seed=0)
     before = envs.snapshot()["records"]
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -183,7 +183,7 @@ def test_actions_of_many(game: str, threads: int, mode: AutoresetMode, actions: 
     ],
 )
 def test_masks(game: str, mask: Any, message: str) -> None:
-    envs = batch(game, 2)
+    envs = vector(game, 2)
     envs.reset(seed=0)
     before = envs.snapshot()["records"]
     with pytest.raises(ValueError, match=re.escape(message)):
@@ -192,9 +192,9 @@ def test_masks(game: str, mask: Any, message: str) -> None:
 
 
 def test_before_the_first_reset(game: str) -> None:
-    envs = batch(game, 2)
+    envs = vector(game, 2)
     with pytest.raises(ResetNeeded, match=re.escape(f"step() of {game} before the first reset()")):
-        solo(game).step(0)
+        single(game).step(0)
     with pytest.raises(ResetNeeded, match=re.escape(f"step() of {game} before the first reset()")):
         envs.step(np.zeros(2, np.int64))
     with pytest.raises(ResetNeeded, match="reset all environments once before resetting some by reset_mask"):
@@ -202,7 +202,7 @@ def test_before_the_first_reset(game: str) -> None:
 
 
 def test_after_the_end(game: str) -> None:
-    env = solo(game, max_episode_steps=1)
+    env = single(game, max_episode_steps=1)
     env.reset(seed=0)
     env.step(0)
     before = env.snapshot()["records"]
@@ -215,5 +215,5 @@ def test_after_the_end(game: str) -> None:
 
 def test_gymnasiums_vector_modes_are_named_as_it_names_them(game: str) -> None:
     for mode in AutoresetMode:
-        assert batch(game, 1, autoreset_mode=mode.value).metadata["autoreset_mode"] is mode
+        assert vector(game, 1, autoreset_mode=mode.value).metadata["autoreset_mode"] is mode
     assert set(GAMES) >= {parse(game)[0]}

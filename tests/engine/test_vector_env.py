@@ -1,11 +1,11 @@
-"""Row i of a batch is the single environment seeded with seed + i, bit for bit, however the batch is played."""
+"""Row i of a vector is the single environment seeded with seed + i, bit for bit, however the vector is played."""
 
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from helpers.games import game_of, random_actions, single, steps_until_danger, vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.games import batch, long_enough, random_actions, rules_of, solo
 
 skips = st.one_of(
     st.just({}),
@@ -24,8 +24,8 @@ skips = st.one_of(
 def test_a_row_is_the_single_environment(
     game: str, seed: int, n: int, skip: dict, limit: int | None, actions: int
 ) -> None:
-    envs = batch(game, n, max_episode_steps=limit, **skip)
-    singles = [solo(game, max_episode_steps=limit, **skip) for _ in range(n)]
+    envs = vector(game, n, max_episode_steps=limit, **skip)
+    singles = [single(game, max_episode_steps=limit, **skip) for _ in range(n)]
     obs, _ = envs.reset(seed=seed)
     for i, env in enumerate(singles):
         assert np.array_equal(obs[i], env.reset(seed=seed + i)[0])
@@ -46,9 +46,9 @@ def test_a_row_is_the_single_environment(
 
 def test_episodes_end_in_these_tests(game: str) -> None:
     """Without ends the test above would say nothing about them."""
-    envs = batch(game, 4)
+    envs = vector(game, 4)
     envs.reset(seed=0)
-    ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (long_enough(game, 200), 4))])
+    ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (steps_until_danger(game, 200), 4))])
     assert (ends.sum(axis=0) >= 2).all()
 
 
@@ -57,7 +57,7 @@ def test_episodes_end_in_these_tests(game: str) -> None:
 def test_threads_change_nothing(game: str, mode: AutoresetMode, threads: int) -> None:
     n = 7
     options = {"autoreset_mode": mode, "frame_skip": 2, "max_pool": True, "max_episode_steps": 25}
-    one, many = batch(game, n, threads=1, **options), batch(game, n, threads=threads, **options)
+    one, many = vector(game, n, threads=1, **options), vector(game, n, threads=threads, **options)
     assert np.array_equal(one.reset(seed=3)[0], many.reset(seed=3)[0])
     for row in random_actions(game, 9, (60, n)):
         expected, got = one.step(row), many.step(row)
@@ -74,7 +74,7 @@ def test_threads_change_nothing(game: str, mode: AutoresetMode, threads: int) ->
 
 def test_max_pool_is_the_maximum_of_the_last_two_frames(game: str) -> None:
     """Against the single frames, played by hand."""
-    pooled, frames = solo(game, frame_skip=3, max_pool=True), solo(game)
+    pooled, frames = single(game, frame_skip=3, max_pool=True), single(game)
     pooled.reset(seed=4)
     frames.reset(seed=4)
     for action in random_actions(game, 4, 40):
@@ -92,8 +92,8 @@ def test_max_pool_is_the_maximum_of_the_last_two_frames(game: str) -> None:
 
 
 def test_large_batches_are_divided_among_the_cores(game: str) -> None:
-    n = 2 * rules_of(game).grain + 1
-    alone, shared = batch(game, n, threads=1), batch(game, n)
+    n = 2 * game_of(game).grain + 1
+    alone, shared = vector(game, n, threads=1), vector(game, n)
     alone.reset(seed=1)
     shared.reset(seed=1)
     for row in random_actions(game, 1, (3, n)):

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
-from helpers.games import random_actions, solo
+from helpers.games import random_actions, single
 
 STATE = ["x", "speed", "angle", "spin"]
 
@@ -16,7 +16,7 @@ def state_of(env) -> np.ndarray:
 @pytest.mark.parametrize("balanced", [False, True])
 def test_each_step_is_gymnasiums(balanced: bool) -> None:
     """From the same state each time: an upside-down pendulum doubles any difference within ten steps."""
-    ours, theirs = solo("CartPole"), gym.make("CartPole-v1")
+    ours, theirs = single("CartPole"), gym.make("CartPole-v1")
     cart = theirs.unwrapped
     assert isinstance(cart, CartPoleEnv)
     lengths = []
@@ -53,7 +53,7 @@ def test_each_step_is_gymnasiums(balanced: bool) -> None:
     ],
 )
 def test_where_it_ends(state: tuple[float, ...], action: int, ends: bool) -> None:
-    env, theirs = solo("CartPole"), gym.make("CartPole-v1")
+    env, theirs = single("CartPole"), gym.make("CartPole-v1")
     env.reset(seed=0)
     place = env.snapshot()
     for name, value in zip(STATE, state, strict=True):
@@ -66,7 +66,7 @@ def test_where_it_ends(state: tuple[float, ...], action: int, ends: bool) -> Non
 
 def test_it_starts_uniformly_near_the_middle() -> None:
     """Each of the four numbers fills all ten parts of +- 0.05 evenly."""
-    env = solo("CartPole")
+    env = single("CartPole")
     env.reset(seed=0)
     starts = np.array([env.reset()[0] for _ in range(5000)])
     for column in starts.T:

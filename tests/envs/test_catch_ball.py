@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from helpers.games import Dice, solo
+from helpers.games import SplitMix64, single
 
 from rlgames.engine.rng import stream
 
@@ -16,7 +16,7 @@ boards = pytest.mark.parametrize("game", SIZES)
 class CatchBall:
     """The rules, in their order."""
 
-    def __init__(self, size: int, dice: Dice):
+    def __init__(self, size: int, dice: SplitMix64):
         self.size, self.dice = size, dice
 
     def reset(self) -> None:
@@ -81,7 +81,7 @@ def catcher(picture: np.ndarray) -> int:
 
 def against_the_rules(game: str, seed: int, policy: Callable[[np.ndarray], int], steps: int) -> list[float]:
     """Plays both side by side and returns the scores of the episodes."""
-    env, rules = solo(game), CatchBall(SIZES[game], Dice(int(stream(seed))))
+    env, rules = single(game), CatchBall(SIZES[game], SplitMix64(int(stream(seed))))
     obs, _ = env.reset(seed=seed)
     rules.reset()
     scores, score = [], 0.0
@@ -123,7 +123,7 @@ def test_every_ball_can_be_caught(game: str) -> None:
 @boards
 @pytest.mark.parametrize("seed", range(10))
 def test_the_best_return_comes_at_exactly_500_steps(game: str, seed: int) -> None:
-    env = solo(game)
+    env = single(game)
     obs, _ = env.reset(seed=seed)
     rewards, info = [], {}
     for step in range(1, 501):
@@ -140,7 +140,7 @@ def test_the_best_return_comes_at_exactly_500_steps(game: str, seed: int) -> Non
 @boards
 def test_where_bar_and_balls_appear(game: str) -> None:
     """The first ball in any column, the bar anywhere but in the last place that fits; all places alike."""
-    size, env = SIZES[game], solo(game)
+    size, env = SIZES[game], single(game)
     env.reset(seed=0)
     starts = [env.reset()[0] for _ in range(6000)]
     for places, row, level in ((size, 0, 127), (size - 3, -1, 255)):

@@ -6,9 +6,9 @@ from math import ceil, floor
 import numpy as np
 import pytest
 from helpers.cave_search import gates, plan
+from helpers.games import SplitMix64, game_of, random_actions, single
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.games import Dice, random_actions, rules_of, solo
 
 from rlgames.engine.rng import stream
 from rlgames.engine.single_env import GameEnv
@@ -21,7 +21,7 @@ WALL, BLOCK, TAIL, PLAYER = 102, 127, 204, 255
 class Cave:
     """The rules, in their order. Positions are compared on the screen, where the player is at row 24."""
 
-    def __init__(self, dice: Dice):
+    def __init__(self, dice: SplitMix64):
         self.dice = dice
 
     def reset(self) -> None:
@@ -125,8 +125,8 @@ def against_the_rules(
     seed: int, actions: Iterable[int], look: Callable[[int], bool] = lambda step: True, smooth: bool = False
 ) -> list[int]:
     """Plays both side by side, compares the pictures at the steps to `look` at; returns how long episodes lasted."""
-    dice = Dice(int(stream(seed)))
-    env, rules = solo("Cave:antialias=true" if smooth else "Cave"), (SmoothCave if smooth else Cave)(dice)
+    dice = SplitMix64(int(stream(seed)))
+    env, rules = single("Cave:antialias=true" if smooth else "Cave"), (SmoothCave if smooth else Cave)(dice)
     obs, _ = env.reset(seed=seed)
     rules.reset()
     assert np.array_equal(obs, rules.picture())
@@ -150,7 +150,7 @@ def against_the_rules(
 
 def steady(seed: int, steps: int) -> list[int]:
     """A player who keeps near the middle and does not look at blocks, and is careless at times."""
-    chance, env, actions = np.random.default_rng(seed), solo("Cave"), []
+    chance, env, actions = np.random.default_rng(seed), single("Cave"), []
     env.reset(seed=seed)
     for _ in range(steps):
         s = env.snapshot()["records"][0]
@@ -184,7 +184,7 @@ def test_the_antialiased_picture_tells_how_near_things_are(seed: int) -> None:
 
 def test_antialias_is_true_or_false() -> None:
     with pytest.raises(ValueError, match="expected Cave's antialias to be True or False, got 2"):
-        rules_of("Cave:antialias=2")
+        game_of("Cave:antialias=2")
 
 
 def test_an_agent_sees_any_cave_as_it_has_learnt_to() -> None:
@@ -201,7 +201,7 @@ def test_a_player_who_knows_the_cave_follows_the_rules_to_the_end() -> None:
 
 def drawn_under_the_player(env: GameEnv) -> int:
     """What the picture has at the player's row in a cave that is like column 15 there: column 16, moved there."""
-    game = rules_of("Cave")
+    game = game_of("Cave")
     place = env.snapshot()
     s = place["records"][0]
     s["left"] = (s["left"] - 1) % cave.SIZE
@@ -215,7 +215,7 @@ def test_a_crash_is_what_the_picture_shows() -> None:
     """Over many players, the player's row lies in a wall or block exactly when the player has crashed."""
     seen = set()
     for seed in range(3):
-        env = solo("Cave")
+        env = single("Cave")
         env.reset(seed=seed)
         for action in [*steady(seed, 400), *random_actions("Cave", seed, 200)]:
             _, _, crashed, _, _ = env.step(int(action))
@@ -238,7 +238,7 @@ def test_a_crash_is_what_the_picture_shows() -> None:
 )
 def test_on_an_edge_rounding_decides_alike(edge: str, y: float, past: int, half: bool, left: int, at: int) -> None:
     """A player within a few roundings of an edge: judged by the rules in plain Python, drawn by the compiled ones."""
-    env = solo("Cave")
+    env = single("Cave")
     env.reset(seed=0)
     place = env.snapshot()
     s = place["records"][0]
@@ -255,7 +255,7 @@ def test_on_an_edge_rounding_decides_alike(edge: str, y: float, past: int, half:
 
 def test_an_exact_touch_is_a_crash() -> None:
     """By an eighth of a row, which has no rounding: on an edge the player has crashed, next to it not."""
-    env = solo("Cave")
+    env = single("Cave")
     env.reset(seed=0)
     place = env.snapshot()
     s = place["records"][0]

@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 from helpers.cave_search import Gate, gates, plan, survival
+from helpers.games import single
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.games import solo
 
 
 def by_hand(cave: list[Gate], skip: int) -> int:
@@ -44,7 +44,7 @@ def test_a_cave_can_be_survived_when_acting_on_every_step(seed: int) -> None:
     """1,500 steps: past 70 blocks, in a cave as narrow as it gets from step 1,275 on."""
     cave = gates(seed, 1500)
     assert survival(cave) == 1500
-    env = solo("Cave", max_episode_steps=1500)
+    env = single("Cave", max_episode_steps=1500)
     env.reset(seed=seed)
     ends = [env.step(action)[2:4] for action in plan(cave)]
     assert ends == [(False, False)] * 1499 + [(False, True)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.games import NAMES, random_actions, solo
+from helpers.games import NAMES, random_actions, single
 
 FILE = Path(__file__).parent / "golden_traces.json"
 SEED, STEPS, EVERY = 2024, 400, 50  # a checksum for so many steps
@@ -19,7 +19,7 @@ LOOK_AHEAD, TRIES = 30, 8
 
 def trace(game: str, actions: list[int]) -> dict[str, Any]:
     """Checksums of pictures; numbers as they are, because the last digit of a sine is the processor's own."""
-    env = solo(game)
+    env = single(game)
     obs, _ = env.reset(seed=SEED)
     pictures, rewards, ends, scores, checksum = [], 0.0, [], [], 0
     numbers = np.issubdtype(obs.dtype, np.floating)
@@ -57,7 +57,7 @@ def test_all_recordings_are_of_games(golden: dict[str, Any]) -> None:
 
 def skilled(game: str) -> list[int]:
     """Actions of a player who tries each one and then plays on at random, so that the recording gets somewhere."""
-    env, ahead, chance = solo(game), solo(game), np.random.default_rng(SEED)
+    env, ahead, chance = single(game), single(game), np.random.default_rng(SEED)
     env.reset(seed=SEED)
     actions = []
     for _ in range(STEPS):

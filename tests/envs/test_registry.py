@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
-from helpers.games import NAMES, random_actions, solo
+from helpers.games import NAMES, random_actions, single
 
 import rlgames
 from rlgames.engine.single_env import GameEnv
@@ -63,7 +63,7 @@ def test_one_player_by_any_name(game: str) -> None:
         rlgames.make(game.replace(parse(game)[0], id_), pixels=Pixels()),
         rlgames.make(id_, pixels=Pixels(), **options),
     ]
-    expected = play(solo(game), actions)
+    expected = play(single(game), actions)
     assert all(isinstance(env.unwrapped, GameEnv) for env in made)
     assert all(play(env, actions) == expected for env in made)
 
@@ -86,7 +86,7 @@ def test_as_an_agent_sees_it(game: str) -> None:
     """The game's own declaration of pixels, on both engines."""
     pixels = default_pixels(*parse(game))
     one, many = rlgames.make(game), rlgames.make_vec(game, 2)
-    assert one.observation_space == pixels.wrap(solo(game)).observation_space == many.single_observation_space
+    assert one.observation_space == pixels.wrap(single(game)).observation_space == many.single_observation_space
     assert many.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
     actions = random_actions(game, 3, 10)
     frames, (rows, _) = [one.reset(seed=8)[0]], many.reset(seed=8)
@@ -144,7 +144,7 @@ def test_a_batch_that_sees_all_frames_of_a_skip(game: str, mode: AutoresetMode) 
 
 def test_the_time_limit_counts_frames(game: str) -> None:
     """Gymnasium's TimeLimit inside `make`'s skip, our own limit inside the batch's."""
-    picture = solo(game).observation_space.dtype == np.uint8
+    picture = single(game).observation_space.dtype == np.uint8
     for pixels in [Pixels(), Pixels(skip=2)] if picture else [Pixels()]:
         one = rlgames.make(game, pixels=pixels, max_episode_steps=5)
         many = rlgames.make_vec(game, 1, pixels=pixels, max_episode_steps=5)

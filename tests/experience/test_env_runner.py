@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from helpers.toys import MODES, Dice, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.toys import MODES, Dice, several
 
 import rlgames
 from rlgames.envs.registry import GAMES
-from rlgames.experience.env_runner import EnvRunner, Step, single_spaces, as_vector_env
+from rlgames.experience.env_runner import EnvRunner, Step, as_vector_env, single_spaces
 from rlgames.wrappers import Rewards
 
 modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)

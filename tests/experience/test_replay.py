@@ -146,7 +146,9 @@ def test_episodes_that_were_lost_end_before_their_last_step(seed, stack, n_step,
             assert (batch.after[k] == after).all()
     if isinstance(replay, PrioritizedReplayBuffer):
         leaves = replay.tree[replay.leaves :][: 2 * replay.length].reshape(2, -1)
-        assert ((leaves == 0) == ((replay.fate == FINAL_OBS) | (np.arange(replay.length) >= replay.head[:, None]))).all()
+        assert (
+            (leaves == 0) == ((replay.fate == FINAL_OBS) | (np.arange(replay.length) >= replay.head[:, None]))
+        ).all()
 
 
 @pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])

@@ -9,9 +9,9 @@ import pytest
 import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
+from helpers.toys import MODES, Bits, Dice, quick, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.toys import MODES, Bits, Dice, quick, several
 
 import rlgames
 from rlgames.agents import ppo

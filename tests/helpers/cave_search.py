@@ -11,8 +11,8 @@ from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
-from helpers.games import rules_of
 
+from helpers.games import game_of
 from rlgames.engine.rng import stream
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, EYE, PLAYER, SIZE, THRUST
 
@@ -45,7 +45,7 @@ class Reach(NamedTuple):
 
 def gates(seed: int, steps: int) -> list[Gate]:
     """The player's column at steps 1 to `steps` of the first episode of `seed`. The cave does not mind the player."""
-    game = rules_of("Cave")
+    game = game_of("Cave")
     begin, _, play = game.loops
     records, picture = np.zeros(1, game.record), np.empty(game.observation.shape, np.uint8)
     records["rng"] = stream(seed)

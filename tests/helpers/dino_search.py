@@ -1,8 +1,8 @@
 """A player of Dino who tries out what comes: keys that survive as long as wanted, by search with backtracking."""
 
 import numpy as np
-from helpers.games import rules_of
 
+from helpers.games import game_of
 from rlgames.envs.dino.rules import DUCK, JUMP, NOOP
 
 HOLD = 3  # frames that a key is held
@@ -10,7 +10,7 @@ HOLD = 3  # frames that a key is held
 
 def plan(start: np.ndarray, frames: int, seed: int, game: str = "Dino:obs=state") -> np.ndarray:
     """Actions (frames,) that survive from the one record `start` on; jumps and ducks at random where it can."""
-    rules, dice, turns = rules_of(game), np.random.default_rng(seed), -(-frames // HOLD)
+    rules, dice, turns = game_of(game), np.random.default_rng(seed), -(-frames // HOLD)
     play, obs = rules.loops[2], np.empty(rules.observation.shape, rules.observation.dtype)
     first = dice.choice([NOOP, JUMP, DUCK], p=[0.8, 0.12, 0.08], size=turns)
     wishes = np.stack([first, (first + 1) % 3, (first + 2) % 3], 1).tolist()  # to be tried in this order

@@ -1,4 +1,4 @@
-"""What the suites of this folder share: the games they run over, and plain counterparts of seeds and dice."""
+"""The compiled games that tests run over, and plain counterparts of their seeds and random numbers."""
 
 from __future__ import annotations
 
@@ -7,42 +7,43 @@ from typing import Any
 import numpy as np
 
 from rlgames.engine.game import Game
-from rlgames.engine.single_env import GameEnv
-from rlgames.engine.vector_env import GameVectorEnv
-from rlgames.envs.registry import GAMES, parse, load_game
+from rlgames.engine.single_env import GameEnv, make_env
+from rlgames.engine.vector_env import GameVectorEnv, make_vector_env
+from rlgames.envs.registry import GAMES, load_game, parse
 
 VARIANTS = {"CatchBall": ["CatchBall:size=16"]}  # whose rules differ enough to be tested as games of their own
-OWN = [short for short in GAMES if isinstance(load_game(short), Game)]  # the others have tests of their own
-NAMES = [name for short in OWN for name in (short, *VARIANTS.get(short, []))]
+COMPILED = [name for name in GAMES if isinstance(load_game(name), Game)]  # the others have tests of their own
+NAMES = [name for game in COMPILED for name in (game, *VARIANTS.get(game, []))]
 MASK = 2**64 - 1
 
 
-def rules_of(game: str) -> Game:
-    name, options = parse(game)
-    found = load_game(name, **options)
-    assert isinstance(found, Game)
-    return found
+def game_of(name: str) -> Game:
+    """Return the compiled game of a name, with options."""
+    short, options = parse(name)
+    game = load_game(short, **options)
+    assert isinstance(game, Game)
+    return game
 
 
-def solo(game: str, **kwargs: Any) -> GameEnv:
-    return GameEnv(rules_of(game), **kwargs)
+def single(name: str, **settings: Any) -> GameEnv:
+    return make_env(game_of(name), **settings)
 
 
-def batch(game: str, num_envs: int, **kwargs: Any) -> GameVectorEnv:
-    return GameVectorEnv(rules_of(game), num_envs, **kwargs)
+def vector(name: str, num_envs: int, **settings: Any) -> GameVectorEnv:
+    return make_vector_env(game_of(name), num_envs, **settings)
 
 
-def random_actions(game: str, seed: int, shape: int | tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(seed).integers(len(rules_of(game).actions), size=shape)
+def random_actions(name: str, seed: int, shape: int | tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).integers(len(game_of(name).actions), size=shape)
 
 
-def long_enough(game: str, steps: int) -> int:
-    """Steps in which as many episodes end as in `steps` of a game that is dangerous from the start."""
-    return steps * 8 if game == "Dino" else steps  # its first obstacle comes into sight after three seconds
+def steps_until_danger(name: str, steps: int) -> int:
+    """Return steps in which as many episodes end as in `steps` of a game that is dangerous from the start."""
+    return steps * 8 if name == "Dino" else steps  # its first obstacle appears after three seconds
 
 
-class Dice:
-    """splitmix64 in Python's integers; `word` is a player's random stream."""
+class SplitMix64:
+    """The random stream of a record in Python's integers; `word` is its state."""
 
     def __init__(self, word: int):
         self.word = word
@@ -55,5 +56,5 @@ class Dice:
         return z ^ (z >> 31)
 
     def uniform(self) -> float:
-        """In [0, 1), of 53 bits."""
+        """Return a number in [0, 1), of 53 bits."""
         return (self.next() >> 11) / 2**53

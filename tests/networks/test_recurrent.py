@@ -11,8 +11,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
-from torch import nn
 from helpers.toys import MODES, Dice, mind, quick, several
+from torch import nn
 
 import rlgames
 from rlgames.agents.ppo import drawn

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.toys import Dice, quick, several
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from helpers.toys import Dice, quick, several
 
 from rlgames.agents.ppo import PPO, Now, PPOConfig
 from rlgames.experience.rollout import Rows, importance_sample

@@ -18,7 +18,12 @@ from rlgames.presets.lookup import BY_GAME, DEFAULTS, PRESETS
 from rlgames.runs.training import Training
 from rlgames.wrappers import Pixels, Rewards
 
-SOONER = {"dqn": {"learning_starts": 64}, "ddqn": {"learning_starts": 64}, "reinforce": {"episodes": 1}, "ppo": {"n_steps": 64}}
+SOONER = {
+    "dqn": {"learning_starts": 64},
+    "ddqn": {"learning_starts": 64},
+    "reinforce": {"episodes": 1},
+    "ppo": {"n_steps": 64},
+}
 CASES = [*PRESETS, *((agent, "Acrobot-v1") for agent in AGENTS)]
 
 

@@ -36,7 +36,9 @@ from rlgames.runs.training import Result, Session, Training, train
 CONFIG = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, hidden=(16,), encoder="vector")
 TINY = Training("ppo", "CatchBall", CONFIG, 64, 2, 3, "cpu", 16, 32, 2, 30, 16)  # 4 updates
 SMALL = Training("ppo", "CatchBall", CONFIG, 320, 2, 3, "cpu", 32, 96, 2, 30, 48)  # 20 updates
-REMEMBERS = DQNConfig(buffer_size=40, learning_starts=8, batch=4, train_freq=8, target_update_interval=3, n_steps=2, hidden=(16,))
+REMEMBERS = DQNConfig(
+    buffer_size=40, learning_starts=8, batch=4, train_freq=8, target_update_interval=3, n_steps=2, hidden=(16,)
+)
 PRIORITIES = dataclasses.replace(REMEMBERS, prioritized=True)
 TINIES = {  # the replays go round
     "ppo": TINY,

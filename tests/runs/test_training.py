@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rlgames.runs.metrics import RECENT, Due, MetricsLog
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.ppo import PPOConfig
@@ -24,7 +25,6 @@ from rlgames.presets.lookup import PRESETS
 from rlgames.runs import directory as runs
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import RunDirectory, difference, rows
-from rlgames.runs.metrics import RECENT, Due, MetricsLog
 from rlgames.runs.training import EVALUATION_SEEDS, Training, begin, stop_signals, train
 
 agents = pytest.mark.parametrize("name", AGENTS)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.chrome import assert_gone, group_of, profile_of, remains, solo
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
+from helpers.chrome import assert_gone, group_of, profile_of, remains, solo
 
 from rlgames.envs.chrome_dino import browser
 from rlgames.envs.chrome_dino import page as chrome_dino_page

@@ -14,10 +14,10 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers.chrome import assert_gone, profile_of, solo
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from helpers.chrome import assert_gone, profile_of, solo
 
 import rlgames
 from rlgames.envs.chrome_dino import page as chrome_dino_page

@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers.dino_search import HOLD, plan
 from gymnasium.error import DependencyNotInstalled
-from helpers.games import random_actions, solo
+from helpers.dino_search import HOLD, plan
+from helpers.games import random_actions, single
 
 from rlgames.envs.chrome_dino.page import LISTS, NOOP, PLAIN
 from rlgames.envs.dino.rules import RECORD
@@ -37,7 +37,7 @@ def closing() -> Iterator[list[Any]]:
 
 
 def survivor(seed: int, frames: int) -> np.ndarray:
-    env = solo("Dino:obs=state")
+    env = single("Dino:obs=state")
     env.reset(seed=seed)
     return plan(env.snapshot()["records"], frames, seed)
 
@@ -85,7 +85,7 @@ def test_nearly_the_same_pictures(closing: list[Any]) -> None:
     """Mean differences in levels of 255. Moon, stars and best score are the page's alone."""
     theirs = page(frame_skip=HOLD)
     closing.append(theirs)
-    ours = solo("Dino", frame_skip=HOLD)
+    ours = single("Dino", frame_skip=HOLD)
     actions, errors, blank, nights = survivor(4, 4500), [], [], 0
     pictures = ours.reset(seed=4)[0], theirs.reset(seed=4)[0]
     for action in actions[::HOLD]:

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 from helpers.dino_search import plan
-from helpers.games import solo
+from helpers.games import single
 
 from rlgames.engine.single_env import GameEnv
 from rlgames.envs.dino import shapes as dino_shapes
@@ -49,7 +49,7 @@ def canvas(s: np.void) -> np.ndarray:
 
 def test_the_picture() -> None:
     """Against the slow way, to the rounding but where one thing lies upon another; at night in negative."""
-    env, nights = solo("Dino"), 0
+    env, nights = single("Dino"), 0
     obs, _ = env.reset(seed=6)
     for frame, action in enumerate(plan(env.snapshot()["records"], 4200, seed=6)):
         if frame % 30 == 0:
@@ -64,7 +64,7 @@ def test_the_picture() -> None:
 
 def test_what_is_shown_moves() -> None:
     """A person's picture, too: by day and at night."""
-    env = solo("Dino")
+    env = single("Dino")
     env.reset(seed=0)
     s = record(env)
     day = env.game.paint(s)

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.dino_search import plan
+from helpers.games import SplitMix64, random_actions, single
 from numba import njit
-from helpers.games import Dice, random_actions, solo
 
 import rlgames
 from rlgames.engine.rng import stream
@@ -22,7 +22,7 @@ def record(env: GameEnv) -> np.void:
 
 def placed(game: str = "Dino:obs=state", seed: int = 0, **values: Any) -> GameEnv:
     """A game whose record has been changed."""
-    env = solo(game)
+    env = single(game)
     env.reset(seed=seed)
     place = env.snapshot()
     for field, value in values.items():
@@ -154,7 +154,7 @@ def mulberry32(state: int) -> tuple[int, float]:
 
 def test_the_dice() -> None:
     """One number of the player's stream sets them at the start of every episode; a restart rolls them ten times."""
-    env, dice = solo("Dino"), Dice(int(stream(5)))
+    env, dice = single("Dino"), SplitMix64(int(stream(5)))
     for seed in (5, None, None):
         env.reset(seed=seed)
         state, rolls = int(dice.uniform() * 2**32), []
@@ -179,7 +179,7 @@ def told(s: np.void) -> list[float]:
 
 
 def test_the_state_as_numbers() -> None:
-    env = solo("Dino:obs=state")
+    env = single("Dino:obs=state")
     obs, _ = env.reset(seed=1)
     for action in plan(env.snapshot()["records"], 4000, seed=1):
         assert obs in env.observation_space
@@ -208,7 +208,7 @@ def test_pixels_and_state_are_of_one_game() -> None:
 
 
 def test_options() -> None:
-    slow, points = solo("Dino:acceleration=false"), solo("Dino:reward=score")
+    slow, points = single("Dino:acceleration=false"), single("Dino:reward=score")
     for env in (slow, points):
         env.reset(seed=2)
         total, info = 0.0, {}

@@ -116,7 +116,9 @@ def test_patience_cuts_an_episode_short() -> None:
 def test_a_step_of_several_frames(max_pool: bool) -> None:
     """The frames one by one are the oracle; grey is OpenCV's, and made of what is shown alone."""
     plain = load_game("Mario", world=1, stage=1).solo()
-    envs = [load_game("Mario", world=1, stage=1).solo(frame_skip=4, max_pool=max_pool, grey=grey) for grey in (False, True)]
+    envs = [
+        load_game("Mario", world=1, stage=1).solo(frame_skip=4, max_pool=max_pool, grey=grey) for grey in (False, True)
+    ]
     assert [env.observation_space.shape for env in envs] == [(240, 256, 3), (240, 256)]
     assert envs[0].metadata["render_fps"] == 15
     for env in (plain, *envs):

@@ -3,35 +3,44 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format bench clean system-packages
+.PHONY: help demo test test-all lint format imports bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
 
-# Debian packages that a test needs. They are installed when missing and allowed, see `system-packages`.
+# Debian packages that tests need. They are installed if missing and allowed, see `system-packages`.
 SYSTEM_PACKAGES := chromium chromium-driver
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/.base  ## install rlgames into .venv, then let an agent learn CatchBall before your eyes
+demo: $(VENV)/.base  ## install rlgames into .venv, then train an agent on CatchBall live
 	$(BIN)/rlgames demo
 
 # One torch thread a worker: pytest already runs one worker a core.
-test: $(VENV)/.dev system-packages lint  ## install the development tools too, then lint, types and tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --durations 20
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-# pyright's wrapper would otherwise look on the network whether a newer pyright is out.
-lint: $(VENV)/.dev  ## ruff and pyright, changing nothing
+test: $(VENV)/.dev system-packages lint  ## everything that decides: lint, types, imports, tests
+	$(PYTEST) --durations 20
+
+test-all: $(VENV)/.dev system-packages lint  ## also the tests that take long, and trainings to a score
+	$(PYTEST) --durations 40 --timeout 3600 -m ""
+
+# pyright's wrapper would otherwise check the network for a newer pyright.
+lint: $(VENV)/.dev  ## ruff, pyright and the layers of imports, changing nothing
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-logo
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-format: $(VENV)/.dev  ## let ruff mend what it can, and format
+format: $(VENV)/.dev  ## let ruff fix what it can, and format
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(VENV)/.bench  ## measure games and learning beside their peers
+imports: $(VENV)/.dev  ## draw the imports into docs/imports.svg (needs Graphviz: apt-get install graphviz)
+	$(BIN)/import-linter drawgraph rlgames | dot -Tsvg -o docs/imports.svg
+
+bench: $(VENV)/.bench  ## measure games and learning, and their alternatives
 	$(BIN)/python benchmarks/games.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/cart_pole.py
@@ -56,7 +65,7 @@ $(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.base
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 
-# The first interpreter that runs and is new enough; `make PYTHON=...` names another.
+# The first interpreter that runs and is new enough; `make PYTHON=...` selects another.
 $(BIN)/pip:
 	@for python in $(or $(PYTHON),python3.11 python3 python3.12 python3.13 python3.14); do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
@@ -64,12 +73,12 @@ $(BIN)/pip:
 	if [ -z "$${found:-}" ]; then \
 	    echo "rlgames needs Python 3.11 or newer and found none$(if $(PYTHON), at PYTHON=$(PYTHON))." >&2; \
 	    echo "On Debian or Ubuntu: sudo apt-get update && sudo apt-get install -y python3 python3-venv" >&2; \
-	    echo "If it has another name: make PYTHON=/path/to/python3" >&2; \
+	    echo "To select one: make PYTHON=/path/to/python3" >&2; \
 	    exit 1; \
 	fi; \
 	if ! "$$found" -c 'import ensurepip, venv' 2>/dev/null; then \
 	    version=$$("$$found" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
-	    echo "$$found cannot make virtual environments: its modules venv and ensurepip are missing." >&2; \
+	    echo "$$found cannot create virtual environments: its modules venv and ensurepip are missing." >&2; \
 	    echo "On Debian or Ubuntu: sudo apt-get update && sudo apt-get install -y python$$version-venv" >&2; \
 	    exit 1; \
 	fi; \

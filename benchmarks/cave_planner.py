@@ -16,10 +16,10 @@ import tyro
 from numba import njit
 from side_by_side import machine, progress, report
 
-from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER, RISE, SIZE, THRUST
+from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER_COLUMN, RISE, SIZE, THRUST
 from rlgames.envs.registry import load_game
 
-AHEAD = SIZE - 1 - PLAYER  # columns
+AHEAD = SIZE - 1 - PLAYER_COLUMN  # columns
 CARE = 0.6  # of a grain: a distance that is as good as any greater one
 LEAST = 0.03  # rows, where heights are exact
 GRAINS = {"whole rows, as one picture": 1.0, "half rows": 0.5, "quarter rows": 0.25, "exactly": 0.0}
@@ -35,11 +35,11 @@ def seen(height, grain):
 def look(s, grain, ceiling, floor, block):
     """The columns from the player's on; `block` is a block's top, NaN where there is none."""
     for c in range(AHEAD + 1):
-        at = (s.left + PLAYER + c) % SIZE
+        at = (s.left + PLAYER_COLUMN + c) % SIZE
         ceiling[c], floor[c] = seen(s.ceiling[at] - s.y, grain), seen(s.floor[at] - s.y, grain)
         block[c] = np.nan
         for i in range(BLOCKS):
-            if s.block_column[i] != GONE and 0 <= PLAYER + c - s.block_column[i] < BLOCK_WIDTH:
+            if s.block_column[i] != GONE and 0 <= PLAYER_COLUMN + c - s.block_column[i] < BLOCK_WIDTH:
                 block[c] = seen(s.block_top[i] - s.y, grain)
 
 

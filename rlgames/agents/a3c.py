@@ -109,6 +109,7 @@ class A3C(Agent[A3CConfig]):
 
     def train_with_workers(self, total_timesteps: int) -> Iterator[Update]:
         """Play and learn in `workers` processes. Raises ValueError without a game that they can make."""
+        self.check_open()
         workers = self.config.workers
         if self.task is None:
             raise InvalidValueError(
@@ -160,6 +161,8 @@ class A3C(Agent[A3CConfig]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
         self.shared.weights.copy_(self.weights)
+        if "best_weights" not in state:  # the networks alone: they are the best so far
+            self.best_weights.update([], self.step, self.weights)
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -26,6 +26,9 @@ from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, single_spaces
 from rlgames.networks.threads import keep_freed_memory
 from rlgames.presets.lookup import resolve
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 __all__ = ["Agent", "Update"]
 
@@ -90,9 +93,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.num_envs: int | None = None
         self.runner: EnvRunner | None = None
         self.rng = np.random.default_rng([seed, 1])  # of training
-        self.predict_rng = np.random.default_rng(
-            [seed, 2]
-        )  # of predict(), so that evaluation does not perturb training
+        self.predict_rng = np.random.default_rng([seed, 2])  # predict() does not perturb training
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # networks are made on the CPU; torch.manual_seed: all GPUs' too
             self.build()
@@ -151,34 +152,31 @@ class Agent(ABC, Generic[ConfigT]):
         for name, value in (("total_timesteps", total_timesteps), ("log_interval", log_interval)):
             if value is not None and value < 1:
                 raise InvalidValueError(f"expected {name} >= 1, got {value}")
-        if callback is not None and not callable(callback):
+        if callback is not None and (isinstance(callback, type) or not callable(callback)):
             raise InvalidTypeError(
                 f"expected callback to be a function of one Update, got {callback!r}: "
                 "callback classes of Stable-Baselines3 and lists are not supported"
             )
         if reset_num_timesteps:
             self.step = 0
-        start, goal, metrics = self.step, self.step + total_timesteps, MetricsLog()
-        writer = None if tb_log_name is None else new_summary_writer(tb_log_name, start)
-        interval, updates = log_interval or 1, 0
-        bar = Progress(transient=True) if progress_bar else None
-        with bar or nullcontext(), closing(self.train(goal)) as training:  # pyright: ignore[reportArgumentType]  a generator
-            task = bar.add_task(self.name, total=total_timesteps) if bar else None
-            for update in training:
-                updates += 1
+        start, metrics = self.step, MetricsLog()
+        with ExitStack() as stack:
+            writer = stack.enter_context(new_summary_writer(tb_log_name, start)) if tb_log_name is not None else None
+            bar = stack.enter_context(Progress(transient=True)) if progress_bar else None
+            bar_task = bar.add_task(self.name, total=total_timesteps) if bar else None
+            updates = stack.enter_context(closing(self.train(start + total_timesteps)))  # pyright: ignore[reportArgumentType]  a generator
+            for count, update in enumerate(updates, 1):
                 metrics.add(update)
-                if updates % interval == 0 and (log_interval or writer):
+                if (log_interval or writer) and count % (log_interval or 1) == 0:
                     row = metrics.row(update.step)
                     if log_interval:
                         print("  ".join(f"{key} {value:.6g}" for key, value in row.items() if key != "scores"))
                     if writer:
                         write_scalars(writer, row)
-                if bar and task is not None:
-                    bar.update(task, completed=update.step - start)
+                if bar and bar_task is not None:
+                    bar.update(bar_task, completed=update.step - start)
                 if callback and callback(update) is False:
                     break
-        if writer:
-            writer.close()
         return self
 
     def start_training(self) -> EnvRunner:
@@ -186,8 +184,7 @@ class Agent(ABC, Generic[ConfigT]):
 
         Raises ValueError if there is no environment to learn in, ClosedEnvironmentError after `close`.
         """
-        if self.closed:
-            raise ClosedEnvironmentError("this agent is closed: load its checkpoint to learn on")
+        self.check_open()
         if self.runner is None:
             if self.envs is None and self.task is not None and self.num_envs:
                 self.envs = self.task.make_vec(self.num_envs)
@@ -221,6 +218,11 @@ class Agent(ABC, Generic[ConfigT]):
         if self.task is not None and self.envs is not None and not self.closed:
             self.envs.close()
         self.closed = True
+
+    def check_open(self) -> None:
+        """Raises ClosedEnvironmentError after `close`."""
+        if self.closed:
+            raise ClosedEnvironmentError("this agent is closed: load its checkpoint to learn on")
 
     def __enter__(self) -> Self:
         return self
@@ -324,9 +326,9 @@ class Agent(ABC, Generic[ConfigT]):
     ) -> Self:
         """Load the agent of a checkpoint. It continues exactly if it was made from a game's name, or gets its `env`.
 
-        What the file holds is restored at once: environments are made, and the replay buffer is filled. With
-        `weights_only` networks alone are loaded, which is enough to play and evaluate; learning on then starts with new
-        episodes.
+        What the file holds is restored at once: environments are made, and the replay buffer is filled; without
+        environments to learn in, both are left out. With `weights_only` networks alone are loaded, which is enough to
+        play and evaluate; learning on then starts with new episodes.
 
         Raises CheckpointError, in one line, for a damaged file, that of another agent, or one that does not fit `env`.
         """
@@ -400,15 +402,16 @@ def attribute_state(attribute: Any) -> Any:
 
 def check_dtype(obs: np.ndarray, space: Box) -> None:
     """Raises ValueError if the dtype of `space` cannot hold `obs`: floats for integers, or integers out of range."""
-    if np.can_cast(obs.dtype, space.dtype, "same_kind"):
-        return
-    if obs.dtype.kind in "iub" and np.issubdtype(space.dtype, np.integer):
+    if obs.dtype.kind in "iu" and np.issubdtype(space.dtype, np.integer):
         limits = np.iinfo(str(space.dtype))
-        if limits.min <= obs.min(initial=limits.max) and obs.max(initial=limits.min) <= limits.max:
+        if not obs.size or (limits.min <= obs.min() and obs.max() <= limits.max):
             return
+    elif np.can_cast(obs.dtype, space.dtype, "same_kind"):
+        return
+    values = f" in {obs.min()}..{obs.max()}" if obs.size and obs.dtype.kind in "iuf" else ""
     raise InvalidValueError(
-        f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, got {obs.dtype} in "
-        f"{obs.min(initial=0)}..{obs.max(initial=0)}: give them as the environment does, before any scaling"
+        f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, "
+        f"got {obs.dtype}{values}: give them as the environment does, before any scaling"
     )
 
 
@@ -446,7 +449,7 @@ def fitting(path: str | Path, remedy: str = "") -> Iterator[None]:
         raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}{remedy}") from error
 
 
-def new_summary_writer(name: str, step: int) -> Any:
+def new_summary_writer(name: str, step: int) -> SummaryWriter:
     """Return TensorBoard's writer for a new folder `runs/<name>_<i>`. Raises UsageError without the extra."""
     i = 1
     while (folder := Path("runs") / f"{name}_{i}").exists():

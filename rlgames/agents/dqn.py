@@ -110,8 +110,8 @@ class DQN(Agent[DQNConfig]):
             )
             action, self.lstm_state = self.select_actions(runner, epsilon)
             replay.add(runner.step(action))
-            before, self.step = self.step, self.step + runner.num_envs
-            rounds = self.step // c.train_freq - before // c.train_freq
+            previous, self.step = self.step, self.step + runner.num_envs
+            rounds = self.step // c.train_freq - previous // c.train_freq
             scalars = {"rollout/exploration_rate": torch.tensor(epsilon)}
             if rounds and self.can_train(replay):
                 steps = [self.train_step(replay, progress) for _ in range(rounds * c.gradient_steps)]
@@ -185,7 +185,7 @@ class DQN(Agent[DQNConfig]):
         return replay.sample(self.rng, c.batch_size)
 
     def td_errors(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return Q(s, a) and its temporal-difference error, (rows,) each."""
+        """Return Q(s, a) and its temporal-difference error, (batch_size,) each."""
         with self.precision.autocast():
             q = self.net(self.tensor(batch.obs)).gather(1, self.tensor(batch.actions)[:, None])[:, 0]
             with torch.no_grad():
@@ -238,8 +238,8 @@ class DQN(Agent[DQNConfig]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state)
-        if self.replay is not None and self.runner is not None and not self.runner.exact:
-            self.replay.restart_episodes()
+        if self.replay is not None and self.runner is not None and self.runner.episode_start.all():
+            self.replay.restart_episodes()  # changes nothing where all saved episodes had ended
 
     def check_memory(self) -> str | None:
         if self.replay is not None or self.envs is None:  # allocated already, or nothing to learn in

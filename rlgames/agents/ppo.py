@@ -172,8 +172,8 @@ class PPO(Agent[PPOConfig]):
         if self.net.critic is not None:  # not computed with the policy's outputs
             rollout.values[:] = self.values(np.concatenate(rollout.obs[:-1])).reshape(rollout.values.shape)
         next_values = np.concatenate((rollout.values[1:], rollout.values[-1:]))
-        everyone = np.arange(next_values.shape[1])
-        ends = [Truncation(-1, everyone, rollout.obs[-1], self.lstm_state), *rollout.truncations]
+        all_envs = np.arange(next_values.shape[1])
+        ends = [Truncation(-1, all_envs, rollout.obs[-1], self.lstm_state), *rollout.truncations]
         states = (
             np.concatenate([end.lstm_state for end in ends if end.lstm_state is not None])
             if self.config.recurrent

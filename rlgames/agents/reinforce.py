@@ -59,7 +59,7 @@ class REINFORCEConfig:
 
 
 class EpisodeBatch(NamedTuple):
-    """Transitions of whole episodes, one a row."""
+    """Transitions of whole episodes."""
 
     obs: np.ndarray
     actions: np.ndarray
@@ -101,10 +101,10 @@ class REINFORCE(Agent[REINFORCEConfig]):
             masks.append((missing > 0) & step.valid)
             episodes.append(missing * runner.num_envs + np.arange(runner.num_envs))
             missing = missing - (masks[-1] & step.done)
-        returns, mask = self.compute_returns(steps), np.stack(masks)
-        obs = np.concatenate([step.obs[rows] for step, rows in zip(steps, masks, strict=True)])
+        returns, taken = self.compute_returns(steps), np.stack(masks)
+        obs = np.concatenate([step.obs[mask] for step, mask in zip(steps, masks, strict=True)])
         actions = np.stack([step.action for step in steps])
-        return EpisodeBatch(obs, actions[mask], returns[mask], np.stack(episodes)[mask])
+        return EpisodeBatch(obs, actions[taken], returns[taken], np.stack(episodes)[taken])
 
     def compute_returns(self, steps: list[Step]) -> np.ndarray:
         """Return the discounted returns [time, env], float32, computed from the last step backwards."""

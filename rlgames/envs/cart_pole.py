@@ -1,7 +1,15 @@
-"""CartPole: push a cart left or right so that its pole stays upright; +1 for every step, 500 at most.
+"""CartPole: push a cart left or right so that its pole stays upright.
 
-Barto, Sutton & Anderson (1983), with the constants, the Euler steps of 20 ms and the limits of Gymnasium's CartPole-v1:
-the episode ends when the cart is more than 2.4 m from the middle or the pole leans more than 12 degrees.
+Observation space: (4,) float32: position of the cart (m), its velocity (m/s), angle of the pole (rad), its angular
+velocity (rad/s).
+Action space: 0 push left, 1 push right; one action a frame of 20 ms.
+Rewards: 1 for every frame, so that an episode scores 500 at most.
+Termination: the cart is more than 2.4 m from the center, or the pole leans more than 12 degrees.
+Truncation: 500 frames.
+
+Equations: Barto, Sutton & Anderson (1983), "Neuronlike adaptive elements that can solve difficult learning control
+problems", with the constants and the Euler steps of Gymnasium's CartPole-v1, which this game repeats step by step. All
+four numbers start uniformly within +-0.05.
 """
 
 from math import cos, pi, sin
@@ -15,51 +23,53 @@ from rlgames.engine.rendering import BLUE, FAINT, INK, YELLOW, Canvas
 from rlgames.engine.rng import uniform
 
 GRAVITY = 9.8  # m/s^2
-CART, POLE = 1.0, 0.1  # kg
-TOTAL = CART + POLE
-HALF_LENGTH = 0.5  # m, half the pole's length
-MOMENT = POLE * HALF_LENGTH
+CART_MASS, POLE_MASS = 1.0, 0.1  # kg
+TOTAL_MASS = CART_MASS + POLE_MASS
+HALF_LENGTH = 0.5  # m, of the pole
+POLE_MASS_LENGTH = POLE_MASS * HALF_LENGTH
 FORCE = 10.0  # N
-TICK = 0.02  # s
-MAX_X, MAX_ANGLE = 2.4, 12 * 2 * pi / 360  # m, rad
-START = 0.05  # all four numbers start uniform within +- this
+TAU = 0.02  # s, duration of a frame
+X_LIMIT, THETA_LIMIT = 2.4, 12 * 2 * pi / 360  # m, rad
+START = 0.05  # bound of the initial state
 
-RECORD = np.dtype([*CLOCK, ("x", "f8"), ("speed", "f8"), ("angle", "f8"), ("spin", "f8")])
-HIGH = np.array([2 * MAX_X, np.inf, 2 * MAX_ANGLE, np.inf], np.float32)
+RECORD = np.dtype([*CLOCK, ("x", "f8"), ("x_dot", "f8"), ("theta", "f8"), ("theta_dot", "f8")])
+HIGH = np.array([2 * X_LIMIT, np.inf, 2 * THETA_LIMIT, np.inf], np.float32)
 
 
 @register_jitable
 def reset(s):
     s.x = 2 * START * uniform(s) - START
-    s.speed = 2 * START * uniform(s) - START
-    s.angle = 2 * START * uniform(s) - START
-    s.spin = 2 * START * uniform(s) - START
+    s.x_dot = 2 * START * uniform(s) - START
+    s.theta = 2 * START * uniform(s) - START
+    s.theta_dot = 2 * START * uniform(s) - START
 
 
 @register_jitable
 def step(s, action):
     force = FORCE if action == 1 else -FORCE
-    sine, cosine = sin(s.angle), cos(s.angle)
-    push = (force + MOMENT * (s.spin * s.spin) * sine) / TOTAL
-    turn = (GRAVITY * sine - cosine * push) / (HALF_LENGTH * (4.0 / 3.0 - POLE * (cosine * cosine) / TOTAL))
-    pull = push - MOMENT * turn * cosine / TOTAL
-    s.x += TICK * s.speed
-    s.speed += TICK * pull
-    s.angle += TICK * s.spin
-    s.spin += TICK * turn
-    return 1.0, abs(s.x) > MAX_X or abs(s.angle) > MAX_ANGLE
+    sine, cosine = sin(s.theta), cos(s.theta)
+    temp = (force + POLE_MASS_LENGTH * (s.theta_dot * s.theta_dot) * sine) / TOTAL_MASS
+    theta_acc = (GRAVITY * sine - cosine * temp) / (
+        HALF_LENGTH * (4.0 / 3.0 - POLE_MASS * (cosine * cosine) / TOTAL_MASS)
+    )
+    x_acc = temp - POLE_MASS_LENGTH * theta_acc * cosine / TOTAL_MASS
+    s.x += TAU * s.x_dot
+    s.x_dot += TAU * x_acc
+    s.theta += TAU * s.theta_dot
+    s.theta_dot += TAU * theta_acc
+    return 1.0, abs(s.x) > X_LIMIT or abs(s.theta) > THETA_LIMIT
 
 
 @register_jitable
 def observe(s, obs):
-    obs[0], obs[1], obs[2], obs[3] = s.x, s.speed, s.angle, s.spin
+    obs[0], obs[1], obs[2], obs[3] = s.x, s.x_dot, s.theta, s.theta_dot
 
 
 def render(s: np.void) -> np.ndarray:
-    canvas = Canvas(600, 400, 600 / (2 * MAX_X))
-    floor, x = 3.2 * 2 / 3, float(s["x"]) + MAX_X
-    canvas.line((0, floor + 0.12, 2 * MAX_X, floor + 0.12), FAINT, 0.03)
-    tip_x, tip_y = x + 2 * HALF_LENGTH * sin(s["angle"]), floor - 0.12 - 2 * HALF_LENGTH * cos(s["angle"])
+    canvas = Canvas(600, 400, 600 / (2 * X_LIMIT))
+    floor, x = 3.2 * 2 / 3, float(s["x"]) + X_LIMIT
+    canvas.line((0, floor + 0.12, 2 * X_LIMIT, floor + 0.12), FAINT, 0.03)
+    tip_x, tip_y = x + 2 * HALF_LENGTH * sin(s["theta"]), floor - 0.12 - 2 * HALF_LENGTH * cos(s["theta"])
     canvas.bar(x - 0.25, floor - 0.12, x + 0.25, floor + 0.12, INK, 0.04)
     canvas.line((x, floor - 0.12, tip_x, tip_y), YELLOW, 0.09)
     canvas.disc(tip_x, tip_y, 0.045, YELLOW)
@@ -68,6 +78,7 @@ def render(s: np.void) -> np.ndarray:
 
 
 def game() -> Game:
+    """Return CartPole; it has no options."""
     return Game(
         name="CartPole",
         record=RECORD,

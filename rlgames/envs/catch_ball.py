@@ -1,11 +1,19 @@
-"""CatchBall: slide a bar of three cells under balls that fall, one every fifth step; +1 caught, -1 missed, and over.
+"""CatchBall: slide a bar of three cells under falling balls.
 
-Within a step the bar moves first, then the balls fall, then a new one may appear, then the lowest is judged. A ball on
-the bottom row is still seen in that frame and leaves the board on the next step. New columns keep a distance from the
-newest ball that the bar can cover in time, so that a perfect player catches every ball of the 500 steps: 99 on the
-8 x 8 board, 98 on the 16 x 16 board.
+Observation space: (size, size) uint8 with `size` 8 or 16: background 0, balls 127, bar 255, in the bottom row.
+Action space: 0 stay, 1 left, 2 right, by one cell.
+Rewards: +1 for a ball caught, -1 for a ball missed, otherwise 0.
+Termination: a ball is missed.
+Truncation: 500 frames, in which 99 balls can be caught on the 8 x 8 board and 98 on the
+16 x 16 board.
 
-All balls fall together, and one appears at every fifth step of the episode: the i-th newest is on row `age % 5 + 5 i`.
+A frame: the bar moves, the balls fall by one row, every fifth frame a new ball appears in the top row, and a ball that
+has reached the bottom row is caught or missed. It is still drawn in that frame. A new ball's column is drawn uniformly
+among those that are at least 3 columns from the ball before and that the bar can reach in time, so every ball can be
+caught.
+
+All balls fall together, and one appears every fifth frame of the episode, so the i-th newest is on row
+`age % 5 + 5 i`.
 """
 
 import numpy as np
@@ -18,44 +26,44 @@ from rlgames.engine.rng import below
 from rlgames.errors import InvalidValueError
 
 WIDTH = 3  # cells of the bar
-EVERY = 5  # steps between two new balls
-NEAREST = 3  # columns between a new ball and the one before it, at least
-FARTHEST = {8: 7, 16: EVERY + WIDTH - 2}  # and at most: what the bar can cover in time; 7 on 8 columns is no limit
-BALL, BAR = 127, 255  # levels of the picture: 0.5 and 1.0 of 255
-BALLS = 4  # that 16 rows hold at most
-MOVE = (0, -1, 1)  # what stay, left and right add to the bar's column
+INTERVAL = 5  # frames between two new balls
+MIN_DISTANCE = 3  # columns between a new ball and the one before
+MAX_DISTANCE = {8: 7, 16: INTERVAL + WIDTH - 2}  # by board size: what the bar can cover; no limit on 8 columns
+BALL, BAR = 127, 255  # levels of the observation
+MAX_BALLS = 4  # that fit into 16 rows
+MOVES = (0, -1, 1)  # columns that the bar moves, by action
 
-RECORD = np.dtype([*CLOCK, ("bar", "i4"), ("column", "i4", (BALLS,))])  # columns of the balls, newest first
+RECORD = np.dtype([*CLOCK, ("bar", "i4"), ("column", "i4", (MAX_BALLS,))])  # leftmost cell; of the balls, newest first
 
 
 def game(size: int = 8) -> Game:
-    """The board is `size` x `size`, 8 or 16. Observation: (size, size) uint8, background 0, balls 127, bar 255."""
-    if not isinstance(size, int) or size not in FARTHEST:
+    """Return CatchBall on a board of `size` x `size`. Raises ValueError for a size other than 8 and 16."""
+    if not isinstance(size, int) or size not in MAX_DISTANCE:
         raise InvalidValueError(f"expected a CatchBall board of size 8 or 16, got {size!r}")
-    farthest, bottom = FARTHEST[size], size - 1
+    max_distance, bottom = MAX_DISTANCE[size], size - 1
 
     @register_jitable
     def reset(s):
-        s.bar = below(s, size - WIDTH)  # its leftmost column; the last one that fits is never drawn
+        s.bar = below(s, size - WIDTH)  # never the last column that fits
         s.column[0] = below(s, size)
 
     @register_jitable
-    def new_ball(s):
-        for i in range(BALLS - 1, 0, -1):
+    def add_ball(s):
+        for i in range(MAX_BALLS - 1, 0, -1):
             s.column[i] = s.column[i - 1]
         s.column[0] = below(s, size)
-        while not NEAREST <= abs(s.column[0] - s.column[1]) <= farthest:
+        while not MIN_DISTANCE <= abs(s.column[0] - s.column[1]) <= max_distance:
             s.column[0] = below(s, size)
 
     @register_jitable
     def step(s, action):
-        s.bar = min(max(s.bar + MOVE[action], 0), size - WIDTH)
-        newest = s.age % EVERY  # its row
-        if newest == 0:
-            new_ball(s)
-        if newest != bottom % EVERY or s.age < bottom:
-            return 0.0, False  # no ball arrives
-        if s.bar <= s.column[bottom // EVERY] < s.bar + WIDTH:
+        s.bar = min(max(s.bar + MOVES[action], 0), size - WIDTH)
+        newest_row = s.age % INTERVAL
+        if newest_row == 0:
+            add_ball(s)
+        if newest_row != bottom % INTERVAL or s.age < bottom:
+            return 0.0, False  # no ball in the bottom row
+        if s.bar <= s.column[bottom // INTERVAL] < s.bar + WIDTH:
             return 1.0, False
         return -1.0, True
 
@@ -66,8 +74,8 @@ def game(size: int = 8) -> Game:
                 obs[row, column] = 0
         for i in range(WIDTH):
             obs[bottom, s.bar + i] = BAR
-        for row in range(s.age % EVERY, min(s.age, bottom) + 1, EVERY):
-            obs[row, s.column[row // EVERY]] = BALL
+        for row in range(s.age % INTERVAL, min(s.age, bottom) + 1, INTERVAL):
+            obs[row, s.column[row // INTERVAL]] = BALL
 
     return Game(
         name="CatchBall" if size == 8 else f"CatchBall:size={size}",
@@ -87,12 +95,13 @@ def game(size: int = 8) -> Game:
 
 def render(s: np.void, size: int) -> np.ndarray:
     canvas = Canvas(480, 480, 480 / size)
-    for line in range(1, size):
-        canvas.line((line, 0, line, size), FAINT, 0.02)
-        canvas.line((0, line, size, line), FAINT, 0.02)
+    for i in range(1, size):
+        canvas.line((i, 0, i, size), FAINT, 0.02)
+        canvas.line((0, i, size, i), FAINT, 0.02)
     canvas.bar(s["bar"] + 0.05, size - 0.75, s["bar"] + WIDTH - 0.05, size - 0.15, INK, 0.25)
-    for row in range(s["age"] % EVERY, min(s["age"], size - 1) + 1, EVERY):
-        column = s["column"][row // EVERY]
-        judged = GREEN if s["bar"] <= column < s["bar"] + WIDTH else RED
-        canvas.disc(column + 0.5, row + 0.5, 0.36, judged if row == size - 1 else BLUE)
+    for row in range(s["age"] % INTERVAL, min(s["age"], size - 1) + 1, INTERVAL):
+        column = s["column"][row // INTERVAL]
+        caught = s["bar"] <= column < s["bar"] + WIDTH
+        color = BLUE if row < size - 1 else GREEN if caught else RED
+        canvas.disc(column + 0.5, row + 0.5, 0.36, color)
     return canvas.pixels()

@@ -1,7 +1,13 @@
-"""Pong: Atari's table tennis against the machine, to 21 points; +1 for a point won, -1 for one lost.
+"""Pong: Atari's table tennis against the machine, to 21 points; needs ale-py (extra `pong`).
 
-The score is points won minus points lost, -21 to 21. `actions="minimal"` leaves the two that move the bat, up and down.
-`noop_max` and `repeat_action_probability` are the emulator's; see `atari`.
+Observation space: the screen, (210, 160, 3) uint8. Agents observe the last four of their 84 x 84 grey frames by default,
+and act on every fourth frame (Mnih et al. 2015).
+Action space: 0 noop, 1 fire, 2 up, 3 down, 4 up and fire, 5 down and fire; with `actions="minimal"` 0 up, 1 down.
+Rewards: +1 for a point won, -1 for a point lost, otherwise 0. The score is their sum, -21 to 21.
+Termination: one side has 21 points.
+Truncation: 108,000 frames, half an hour.
+
+`noop_max` and `repeat_action_probability` are options of the emulator; see `atari.game`.
 """
 
 from rlgames.envs.atari.env import make_env
@@ -18,7 +24,7 @@ ACTIONS = {
 
 
 def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:
-    """Raises ValueError for other actions than "all" and "minimal"."""
+    """Return Pong with these options. Raises ValueError for `actions` other than "all" and "minimal"."""
     if actions not in ACTIONS:
         raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {actions!r}")
     names = ACTIONS[actions]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import getattr_static
 from typing import Any, NamedTuple
 
 import gymnasium as gym
@@ -133,7 +134,9 @@ class EnvRunner:
         return episodes
 
     def running_episode(self, i: int) -> Episode:
-        """Return the running episode of environment i so far."""
+        """Return the running episode of environment i so far; before its first step its score is 0."""
+        if self._lengths[i] == 0:  # the information of the last step may be that of the previous episode
+            return Episode(0.0, 0.0, 0)
         score = float(reported_scores(self._info, self._returns, self.score_key)[i])
         return Episode(score, float(self._returns[i]), int(self._lengths[i]))
 
@@ -168,17 +171,17 @@ class EnvRunner:
 
         Raises ValueError for another number of environments or other observations.
         """
+        if state["obs"].shape != self.obs.shape:
+            raise InvalidValueError(
+                f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
+                f"got {self.num_envs} of {self.obs.shape[1:]}: use as many as the run was started with"
+            )
         if state["envs"] is None or self.snapshot() is None:
             self.exact = state["reset_seed"] is not None and state["exact"]
             if self.exact:
                 self.restart_episodes(state["reset_seed"])
                 self._episodes = [Episode(*episode) for episode in state["episodes"]]
             return
-        if state["obs"].shape != self.obs.shape:
-            raise InvalidValueError(
-                f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
-                f"got {self.num_envs} of {self.obs.shape[1:]}: use as many as the run was started with"
-            )
         try:
             self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot()
         except KeyError as error:
@@ -189,6 +192,7 @@ class EnvRunner:
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
         self._resetting, self.reset_seed = state["resetting"].copy(), state["reset_seed"]
         self._episodes, self.exact = [Episode(*episode) for episode in state["episodes"]], state["exact"]
+        self._info, self.finished, self.success = {}, [], None  # belong to another step
 
 
 def single_spaces(envs: VectorEnv) -> tuple[Box, Discrete]:
@@ -214,7 +218,7 @@ def stacked_frames(envs: VectorEnv | None) -> int:
     Environments say so by `frame_stack`. It holds through wrappers of rewards and actions; any other wrapper may change
     the observations, and has to declare `frame_stack` itself.
     """
-    while isinstance(envs, VectorWrapper) and "frame_stack" not in {**vars(type(envs)), **vars(envs)}:
+    while isinstance(envs, VectorWrapper) and getattr_static(envs, "frame_stack", None) is None:
         if not isinstance(envs, VectorRewardWrapper | VectorActionWrapper):
             return 1
         envs = envs.env

@@ -174,7 +174,7 @@ def rejection_sample(attempt: Callable[[np.ndarray, int], int], batch_size: int,
         found = attempt(slots, found)
         if found == batch_size:
             return slots
-    raise InvalidValueError(f"{problem}: play more steps before learning")
+    raise InvalidValueError(f"{problem}: collect more steps before learning")
 
 
 # ---- memory ----

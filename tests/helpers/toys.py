@@ -1,4 +1,4 @@
-"""Environments whose answers are known, and settings that make every agent quick. For the tests in this folder."""
+"""Environments whose values are known, and settings that make every agent fast."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rlgames.agents.base import Agent
 from rlgames.agents.registry import find
 from rlgames.checkpoint import file as checkpoint
 
-MODES = list(AutoresetMode)
-QUICK = {  # whichever of these a config has; a field that costs time and is not named here belongs here
-    "n_steps": 8,
+AUTORESET_MODES = list(AutoresetMode)
+QUICK_SETTINGS = {  # each applies to the configs that have the field; add every new field that costs time
+    "n_steps": 8,  # of a rollout; not the n-step returns of Q-learning
     "n_epochs": 2,
     "num_minibatches": 2,
     "n_episodes": 2,
@@ -31,20 +31,24 @@ QUICK = {  # whichever of these a config has; a field that costs time and is not
     "train_freq": 8,
     "target_update_interval": 2,
     "workers": 1,
-    "precision": "float32",  # what the oracles compute in, on every machine
+    "precision": "float32",  # the oracles compute in it, on every machine
 }
 
 
-def quick(name: str, **changes: Any) -> Any:
-    """A small config of the agent of that name."""
-    fields = {field.name for field in dataclasses.fields(find(name).Config)}
-    return find(name).Config(**{key: value for key, value in QUICK.items() if key in fields} | changes)
+def quick_config(name: str, **changes: Any) -> Any:
+    """Return a small config of the agent of that name."""
+    config_class = find(name).Config
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    if "buffer_size" in fields:
+        fields.discard("n_steps")
+    return config_class(**{key: value for key, value in QUICK_SETTINGS.items() if key in fields} | changes)
 
 
-class Bits(gym.Env):
-    """Shows a random bit and the steps that are left; naming the bit is worth 1. Its values are known.
+class GuessBitEnv(gym.Env):
+    """Observe a random bit and the fraction of the steps that are left; guess the bit.
 
-    The episode terminates after `length` steps; with `endless` it is only cut off there, and does not show the steps.
+    Reward: 1 for the right bit, so that all values are known. The episode terminates after `length` steps; with
+    `endless` it is truncated there instead, and the steps left are not observed.
     """
 
     observation_space = Box(0, 1, (2,), np.float32)
@@ -56,23 +60,23 @@ class Bits(gym.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         super().reset(seed=seed)
         self.time = 0
-        return self.see(), {}
+        return self._observe(), {}
 
-    def see(self) -> np.ndarray:
+    def _observe(self) -> np.ndarray:
         self.bit = int(self.np_random.integers(2))
         return np.array([self.bit, 0.0 if self.endless else 1 - self.time / self.length], np.float32)
 
     def step(self, action: int):
         reward, self.time = float(action == self.bit), self.time + 1
         over = self.time == self.length
-        return self.see(), reward, over and not self.endless, over and self.endless, {}
+        return self._observe(), reward, over and not self.endless, over and self.endless, {}
 
 
-class Dice(gym.Env):
-    """Episodes of 1 to 6 steps that end by themselves, by time or both at once; random rewards, actions from 5 on.
+class RandomLengthEnv(gym.Env):
+    """Episodes of 1 to 6 steps with random rewards that terminate, are truncated, or both at once.
 
-    Each observation differs from all others. `reports` a score that is not the sum of rewards in every "step", at the
-    "end" of the episode, or "never".
+    Each observation (episode, time, noise) differs from all others; actions start at 5. `reports`: the environment
+    reports a score that is not the sum of rewards in every "step", at the "end" of the episode, or "never".
     """
 
     observation_space = Box(-np.inf, np.inf, (3,), np.float64)
@@ -85,9 +89,9 @@ class Dice(gym.Env):
         super().reset(seed=seed)
         self.episode, self.time = 0 if seed is not None else self.episode + 1, 0
         self.length, self.end = self.np_random.integers((1, 1), (7, 4)).tolist()
-        return self.see(), {"score": 0.0} if self.reports == "step" else {}
+        return self._observe(), {"score": 0.0} if self.reports == "step" else {}
 
-    def see(self) -> np.ndarray:
+    def _observe(self) -> np.ndarray:
         return np.array([self.episode, self.time, self.np_random.normal()])
 
     def step(self, action: int):
@@ -95,15 +99,23 @@ class Dice(gym.Env):
         self.time += 1
         over, reward = self.time == self.length, float(self.np_random.normal() * (int(action) - 4))
         terminated, truncated = over and bool(self.end & 1), over and bool(self.end & 2)
-        tells = self.reports == "step" or (self.reports == "end" and over)
-        return self.see(), reward, terminated, truncated, {"score": 100.0 * self.episode + self.time} if tells else {}
+        has_score = self.reports == "step" or (self.reports == "end" and over)
+        info = {"score": 100.0 * self.episode + self.time} if has_score else {}
+        return self._observe(), reward, terminated, truncated, info
 
 
-def several(make: Callable[[], gym.Env], n: int, mode: AutoresetMode = AutoresetMode.SAME_STEP) -> SyncVectorEnv:
-    return SyncVectorEnv([make] * n, autoreset_mode=mode)
+def sync_vector(
+    make_env: Callable[[], gym.Env], num_envs: int, mode: AutoresetMode = AutoresetMode.SAME_STEP
+) -> SyncVectorEnv:
+    return SyncVectorEnv([make_env] * num_envs, autoreset_mode=mode)
 
 
-def mind(agent: Agent, folder: Path) -> str:
-    """A sha256 of all that decides what the agent does next."""
-    checkpoint.save(folder / "mind", {}, agent.state_dict())
-    return hashlib.sha256((folder / "mind").read_bytes()).hexdigest()
+def state_sha256(agent: Agent, folder: Path) -> str:
+    """Return the sha256 of the agent's whole state, on which everything it does next depends."""
+    checkpoint.save(folder / "state", {}, agent.state_dict())
+    return hashlib.sha256((folder / "state").read_bytes()).hexdigest()
+
+
+# Former names, until all test files use the new ones.
+MODES, QUICK, Bits, Dice = AUTORESET_MODES, QUICK_SETTINGS, GuessBitEnv, RandomLengthEnv
+quick, several, mind = quick_config, sync_vector, state_sha256

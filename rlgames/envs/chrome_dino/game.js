@@ -1,48 +1,48 @@
-// The page's side of rlgames/ChromeDino-v0: a clock and dice of our own for the game of chrome://dino, several games in
-// one page, steps of some frames, and what they look like. It runs before the page's own scripts.
+// The page's side of rlgames/ChromeDino-v0: replaces the clock and the RNG of chrome://dino, runs several games in one
+// page, steps them and returns their observations. It runs before the page's own scripts.
 //
-// The game asks the page for the time, for random numbers and for animation frames. `takeOver` answers all three from
-// the game that is being played, `current`; then a frame happens when `step` says so, and the same dice and keys make
-// the same game. Without it (real time) the page runs on the browser's clock and is only looked at.
+// The game asks the page for the time, for random numbers and for animation frames. `install` answers all three from
+// the game that is being stepped, `current`. A frame then happens only within `step`, and the same seed and actions give
+// the same episode. Without `install` (real time) the page keeps its own clock and RNG.
 
 const dino = (() => {
-  const {WIDTH, HEIGHT, sketch, grey, colours} = dinoCanvas, {pack, text} = dinoBytes;
+  const {WIDTH, HEIGHT, recorder, grey, rgb} = dinoCanvas, {pack, toBase64} = dinoBytes;
   const FRAME = 1000 / 60;  // ms
   const START = 1000;  // ms, the clock at the beginning of an episode
-  const NOOP = 0, JUMP = 1, DUCK = 2, RESET = -1;  // what is held during a frame; RESET restarts instead
+  const NOOP = 0, JUMP = 1, DUCK = 2, RESET = -1;  // keys held during a frame; RESET starts an episode instead
   const KEYS = {[JUMP]: 38, [DUCK]: 40};  // codes of the arrows up and down
-  const nextPicture = window.requestAnimationFrame.bind(window);  // of the screen
-  let games = [], current = null, obstacles = 0;
+  const nextScreenFrame = window.requestAnimationFrame.bind(window);
+  let games = [], current = null, maxObstacles = 0;
 
   class Game {
     constructor() {
       this.clock = START;
-      this.dice = 0;
-      this.queue = [];  // animation frames that are asked for: [number, function]
-      this.asked = 0;
+      this.rng = 0;
+      this.callbacks = [];  // requested animation frames: [id, function]
+      this.lastId = 0;
       this.held = NOOP;
-      this.frames = 0;  // played in the last step
-      this.seen = 0;  // ms of the episode, in real time
+      this.frames = 0;  // of the last step
+      this.lastTime = 0;  // ms of the episode at the last step, in real time
     }
 
     uniform() {  // mulberry32
-      this.dice = (this.dice + 0x6D2B79F5) | 0;
-      let t = this.dice;
+      this.rng = (this.rng + 0x6D2B79F5) | 0;
+      let t = this.rng;
       t = Math.imul(t ^ (t >>> 15), t | 1);
       t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
       return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
     }
 
-    ask(callback) {
-      this.queue.push([++this.asked, callback]);
-      return this.asked;
+    requestFrame(callback) {
+      this.callbacks.push([++this.lastId, callback]);
+      return this.lastId;
     }
 
-    cancel(number) {
-      this.queue = this.queue.filter(([other]) => other !== number);
+    cancelFrame(id) {
+      this.callbacks = this.callbacks.filter(([other]) => other !== id);
     }
 
-    // `runner` is the page's game. It is started as after its introduction, which would take the time of the wall.
+    // Take over a Runner, the page's object of a game, in the state after its introduction, which would take real time.
     adopt(runner, acceleration) {
       current = this;
       this.runner = runner;
@@ -60,15 +60,15 @@ const dino = (() => {
       this.meter = {maxScore, maxScoreUnits, highScore, flashTimer: 0, flashIterations: 0, achievement: false};
     }
 
-    // An episode begins: what outlives the page's own restart is put back by hand.
-    reset(dice) {
+    // Start an episode. The page's own restart keeps some state of the episode before: it is reset here.
+    reset(seed) {
       const {runner} = this, {horizon, tRex} = runner;
       if (!runner.crashed) runner.gameOver();
-      this.queue = [];
+      this.callbacks = [];
       this.clock = START;
-      this.dice = dice | 0;
+      this.rng = seed | 0;
       this.held = NOOP;
-      this.frames = this.seen = 0;
+      this.frames = this.lastTime = 0;
       horizon.obstacleHistory = [];
       horizon.clouds = [];
       for (const [line, tiles] of this.tiles) line.sourceXPos = [...tiles];
@@ -79,6 +79,7 @@ const dino = (() => {
       runner.restart();
     }
 
+    // Send the key events between the held action and `action`.
     press(action, send) {
       const {held} = this;
       if (held !== action && held !== NOOP) send("keyup", KEYS[held]);
@@ -86,98 +87,99 @@ const dino = (() => {
       this.held = action;
     }
 
-    frame(action) {
-      const {runner, queue} = this;
+    stepFrame(action) {
+      const {runner, callbacks} = this;
       this.press(action, (type, keyCode) => {
         const event = new KeyboardEvent(type, {keyCode});
         type === "keydown" ? runner.onKeyDown(event) : runner.onKeyUp(event);
       });
       this.clock += FRAME;
-      this.queue = [];
-      for (const [, callback] of queue) callback(this.clock);
+      this.callbacks = [];
+      for (const [, callback] of callbacks) callback(this.clock);
       this.frames++;
     }
 
-    // Up to `frames` frames, fewer if it crashes; returns what is seen, with `pool` the lighter of the last two frames.
-    // It halts before each of them, so that somebody may look on.
-    *frameByFrame(action, frames, seen, pool) {
+    // Run up to `frames` frames, fewer if the T-Rex crashes, and return the pixels: null without `withPixels`, with
+    // `maxPool` the maximum over the last two frames. A generator that yields before each frame.
+    *frameByFrame(action, frames, withPixels, maxPool) {
       this.frames = 0;
-      let before = null, last = null;
+      let previous = null, last = null;
       while (this.frames < frames && !this.runner.crashed) {
         yield;
-        before = last;
+        previous = last;
         current = this;
-        this.frame(action);
-        if (pool) last = grey(this.runner);
+        this.stepFrame(action);
+        if (maxPool) last = grey(this.runner);
       }
-      if (!seen) return null;
-      if (before) return last.map((level, i) => Math.max(level, before[i]));
+      if (!withPixels) return null;
+      if (previous) return last.map((level, i) => Math.max(level, previous[i]));
       return last || grey(this.runner);
     }
 
-    play(...order) {
-      const frames = this.frameByFrame(...order);
-      let at = frames.next();
-      while (!at.done) at = frames.next();
-      return at.value;
+    step(...args) {
+      const frames = this.frameByFrame(...args);
+      let next = frames.next();
+      while (!next.done) next = frames.next();
+      return next.value;
     }
 
-    async show(...order) {  // at the pace of the screen
-      const frames = this.frameByFrame(...order);
-      let at = frames.next();
-      while (!at.done) {
-        await new Promise(nextPicture);
-        at = frames.next();
+    async stepVisibly(...args) {  // one frame for each frame of the screen
+      const frames = this.frameByFrame(...args);
+      let next = frames.next();
+      while (!next.done) {
+        await new Promise(nextScreenFrame);
+        next = frames.next();
       }
-      return at.value;
+      return next.value;
     }
 
-    async live(action, frames, seen) {  // by the clock on the wall: as many frames as the page has shown since
+    async stepInRealTime(action, frames, withPixels) {  // the page's clock decides how many frames pass
       this.press(action, (type, keyCode) => document.dispatchEvent(new KeyboardEvent(type, {keyCode})));
-      for (let i = 0; i < frames && !this.runner.crashed; i++) await new Promise(nextPicture);
+      for (let i = 0; i < frames && !this.runner.crashed; i++) await new Promise(nextScreenFrame);
       const {runningTime} = this.runner;
-      this.frames = Math.round((runningTime - this.seen) / FRAME);
-      this.seen = runningTime;
-      return seen ? grey(this.runner) : null;
+      this.frames = Math.round((runningTime - this.lastTime) / FRAME);
+      this.lastTime = runningTime;
+      return withPixels ? grey(this.runner) : null;
     }
 
-    // As `FIELDS` of rlgames/envs/chrome_dino_page.py has them.
+    // Return the numbers of `FIELDS` in rlgames/envs/chrome_dino/page.py, in its order.
     state() {
-      const {runner} = this, {tRex, horizon, distanceMeter} = runner, none = new Array(obstacles).fill(0);
-      const seen = horizon.obstacles.slice(0, obstacles);
-      const column = (value) => seen.map(value).concat(none).slice(0, obstacles);
+      const {runner} = this, {tRex, horizon, distanceMeter} = runner, zeros = new Array(maxObstacles).fill(0);
+      const obstacles = horizon.obstacles.slice(0, maxObstacles);
+      const each = (value) => obstacles.map(value).concat(zeros).slice(0, maxObstacles);
       const state = [
         this.frames, runner.crashed, distanceMeter.getActualDistance(Math.ceil(runner.distanceRan)),
-        this.dice >>> 0, this.held, runner.currentSpeed, runner.distanceRan, runner.runningTime,
+        this.rng >>> 0, this.held, runner.currentSpeed, runner.distanceRan, runner.runningTime,
         tRex.yPos, tRex.jumpVelocity, tRex.jumping, tRex.ducking, tRex.speedDrop, tRex.reachedMinHeight,
-        runner.inverted, runner.invertTimer, horizon.nightMode.opacity, seen.length,
-        ...column((o) => horizon.obstacleTypes.indexOf(o.typeConfig)), ...column((o) => o.xPos), ...column((o) => o.yPos),
-        ...column((o) => o.width), ...column((o) => o.size), ...column((o) => o.gap), ...column((o) => o.speedOffset),
-        ...column((o) => o.followingObstacleCreated),
+        runner.inverted, runner.invertTimer, horizon.nightMode.opacity, obstacles.length,
+        ...each((o) => horizon.obstacleTypes.indexOf(o.typeConfig)), ...each((o) => o.xPos), ...each((o) => o.yPos),
+        ...each((o) => o.width), ...each((o) => o.size), ...each((o) => o.gap), ...each((o) => o.speedOffset),
+        ...each((o) => o.followingObstacleCreated),
       ];
-      const unknown = state.findIndex((value) => value === undefined || Number.isNaN(value));
-      if (unknown >= 0) throw new Error(`the game has changed: number ${unknown} of its state is not there`);
+      const missing = state.findIndex((value) => value === undefined || Number.isNaN(value));
+      if (missing >= 0) throw new Error(`the game has changed: number ${missing} of its state is missing`);
       return state;
     }
   }
 
   return {
-    takeOver(visible) {  // by a person; otherwise pictures are drawn when they are looked at
+    // Replace the page's clock, RNG and animation frames. Unless `visible`, only frames that are read are painted.
+    install(visible) {
       games = [current = new Game()];
       Math.random = () => current.uniform();
       performance.now = () => current.clock;
-      window.requestAnimationFrame = (callback) => current.ask(callback);
-      window.cancelAnimationFrame = (number) => current.cancel(number);
+      window.requestAnimationFrame = (callback) => current.requestFrame(callback);
+      window.cancelAnimationFrame = (id) => current.cancelFrame(id);
       if (visible) return;
-      const {getContext} = HTMLCanvasElement.prototype, sketches = new WeakMap();
+      const {getContext} = HTMLCanvasElement.prototype, contexts = new WeakMap();
       HTMLCanvasElement.prototype.getContext = function (kind) {
-        if (!sketches.has(this)) sketches.set(this, sketch(getContext.call(this, kind, {willReadFrequently: true})));
-        return sketches.get(this);
+        if (!contexts.has(this)) contexts.set(this, recorder(getContext.call(this, kind, {willReadFrequently: true})));
+        return contexts.get(this);
       };
     },
 
-    // What is missing of the game as we know it; "" if nothing, null while the page is still loading.
-    missing() {
+    // Return the name of the first part of the game that is missing: "" if none, null while the page is still loading.
+    findMissing() {
       if (document.readyState !== "complete") return null;
       if (typeof Runner === "undefined") return "Runner";
       if (!Runner.getInstance) return "Runner.getInstance";
@@ -189,11 +191,11 @@ const dino = (() => {
       return width === WIDTH && height === HEIGHT ? "" : `a canvas of 600 x 150 (it is ${width} x ${height})`;
     },
 
-    // `count` games in this page. States have room for `room` obstacles; only a `visible` game is laid out and painted.
-    boot(count, room, acceleration, visible) {
-      obstacles = room;
+    // Create `count` games; `state` has a fixed number of `obstacles`. Only a `visible` game is laid out and painted.
+    start(count, obstacles, acceleration, visible) {
+      maxObstacles = obstacles;
       const first = Runner.getInstance();
-      if (games.length) {  // its keys are pressed by us alone
+      if (games.length) {  // only `press` sends keys
         for (const type of ["keydown", "keyup", "pointerdown", "pointerup"]) document.removeEventListener(type, first);
       }
       games[0] ||= new Game();
@@ -201,38 +203,41 @@ const dino = (() => {
       for (let i = 1; i < count; i++) {
         games[i] = current = new Game();
         const runner = new Runner("body", {...first.config});
-        runner.startListening = runner.setArcadeMode = runner.adjustDimensions = () => {};  // it shares the first one's
+        runner.startListening = runner.setArcadeMode = runner.adjustDimensions = () => {};  // done by the first
         runner.loadImages();
         games[i].adopt(runner, acceleration);
       }
       if (!visible) for (const {runner} of games) runner.containerEl.style.display = "none";
     },
 
-    // An order for each game: [RESET, dice], or [action, frames, dice, last]: with dice (not null) the game restarts in
-    // the same step if it crashed, or if these frames were its `last`. Returns all games, then those that restarted.
-    step(orders, seen, pool) {
-      const parts = [], restarted = [];
-      orders.forEach(([action, number, dice, last], i) => {
+    // Execute one command for each game: [RESET, seed], or [action, frames, seed, last]. With a seed (not null) the game
+    // restarts in the same step if it crashed, or if these are the `last` frames of the episode. Return the results of
+    // all games, then the first states of those that restarted.
+    step(commands, withPixels, maxPool) {
+      const results = [], restarted = [];
+      commands.forEach(([action, number, seed, last], i) => {
         const game = current = games[i];
         if (action === RESET) game.reset(number);
-        const picture = game.play(action, action === RESET ? 0 : number, seen, pool);
-        parts.push([game.state(), picture]);
-        if (action === RESET || dice === null || !(last || game.runner.crashed)) return;
-        game.reset(dice);
-        restarted.push([game.state(), game.play(NOOP, 0, seen, false)]);
+        const pixels = game.step(action, action === RESET ? 0 : number, withPixels, maxPool);
+        results.push([game.state(), pixels]);
+        if (action === RESET || seed === null || !(last || game.runner.crashed)) return;
+        game.reset(seed);
+        restarted.push([game.state(), game.step(NOOP, 0, withPixels, false)]);
       });
-      return pack(parts.concat(restarted));
+      return pack(results.concat(restarted));
     },
 
-    // The same for the first game alone, before somebody's eyes or in real time.
-    async slowly([[action, number]], seen, pool, live) {
+    // The same for the first game alone, at the pace of the screen, without restarts in the same step.
+    async stepPaced([[action, number]], withPixels, maxPool, realTime) {
       const game = games[0];
       if (action === RESET) game.reset(number);
       const frames = action === RESET ? 0 : number;
-      const picture = await (live ? game.live(Math.max(action, NOOP), frames, seen) : game.show(action, frames, seen, pool));
-      return pack([[game.state(), picture]]);
+      const pixels = await (realTime
+        ? game.stepInRealTime(Math.max(action, NOOP), frames, withPixels)
+        : game.stepVisibly(action, frames, withPixels, maxPool));
+      return pack([[game.state(), pixels]]);
     },
 
-    colours: (i) => text(colours(games[i].runner)),
+    render: (i) => toBase64(rgb(games[i].runner)),
   };
 })();

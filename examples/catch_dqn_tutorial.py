@@ -1,23 +1,23 @@
-"""DQN step by step on CatchBall 8x8: what each idea adds, and which optimiser suits it.
+"""DQN step by step on CatchBall 8x8: what each idea adds, and how three optimizers compare.
 
-    python examples/catch_dqn_tutorial.py            two minutes on one core
-    python examples/catch_dqn_tutorial.py --quick    seconds: shows that everything works, learns next to nothing
+    python examples/catch_dqn_tutorial.py            takes two minutes on one core
+    python examples/catch_dqn_tutorial.py --quick    takes seconds; shows that everything works, learns next to nothing
 
-Writes into --folder: steps.png (scores while learning), optimisers.png (losses), catch.gif (the trained agent plays),
-catch.ckpt (the agent itself).
+Writes into --folder: steps.png (scores during training), optimizers.png (losses), catch.ckpt (the trained agent) and
+catch.gif (a recording of it).
 
-Q-learning wants Q(s, a) = R + gamma max_a' Q(s', a'). With a network for Q and nothing else that is unstable, for
-consecutive frames resemble each other, and the goal moves with every gradient step. Four remedies, one after the other:
+Q-learning fits Q(s, a) to the target R + gamma max_a' Q(s', a'). With a neural network for Q this alone is unstable:
+consecutive transitions are correlated, and the target moves with every gradient step. Four remedies, one by one:
 
-1. Experience replay (Lin 1992): learn from transitions drawn at random from a memory. Every DQN here has it.
-2. A target network (Mnih et al. 2015): the goal is computed by a copy of the network that is renewed now and then only.
-   `target_update_interval=1` renews it after every gradient step, that is, does without.
-3. Huber's loss (same paper: "the error clipped to -1..1"): a surprise of 10 pulls no harder than a surprise of 1.
-4. Double DQN (van Hasselt et al. 2016): the maximum of noisy values is too high, so the network chooses a' and the copy
-   values it.
+1. Experience replay (Lin 1992): learn from transitions sampled at random from a buffer. Every DQN here does.
+2. A target network (Mnih et al. 2015): a copy of the network, updated only now and then, computes the target.
+   `target_update_interval=1` updates it after every gradient step, which is the same as having none.
+3. The Huber loss (same paper, "error clipping"): an error of 10 has no larger gradient than an error of 1.
+4. Double DQN (van Hasselt et al. 2016): the maximum of noisy values is biased upwards, so the online network chooses
+   the action a', and the target network values it.
 
-On a board this small the first suffices, and the others cost it a few thousand frames: their goals lag behind. They are
-insurance, which larger games need. All four end perfect.
+On a board this small the first is enough, and the others cost a few thousand steps, because their targets lag behind.
+They are insurance that larger games need. All four end with a perfect score.
 """
 
 from __future__ import annotations
@@ -33,90 +33,108 @@ import tyro
 import rlgames
 from rlgames.agents.base import Agent
 from rlgames.agents.dqn import DQNConfig
-from rlgames.plots import bin_means, draw_curves
-from rlgames.recording import record
+from rlgames.plots import Run, bin_means, draw_curves
 
-BASE = DQNConfig(
+CONFIG = DQNConfig(
     buffer_size=50_000,
     train_freq=8,
-    batch=64,
-    target_update_interval=200,  # gradient steps, 1,600 frames
+    batch_size=64,
+    target_update_interval=200,  # gradient steps, 1,600 environment steps
     optimizer="adam",
     learning_rate=1e-3,
     gamma=0.95,
-    explore=0.5,
+    exploration_fraction=0.5,
     exploration_final_eps=0.02,
-    encoder="vector",  # the board, flatten_parameters
-    hidden=(64,),
+    encoder="vector",  # the board as a vector of 64 cells
+    net_arch=(64,),
 )
-STEPS: dict[str, tuple[type[Agent], DQNConfig]] = {
-    "experience replay": (rlgames.DQN, replace(BASE, target_update_interval=1, loss="squared")),
-    "+ target network": (rlgames.DQN, replace(BASE, loss="squared")),
-    "+ Huber loss": (rlgames.DQN, BASE),
-    "+ Double DQN": (rlgames.DDQN, BASE),
+VARIANTS: dict[str, tuple[type[Agent], DQNConfig]] = {
+    "experience replay": (rlgames.DQN, replace(CONFIG, target_update_interval=1, loss="squared")),
+    "+ target network": (rlgames.DQN, replace(CONFIG, loss="squared")),
+    "+ Huber loss": (rlgames.DQN, CONFIG),
+    "+ Double DQN": (rlgames.DDQN, CONFIG),
 }
-OPTIMISERS = {"RMSPropGraves": "rmsprop-graves", "RMSProp": "rmsprop", "Adam": "adam"}
-PLAYERS = 8  # at once
+OPTIMIZERS = {"RMSPropGraves": "rmsprop-graves", "RMSProp": "rmsprop", "Adam": "adam"}
+NUM_ENVS = 8
+EVALUATIONS = 40  # of each training
 
 
-class Learnt(NamedTuple):
+class Trained(NamedTuple):
     agent: Agent
-    score: tuple[np.ndarray, np.ndarray]  # (steps, mean score of 20 episodes played greedily)
-    loss: tuple[np.ndarray, np.ndarray]  # (steps, loss)
+    scores: Run  # environment steps, and the mean scores of 20 greedy episodes
+    losses: Run  # environment steps, and the losses
 
 
-def learn(kind: type[Agent], config: DQNConfig, seed: int, steps: int) -> Learnt:
-    """Train, and stop forty times on the way to see how well the agent plays without random actions."""
-    agent = kind("CatchBall", config, seed=seed, device="cpu", num_envs=PLAYERS)
-    at, scores, losses = [], [], []
-    for update in agent.train(steps):
-        if "loss" in update.scalars:
-            losses.append((update.step, update.scalars["loss"]))
-        if update.step >= steps * (len(at) + 1) // 40:
-            at.append(update.step)
+def train(agent_class: type[Agent], config: DQNConfig, seed: int, total_timesteps: int) -> Trained:
+    """Train an agent; evaluate its greedy policy at regular intervals."""
+    agent = agent_class("CatchBall", config, seed=seed, device="cpu", num_envs=NUM_ENVS)
+    eval_steps, scores, loss_steps, losses = [], [], [], []
+    for update in agent.train(total_timesteps):
+        if "train/loss" in update.scalars:  # not before `learning_starts`
+            loss_steps.append(update.step)
+            losses.append(update.scalars["train/loss"])
+        if update.step >= total_timesteps * (len(scores) + 1) // EVALUATIONS:
+            eval_steps.append(update.step)
             scores.append(rlgames.evaluate(agent, episodes=20, seed=1_000).mean)
-    x, y = zip(*losses, strict=True)
-    return Learnt(agent, (np.array(at), np.array(scores)), (np.array(x), torch.stack(y).numpy()))
+    return Trained(
+        agent,
+        (np.array(eval_steps), np.array(scores)),
+        (np.array(loss_steps), torch.stack(losses).numpy()),
+    )
+
+
+def final_score(trainings: list[Trained]) -> float:
+    """Return the mean score of the last evaluations."""
+    return float(np.mean([trained.scores[1][-1] for trained in trainings]))
 
 
 def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 24_000, seeds: int = 3) -> float:
-    """Learn CatchBall with DQN, step by step.
+    """Train DQN on CatchBall, step by step; return the mean score of the last agent.
 
     Args:
-        folder: for pictures, film and agent.
-        quick: a short run with one seed.
-        steps: of the environment in each training.
+        folder: for the curves, the recording and the agent.
+        quick: a short training with one seed.
+        steps: environment steps of each training.
         seeds: trainings behind each curve.
     """
     folder.mkdir(parents=True, exist_ok=True)
     steps, seeds = (2_000, 1) if quick else (steps, seeds)
-    chance = rlgames.evaluate(rlgames.Random("CatchBall"), episodes=200).mean
-    levels = {"perfect: 99": 99.0, f"random: {chance:.1f}": chance}
+    random_score = rlgames.evaluate(rlgames.Random("CatchBall"), episodes=200).mean
 
-    print(f"Four steps from Q-learning to Double DQN, {steps:,} frames each, {seeds} time{'s'[: seeds > 1]}")
-    runs = {name: [learn(*step, seed, steps) for seed in range(seeds)] for name, step in STEPS.items()}
-    for name, learnt in runs.items():
-        print(f"  {name:<18}{np.mean([run.score[1][-1] for run in learnt]):6.1f} at the end, of 99")
-    title = "CatchBall 8x8: DQN step by step"
-    scores = {name: [run.score for run in learnt] for name, learnt in runs.items()}
-    draw_curves(scores, folder / "steps.png", title, "score, mean of 20 greedy episodes", levels=levels)
+    print(f"Four steps from Q-learning to Double DQN: {steps:,} environment steps each, {seeds} seed{'s'[: seeds > 1]}")
+    trainings = {}
+    for name, (agent_class, config) in VARIANTS.items():
+        trainings[name] = [train(agent_class, config, seed, steps) for seed in range(seeds)]
+        print(f"  {name:<18}{final_score(trainings[name]):6.1f} at the end, of 99")
+    draw_curves(
+        {name: [trained.scores for trained in runs] for name, runs in trainings.items()},
+        folder / "steps.png",
+        "CatchBall 8x8: DQN step by step",
+        "score, mean of 20 greedy episodes",
+        levels={"perfect: 99": 99.0, f"random: {random_score:.1f}": random_score},
+    )
 
-    print("Three optimisers for the last step")
+    print("Double DQN with three optimizers")
     losses = {}
-    for name, optimiser in OPTIMISERS.items():
-        learnt = [learn(rlgames.DDQN, replace(BASE, optimizer=optimiser), seed, steps) for seed in range(seeds)]
-        losses[name] = [bin_means(*run.loss, bins=60) for run in learnt]
-        final = np.mean([run.score[1][-1] for run in learnt])
-        print(f"  {name:<18}{final:6.1f} at the end, loss {np.mean([y[-1] for _, y in losses[name]]):.4f}")
-    title = "CatchBall 8x8: Double DQN with three optimisers"
-    draw_curves(losses, folder / "optimisers.png", title, f"Huber loss, mean over {steps // 60:,} steps", log=True)
+    for name, optimizer in OPTIMIZERS.items():
+        runs = [train(rlgames.DDQN, replace(CONFIG, optimizer=optimizer), seed, steps) for seed in range(seeds)]
+        losses[name] = [bin_means(*trained.losses, bins=60) for trained in runs]
+        final_loss = np.mean([loss[-1] for _, loss in losses[name]])
+        print(f"  {name:<18}{final_score(runs):6.1f} at the end, loss {final_loss:.4f}")
+    draw_curves(
+        losses,
+        folder / "optimizers.png",
+        "CatchBall 8x8: Double DQN with three optimizers",
+        f"Huber loss, mean over {steps // 60:,} steps",
+        log=True,
+    )
 
-    agent = runs["+ Double DQN"][0].agent
-    agent.save(folder / "catch.ckpt")
-    again = rlgames.load(folder / "catch.ckpt")
-    print("saved, loaded and played:", result := rlgames.evaluate(again, episodes=50))
-    film = record(again, folder / "catch.gif", seconds=20, size=240)
-    print(*sorted(path.name for path in folder.iterdir()), "are in", film.path.parent)
+    trainings["+ Double DQN"][0].agent.save(folder / "catch.ckpt")
+    agent = rlgames.load(folder / "catch.ckpt")
+    result = rlgames.evaluate(agent, episodes=50)
+    print("saved, loaded and evaluated:", result)
+    rlgames.record(agent, folder / "catch.gif", seconds=20, size=240)
+    print("written:", *sorted(map(str, folder.iterdir())))
     return result.mean
 
 

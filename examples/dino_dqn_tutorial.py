@@ -1,19 +1,19 @@
-"""DQN on the T-Rex of chrome://dino: first watch, then learn, from four frames of the page's canvas.
+"""DQN on the T-Rex of chrome://dino, from four frames of the page's canvas.
 
-    python examples/dino_dqn_tutorial.py               in the simulator; stop it with Ctrl-C whenever you like
-    python examples/dino_dqn_tutorial.py               and start it again: it goes on from the last save
-    python examples/dino_dqn_tutorial.py --browser     the same, all the way in Chrome (extra `dino`)
-    python examples/dino_dqn_tutorial.py --play        afterwards: the newest save plays (--browser: in Chrome)
-    python examples/dino_dqn_tutorial.py --quick       seconds: shows that everything works
+    python examples/dino_dqn_tutorial.py               trains in the simulator; stop it with Ctrl-C at any time
+    python examples/dino_dqn_tutorial.py               start it again: it resumes from the last checkpoint
+    python examples/dino_dqn_tutorial.py --browser     the same in Chrome (extra `dino`)
+    python examples/dino_dqn_tutorial.py --watch       afterwards: watch the agent in a window (--browser: in Chrome)
+    python examples/dino_dqn_tutorial.py --quick       takes seconds; shows that everything works
 
-Writes into --folder: dino.ckpt (weights, replay, epsilon, step: all that is needed to go on), scores.csv, scores.png
-(the score of every game and the record), dino.gif (a game).
+Writes into --folder: dino.ckpt (weights, replay buffer, RNGs: all that resuming needs), scores.csv and scores.png (the
+score of each episode, and the best so far), and dino.gif (a recording).
 
-The T-Rex does nothing, jumps or ducks. Every fourth frame is a step; the last four of those, grey and 84 x 84, go
-through three convolutions and a dense layer to one value for each action. A frame survived earns 0.1, a crash costs 1.
-For the first steps it only watches what random actions lead to; then each fourth step brings one gradient step on 32
-remembered ones, and it acts by chance ever less often. Simulator and page play the same game from the same seed, so
-that what was learnt in one can be shown in the other.
+Actions: do nothing, jump, duck; each is held for four frames. Observation: the last four of those steps' pictures, grey
+and 84 x 84; three convolutions and a dense layer turn them into one Q-value for each action. Reward: 0.1 for a frame
+survived, -1 for a crash. The first `learning_starts` steps only fill the replay buffer with random actions; then every
+fourth step is followed by one gradient step on 32 sampled transitions, while epsilon falls. Simulator and page play the
+same game from the same seed, so an agent trained in one can be watched in the other.
 """
 
 from __future__ import annotations
@@ -28,41 +28,58 @@ import rlgames
 from rlgames.agents.dqn import DQNConfig
 from rlgames.plots import draw_curves
 
-SAVE = 10_000  # steps between two saves
 CONFIG = DQNConfig(
     buffer_size=100_000,
-    learning_starts=10_000,  # steps of watching
+    learning_starts=10_000,
     train_freq=4,
-    batch=32,
+    batch_size=32,
     target_update_interval=1_000,
     learning_rate=1e-4,
     gamma=0.99,
-    epsilon=0.1,  # a T-Rex that jumps at random is in the air when the cactus comes
+    exploration_initial_eps=0.1,  # a T-Rex that jumps at random is in the air when the cactus comes
     exploration_final_eps=1e-4,
-    explore=0.5,
+    exploration_fraction=0.5,
     loss="squared",
     encoder="nature",
 )
-QUICK = DQNConfig(buffer_size=500, learning_starts=100, train_freq=40, encoder="nips")
+QUICK = DQNConfig(buffer_size=500, learning_starts=50, train_freq=20, encoder="nips")
+SAVE_FREQ = 10_000  # environment steps between two checkpoints
+
+Scores = list[tuple[int, float]]  # of each episode: the step at which it ended, and its score
 
 
-def record(games: list[tuple[int, float]]) -> float:
-    return max((score for _, score in games), default=0.0)
+def best_score(scores: Scores) -> float:
+    return max((score for _, score in scores), default=0.0)
 
 
-def draw(games: list[tuple[int, float]], picture: Path, game: str) -> None:
-    scores, count = np.array([score for _, score in games]), np.arange(1, len(games) + 1)
-    runs = {"score": [(count, scores)], "record": [(count, np.maximum.accumulate(scores))]}
-    draw_curves(runs, picture, f"DQN on {game}", "score", xlabel="game")
+def read_scores(table: Path, step: int) -> Scores:
+    """Return the scores in `table` up to `step`: an interrupted run may have written more than it saved."""
+    rows = csv.reader(table.read_text().splitlines())
+    return [(int(ended), float(score)) for ended, score in rows if int(ended) <= step]
 
 
-def watch(saved: Path, game: str, seed: int) -> float:
-    """A game by what was saved, in a window; returns its score."""
-    agent, env = rlgames.load(saved), rlgames.make(game, render_mode="human")
+def write_scores(scores: Scores, table: Path) -> None:
+    """Write all scores, so that an interruption leaves the old table or the new one."""
+    unfinished = table.with_suffix(".new")
+    with unfinished.open("w", newline="") as file:
+        csv.writer(file).writerows(scores)
+    unfinished.replace(table)
+
+
+def draw_scores(scores: Scores, picture: Path, title: str) -> None:
+    x, y = np.arange(1, len(scores) + 1), np.array([score for _, score in scores])
+    curves = {"score": [(x, y)], "best so far": [(x, np.maximum.accumulate(y))]}
+    draw_curves(curves, picture, title, "score", xlabel="episode")
+
+
+def watch_agent(checkpoint: Path, game: str, seed: int) -> float:
+    """Show a saved agent in a window for one episode; return its score."""
+    agent, env = rlgames.load(checkpoint, weights_only=True), rlgames.make(game, render_mode="human")
     obs, info = env.reset(seed=seed)
     done = False
     while not done:
-        obs, _, terminated, truncated, info = env.step(int(agent.predict(obs)[0]))
+        action, _ = agent.predict(obs)
+        obs, _, terminated, truncated, info = env.step(int(action))
         done = terminated or truncated
     env.close()
     print(f"score {info['score']:,.0f}")
@@ -73,67 +90,70 @@ def main(
     folder: Path = Path("dino_dqn"),
     quick: bool = False,
     browser: bool = False,
-    play: bool = False,
+    watch: bool = False,
     acceleration: bool = True,
     steps: int = 300_000,
-    players: int = 8,
+    num_envs: int = 8,
     seed: int = 0,
 ) -> float:
-    """Learn the dinosaur's game with DQN, or show what was learnt.
+    """Train DQN on the T-Rex game, or watch a trained agent; return the score of the recording.
 
     Args:
-        folder: for save, table, picture and film.
+        folder: for the checkpoint, the table, the curve and the recording.
         quick: a few steps with a small network.
         browser: in Chrome instead of the simulator.
-        play: learn nothing, play one game with the newest save.
-        acceleration: without it the speed stays as it is at first, which is easier.
-        steps: of the environment, all players together, those of earlier starts counted.
-        players: games at once.
+        watch: do not train; show the last checkpoint in a window for one episode.
+        acceleration: without it the speed stays at its initial value, which is easier.
+        steps: environment steps, summed over the environments, those of earlier starts included.
+        num_envs: environments stepped at once.
         seed: of everything.
     """
     game = ("ChromeDino" if browser else "Dino") + ("" if acceleration else ":acceleration=false")
-    saved, table = folder / "dino.ckpt", folder / "scores.csv"
-    if play:
-        return watch(saved, game, seed + 1_000)
+    checkpoint, table = folder / "dino.ckpt", folder / "scores.csv"
+    if watch:
+        return watch_agent(checkpoint, game, seed + 1_000)
     folder.mkdir(parents=True, exist_ok=True)
-    config, players, steps, every = (QUICK, 2, 400, 200) if quick else (CONFIG, players, steps, SAVE)
-    games: list[tuple[int, float]] = []  # the step at which each ended, and its score
-    envs = rlgames.make_vec(game, players)
-    if saved.exists():
-        agent = rlgames.DQN.load(saved, envs)
+    config, num_envs, steps, save_freq = (QUICK, 2, 200, 100) if quick else (CONFIG, num_envs, steps, SAVE_FREQ)
+
+    scores: Scores = []
+    envs = rlgames.make_vec(game, num_envs)
+    if checkpoint.exists():
+        agent = rlgames.DQN.load(checkpoint, envs)
         if agent.config != config:
-            raise SystemExit(f"{folder} was begun with other settings: give the same, or another --folder")
-        rows = csv.reader(table.read_text().splitlines())
-        games = [(int(step), float(score)) for step, score in rows if int(step) <= agent.step]
-        print(f"going on from step {agent.step:,}, record {record(games):,.0f}")
+            raise SystemExit(f"{folder} was started with other settings: use the same, or another --folder")
+        scores = read_scores(table, agent.step)
+        print(f"resuming at step {agent.step:,}, best score {best_score(scores):,.0f}")
     else:
         agent = rlgames.DQN(envs, config, seed=seed)
-    due = agent.step // every * every + every
+
+    next_save = agent.step // save_freq * save_freq + save_freq
     for update in agent.train(steps):
-        games += [(update.step, score) for score in update.scores]
-        if update.step < due and update.step < steps:
+        scores += [(update.step, score) for score in update.scores]
+        if update.step < next_save and update.step < steps:
             continue
-        due += every
-        agent.renew()  # the browser cannot say its state: new games begin here
-        unfinished = table.with_suffix(".new")
-        with unfinished.open("w", newline="") as file:
-            csv.writer(file).writerows(games)
-        unfinished.replace(table)  # what it has beyond the save is left out when going on
-        agent.save(saved)
-        lately, epsilon = np.mean([score for _, score in games[-50:]] or [0.0]), float(update.scalars["epsilon"])
+        next_save += save_freq
+        agent.restart_episodes()  # the browser has no snapshots: a resumed run starts new episodes here too
+        write_scores(scores, table)
+        agent.save(checkpoint)
+        recent, epsilon = (
+            np.mean([score for _, score in scores[-50:]] or [0.0]),
+            update.scalars["rollout/exploration_rate"],
+        )
         print(
-            f"step {update.step:>9,}  epsilon {epsilon:.4f}  game {len(games):>6,}"
-            f"  the last 50: {lately:7.1f}  record {record(games):7,.0f}",
+            f"step {update.step:>9,}  epsilon {epsilon:.4f}  episode {len(scores):>6,}"
+            f"  mean of the last 50 {recent:7.1f}  best {best_score(scores):7,.0f}",
             flush=True,
         )
-    if games:
-        draw(games, folder / "scores.png", game)
+    if scores:
+        draw_scores(scores, folder / "scores.png", f"DQN on {game}")
     envs.close()
-    scene = rlgames.make(game, render_mode="rgb_array")
-    film = rlgames.record(agent, folder / "dino.gif", scene, seed=seed + 1_000)
-    scene.close()
-    print(f"film: score {film.scores[-1]:,.0f};", *sorted(path.name for path in folder.iterdir()), "are in", folder)
-    return film.scores[-1]
+
+    env = rlgames.make(game, render_mode="rgb_array")
+    recording = rlgames.record(agent, folder / "dino.gif", env, seed=seed + 1_000)
+    env.close()
+    print(f"score of the recording: {recording.scores[-1]:,.0f}")
+    print("written:", *sorted(map(str, folder.iterdir())))
+    return recording.scores[-1]
 
 
 if __name__ == "__main__":

@@ -1,131 +1,144 @@
-"""Pong from pixels with nothing but NumPy: a policy gradient whose every derivative is written out.
+"""Pong from pixels with nothing but NumPy: a policy gradient with every derivative written out.
 
-    python examples/pong_reinforce_numpy.py            days, as in the tutorials: Ctrl-C when you have seen enough
-    python examples/pong_reinforce_numpy.py --quick    half a minute: shows that everything works
+    python examples/pong_reinforce_numpy.py            takes days; stop it with Ctrl-C at any time
+    python examples/pong_reinforce_numpy.py --quick    takes seconds; shows that everything works
 
-Writes into --folder: weights.npz after each update (a later call goes on from there), and scores.png.
+Writes into --folder: weights.npz after each update (the next start resumes from it), and scores.png.
 
-What the network sees is what has moved: the field, 80 x 80, with its background erased, minus the frame before. One
-hidden layer h and one number z say how likely the bat goes up,
+The observation is the field, 80 x 80, with its background erased, minus the previous frame: it shows what moves. One
+hidden layer h and one logit z give the probability of "up",
 
     h = relu(W x),    z = v h,    p = 1 / (1 + exp(-z)).
 
-The derivative of log p(action) is (1 - p) for "up" and (-p) for "down" with respect to z; the chain rule does the rest.
-Each is weighed by the return R: what was won or lost later, discounted, from the next point alone, because what comes
-after a point has nothing to do with what was done before it. (Williams 1992; the network and its settings are those of
-Karpathy 2016, "Deep Reinforcement Learning: Pong from Pixels".) `rlgames train reinforce Pong` is the same with eight
-games at once.
+The derivative of log p(action) with respect to z is (1 - p) for "up" and -p for "down"; the chain rule does the rest.
+Each derivative is weighted by the discounted return R, which ends at the next point won or lost: what follows a point
+does not depend on the actions before it. (Williams 1992; network and settings of Karpathy 2016, "Deep Reinforcement
+Learning: Pong from Pixels".) `rlgames train reinforce Pong` is the same algorithm in eight environments at once.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import tyro
 
 import rlgames
 from rlgames.plots import draw_curves
-from rlgames.presets.lookup import BALL_AND_BATS
+from rlgames.presets.pong import BALL_AND_BATS
 
-HIDDEN, INPUTS = 200, 80 * 80
-GAMMA, DECAY = 0.99, 0.99  # of the returns; of RMSProp's mean square
-UP, DOWN = 0, 1  # of actions="minimal"
+INPUTS, HIDDEN = 80 * 80, 200  # sizes of the layers
+GAMMA = 0.99  # discount
+RMSPROP_DECAY = 0.99  # of the moving average of the squared gradient
+UP, DOWN = 0, 1  # the actions of Pong:actions=minimal
+ARRAYS = ("w", "v", "w_square", "v_square", "scores")  # in weights.npz
 
 
 def policy(w: np.ndarray, v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The probability of "up" for pictures x (n, inputs), and the hidden layer (n, hidden) behind it."""
+    """Return the probability of "up" (n,) and the hidden layer (n, hidden) for observations x (n, inputs)."""
     h = np.maximum(x @ w.T, 0)
     return 1 / (1 + np.exp(-(h @ v))), h
 
 
-def gradients(
-    w: np.ndarray, v: np.ndarray, x: np.ndarray, action: np.ndarray, advantage: np.ndarray
+def policy_gradient(
+    w: np.ndarray, v: np.ndarray, x: np.ndarray, actions: np.ndarray, advantages: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of sum_t log p(a_t | x_t) A_t, with respect to w (hidden, inputs) and v (hidden,)."""
+    """Return the gradient of sum_t log p(a_t | x_t) A_t with respect to w (hidden, inputs) and v (hidden,)."""
     p, h = policy(w, v, x)
-    dz = ((action == UP) - p) * advantage
+    dz = ((actions == UP) - p) * advantages
     dh = np.outer(dz, v) * (h > 0)
     return dh.T @ x, h.T @ dz
 
 
-def returns(rewards: np.ndarray) -> np.ndarray:
-    """R_t = r_t + gamma R_{t+1}, anew at each point, then to mean 0 and deviation 1."""
-    found, running = np.zeros(len(rewards)), 0.0
+def compute_returns(rewards: np.ndarray) -> np.ndarray:
+    """Return R_t = r_t + gamma R_{t+1}, restarted at each point, normalized to mean 0 and standard deviation 1."""
+    returns, total = np.zeros(len(rewards)), 0.0
     for t in reversed(range(len(rewards))):
-        running = rewards[t] + GAMMA * (0.0 if rewards[t] else running)
-        found[t] = running
-    return (found - found.mean()) / (found.std() + 1e-8)
+        total = rewards[t] + GAMMA * (0.0 if rewards[t] else total)
+        returns[t] = total
+    return (returns - returns.mean()) / (returns.std() + 1e-8)
 
 
-def episode(env, w: np.ndarray, v: np.ndarray, rng: np.random.Generator, seed: int | None, most: int | None):
-    """Pictures (n, inputs), actions (n,) and rewards (n,) of one game, or of its first `most` steps."""
-    pictures, actions, rewards = [], [], []
-    obs, done = env.reset(seed=seed)[0], False
-    while not done and (most is None or len(rewards) < most):
+def collect_episode(
+    env: gym.Env, w: np.ndarray, v: np.ndarray, rng: np.random.Generator, seed: int | None, max_steps: int | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return observations (n, inputs), actions (n,) and rewards (n,) of an episode, or of its first `max_steps`."""
+    observations, actions, rewards = [], [], []
+    obs, _ = env.reset(seed=seed)
+    done = False
+    while not done and (max_steps is None or len(rewards) < max_steps):
         x = obs.reshape(1, -1)
-        up = rng.random() < policy(w, v, x)[0][0]
-        obs, reward, terminated, truncated, _ = env.step(UP if up else DOWN)
-        pictures.append(x[0])
-        actions.append(UP if up else DOWN)
+        action = UP if rng.random() < policy(w, v, x)[0][0] else DOWN
+        obs, reward, terminated, truncated, _ = env.step(action)
+        observations.append(x[0])
+        actions.append(action)
         rewards.append(float(reward))
         done = terminated or truncated
-    return np.array(pictures), np.array(actions), np.array(rewards)
+    return np.array(observations), np.array(actions), np.array(rewards)
+
+
+def running_mean(scores: list[float]) -> float:
+    """Return the moving average after the last score, 0.99 of the old and 0.01 of the new."""
+    mean = scores[0] if scores else 0.0
+    for score in scores[1:]:
+        mean = 0.99 * mean + 0.01 * score
+    return mean
 
 
 def main(
     folder: Path = Path("pong_numpy"),
     quick: bool = False,
     episodes: int = 8_000,
-    batch: int = 10,
+    batch_size: int = 10,
     learning_rate: float = 1e-4,
     seed: int = 0,
 ) -> float:
-    """Learn Pong with REINFORCE in NumPy; returns the running mean of the scores.
+    """Train REINFORCE on Pong in NumPy; return the running mean of the scores.
 
     Args:
-        folder: for weights and picture.
-        quick: two short games and one update.
-        episodes: games in all.
-        batch: games an update.
+        folder: for the weights and the curve.
+        quick: one update with two short episodes.
+        episodes: in all, those of earlier starts included.
+        batch_size: episodes an update.
         learning_rate: of RMSProp.
-        seed: of the first weights, the actions and the games.
+        seed: of the initial weights, the actions and the environment.
     """
-    episodes, batch, most = (2, 2, 150) if quick else (episodes, batch, None)
+    episodes, batch_size, max_steps = (2, 2, 150) if quick else (episodes, batch_size, None)
     folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "weights.npz"
+    saved = folder / "weights.npz"
     rng = np.random.default_rng(seed)
-    names = ("w", "v", "w_square", "v_square", "scores")
-    if kept.exists():
-        with np.load(kept) as saved:
-            w, v, w_square, v_square, past = (saved[name] for name in names)
+    if saved.exists():
+        with np.load(saved) as arrays:
+            w, v, w_square, v_square, past = (arrays[name] for name in ARRAYS)
         scores = past.tolist()
-        print(f"going on after {len(scores)} games")
+        print(f"resuming after {len(scores)} episodes")
     else:
         w, v = rng.normal(size=(HIDDEN, INPUTS)) / np.sqrt(INPUTS), rng.normal(size=HIDDEN) / np.sqrt(HIDDEN)
         w_square, v_square, scores = np.zeros_like(w), np.zeros_like(v), []
+
     env = rlgames.make("Pong", actions="minimal", pixels=BALL_AND_BATS)
-    mean = scores[0] if scores else 0.0
-    for score in scores:
-        mean = 0.99 * mean + 0.01 * score
     while len(scores) < episodes:
-        dw, dv = np.zeros_like(w), np.zeros_like(v)
-        for _ in range(batch):
-            x, action, reward = episode(env, w, v, rng, None if scores else seed, most)
-            game_w, game_v = gradients(w, v, x, action, returns(reward))
-            dw, dv = dw + game_w, dv + game_v
-            scores.append(reward.sum())
-            mean = 0.99 * mean + 0.01 * scores[-1] if len(scores) > 1 else scores[0]
-        for weights, gradient, square in ((w, dw, w_square), (v, dv, v_square)):
-            square *= DECAY
-            square += (1 - DECAY) * gradient**2
+        w_gradient, v_gradient = np.zeros_like(w), np.zeros_like(v)
+        for _ in range(batch_size):
+            x, actions, rewards = collect_episode(env, w, v, rng, None if scores else seed, max_steps)
+            dw, dv = policy_gradient(w, v, x, actions, compute_returns(rewards))
+            w_gradient += dw
+            v_gradient += dv
+            scores.append(rewards.sum())
+        for weights, gradient, square in ((w, w_gradient, w_square), (v, v_gradient, v_square)):
+            square *= RMSPROP_DECAY
+            square += (1 - RMSPROP_DECAY) * gradient**2
             weights += learning_rate * gradient / (np.sqrt(square) + 1e-5)
-        np.savez(kept, **dict(zip(names, (w, v, w_square, v_square, np.array(scores)), strict=True)))
-        print(f"game {len(scores):>6,}  score {scores[-1]:+5.0f}  running mean {mean:+6.2f}", flush=True)
+        np.savez(saved, **dict(zip(ARRAYS, (w, v, w_square, v_square, np.array(scores)), strict=True)))
+        print(
+            f"episode {len(scores):>6,}  score {scores[-1]:+5.0f}  running mean {running_mean(scores):+6.2f}",
+            flush=True,
+        )
     env.close()
-    games = np.arange(1, len(scores) + 1)
-    draw_curves({"games": [(games, np.array(scores))]}, folder / "scores.png", "Pong, NumPy", "score", xlabel="game")
-    return mean
+    x = np.arange(1, len(scores) + 1)
+    draw_curves({"episodes": [(x, np.array(scores))]}, folder / "scores.png", "Pong, NumPy", "score", xlabel="episode")
+    return running_mean(scores)
 
 
 if __name__ == "__main__":

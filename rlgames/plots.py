@@ -16,7 +16,7 @@ Run = tuple[np.ndarray, np.ndarray]  # x (n,) and y (n,)
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], picture: Path, title: str) -> None:
     """Draw the rows of a run's metrics.jsonl into `picture` (PNG)."""
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  heavy
 
     episodes = [(row["step"], score) for row in rows for score in row.get("scores", ())]
     means = [(row["step"], row["rollout/score_mean"]) for row in rows if row.get("rollout/score_mean") is not None]
@@ -54,7 +54,7 @@ def draw_curves(
     A run is (x, y), and all runs of a curve have the same x. `levels` are dashed horizontal lines, such as a score to
     reach; `log` makes the vertical axis logarithmic.
     """
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # noqa: PLC0415  heavy
 
     figure = Figure(figsize=(8, 4.5), dpi=120, layout="constrained")
     axes = figure.add_subplot()

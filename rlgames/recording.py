@@ -96,7 +96,7 @@ def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
         raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {str(path)!r}")
     if writer_class is Mp4Writer:
         try:
-            import imageio_ffmpeg  # noqa: F401  optional; imageio writes MP4 with it
+            import imageio_ffmpeg  # noqa: F401, PLC0415  optional; imageio writes MP4 with it
         except ImportError as error:
             raise DependencyNotInstalled(
                 f'{path}: MP4 needs the extra video: pip install "rlgames[video]" (or write a .gif)'
@@ -201,7 +201,7 @@ class GifWriter(VideoWriter):
 
 class Mp4Writer(VideoWriter):
     def __init__(self, path: Path, fps: float, size: int | None):
-        import imageio.v2
+        import imageio.v2  # noqa: PLC0415  optional
 
         super().__init__(path, fps, size)
         self.writer: Any = imageio.v2.get_writer(path, "FFMPEG", fps=self.rate, macro_block_size=2)

@@ -24,7 +24,7 @@ WINDOW = 100  # episodes that the reported means are of
 
 
 class Update(NamedTuple):
-    """What `Agent.train` yields after each update."""
+    """Yielded by `Agent.train` after each update."""
 
     step: int  # environment steps of the agent so far, summed over its environments
     scalars: dict[str, Tensor]  # losses and the like, 0-d, still on their device
@@ -86,7 +86,7 @@ class MetricsLog:
 def summary_writer(folder: Path, step: int) -> SummaryWriter | None:
     """Return TensorBoard's writer, which drops events after `step`; None without the extra `tensorboard`."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415  heavy
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

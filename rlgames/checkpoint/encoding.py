@@ -1,6 +1,6 @@
 """Encode states for a checkpoint: JSON for their structure, torch tensors and numpy arrays apart; and decode them.
 
-In the JSON a list is a list; whatever JSON lacks is an object with one key: {"dict": [[key, value], ...]},
+In the JSON a list is a list; types that JSON lacks are objects with one key: {"dict": [[key, value], ...]},
 {"tuple": [...]}, {"int": "0x..."} from 2**53 on, {"float": "nan"}, {"tensor": name}, {"array": member},
 {"scalar": member} and {"part": [file, sha256]}. Arrays are .npy files (numpy.lib.format) without pickle.
 """

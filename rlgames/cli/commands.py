@@ -119,7 +119,7 @@ class Watch:
     """Options of `rlgames watch`."""
 
     path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
-    out: DisallowNone[Path | None] = None  # *.gif, or *.mp4 with the extra video; None: a .gif beside the checkpoint
+    out: DisallowNone[Path | None] = None  # *.gif, or *.mp4 with the extra video; None: a .gif next to the checkpoint
     seconds: float = 30.0  # of the recording at most
     seed: int = 0  # of the game
     episodes: int = 1  # to play, one after the other

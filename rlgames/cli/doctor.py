@@ -85,7 +85,7 @@ def dependency(name: str) -> Finding:
     module = module_name(name)
     try:
         loaded = import_module(module)
-    except Exception as error:  # noqa: BLE001  whatever the import raises, the installation is broken
+    except Exception as error:  # noqa: BLE001  any exception of an import means that the installation is broken
         reason = "missing" if find_spec(module) is None else f"broken: {type(error).__name__}: {error}"
         return Finding(name, " ".join(reason.split()), f"pip install --force-reinstall {name}", broken=True)
     return Finding(name, version(name) or getattr(loaded, "__version__", "found"))

@@ -89,8 +89,8 @@ def import_window() -> tuple[Any, Any]:
     """Return pygame and Gymnasium's `play`. Raises DependencyNotInstalled without them or without a display."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
-        import pygame
-        from gymnasium.utils.play import play
+        import pygame  # noqa: PLC0415  optional
+        from gymnasium.utils.play import play  # noqa: PLC0415  imports pygame
     except (ImportError, DependencyNotInstalled) as error:
         raise DependencyNotInstalled('a window needs the extra play: pip install "rlgames[play]"') from error
     if not (has_display() or os.environ.get("SDL_VIDEODRIVER")):

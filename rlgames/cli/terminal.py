@@ -65,7 +65,7 @@ def check_positive(**values: float) -> None:
 
 def check_device(name: str) -> None:
     """Raises UsageError for a device that torch does not have here."""
-    import torch
+    import torch  # noqa: PLC0415  heavy
 
     try:
         torch.empty(0, device="cpu" if name == "auto" else name)

@@ -101,7 +101,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
         self._over, self._started, self._constructed = np.ones(int(num_envs), np.bool_), False, False
         self.parent_pipes, self.processes = [], []  # for close(), if Gymnasium's constructor fails
         if START_METHOD == "forkserver":
-            multiprocessing.set_forkserver_preload(["__main__", *preload])
+            multiprocessing.set_forkserver_preload(["__main__", __name__, *preload])
         env_fn = partial(make_in_process, make, os.getpid())
         try:
             self._call(super().__init__, [env_fn] * int(num_envs), context=START_METHOD, autoreset_mode=self.mode)

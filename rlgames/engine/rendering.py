@@ -59,7 +59,7 @@ class Window:
 
     def __init__(self, title: str, fps: int):
         try:
-            import pygame
+            import pygame  # noqa: PLC0415  optional
         except ImportError as error:
             raise DependencyNotInstalled(
                 'render_mode="human" shows a window: pip install "rlgames[play]" (or use render_mode="rgb_array")'

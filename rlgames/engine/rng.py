@@ -1,6 +1,6 @@
 """Random numbers of compiled games: splitmix64 (Steele, Lea & Flood 2014), one 64-bit word a record.
 
-Each record carries its own stream, so a game depends on its own seed and actions only, whatever is stepped beside it.
+Each record carries its own stream, so an environment depends on its own seed and actions only.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from rlgames.errors import InvalidValueError
 
 @dataclass(frozen=True)
 class EnvSettings:
-    """How an environment of any game is stepped and rendered. Raises ValueError for values that are not allowed."""
+    """Arguments of one environment of any game. Raises ValueError for values that are not allowed."""
 
     frame_skip: int = 1  # frames for each action, rewards summed
     max_pool: bool = False  # observe the maximum of the last two frames of the skip

@@ -1,6 +1,6 @@
 """Pong: Atari's table tennis against the machine, to 21 points; needs ale-py (extra `pong`).
 
-Observation space: the screen, (210, 160, 3) uint8. Agents observe the last four of their 84 x 84 grey frames by default,
+Observation space: the screen, (210, 160, 3) uint8. By default agents observe the last four frames, 84 x 84 and grey,
 and act on every fourth frame (Mnih et al. 2015).
 Action space: 0 noop, 1 fire, 2 up, 3 down, 4 up and fire, 5 down and fire; with `actions="minimal"` 0 up, 1 down.
 Rewards: +1 for a point won, -1 for a point lost, otherwise 0. The score is their sum, -21 to 21.

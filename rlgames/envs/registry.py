@@ -40,10 +40,11 @@ WrapVec = Callable[[VectorEnv], VectorEnv]
 
 @dataclass(frozen=True)
 class Wrapper:
-    """A wrapper by name, for one environment and for a vector environment."""
+    """A wrapper of one environment and of a vector environment, at least one of the two."""
 
+    name: str  # as it was registered, or that of its game
     wrap: Wrap | None
-    wrap_vec: WrapVec | None = None  # None: `wrap` is applied to each environment
+    wrap_vec: WrapVec | None  # None: `wrap` is applied to each environment
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,8 @@ def load_game(name: str, **options: Any) -> Any:
     """
     known = game_options(name)
     if unknown := [option for option in options if option not in known]:
+        if unknown[0] in SHARED_OPTIONS:
+            raise InvalidTypeError(f"{unknown[0]!r} is an option of rlgames.make and make_vec, not of gymnasium's")
         allowed = ", ".join([*known, *SHARED_OPTIONS])
         raise InvalidTypeError(f"unknown option {unknown[0]!r} for {name}: expected one of {allowed}")
     return module_of(name).game(**options)
@@ -224,36 +227,48 @@ def split_pixels(name: str, pixels: Pixels, vector: bool) -> tuple[dict[str, Any
 def take_wrappers(name: str, options: dict[str, Any]) -> list[Wrapper]:
     """Return the game's own wrapper and those named by the option `wrappers`, which is removed from `options`.
 
-    Raises ValueError for a name that is not registered.
+    Raises ValueError for a name that is not registered, TypeError for anything but names.
     """
     names = options.pop("wrappers", None)
-    found = [own] if (own := GAMES[name].wrapper) else []
-    for wrapper in str(names).split("+") if names is not None else ():
-        if wrapper not in WRAPPERS:
-            known = f"registered are {', '.join(WRAPPERS)}" if WRAPPERS else "none is registered"
-            raise InvalidValueError(
-                f"unknown wrapper {wrapper!r}: {known}; call rlgames.register_wrapper({wrapper!r}, ...) first"
-            )
-        found.append(WRAPPERS[wrapper])
-    return found
+    if not isinstance(names, str | None):
+        raise InvalidTypeError(f"expected wrappers to be names as in 'a+b', or None, got {names!r}")
+    own = GAMES[name].wrapper
+    return [*([own] if own else []), *(find_wrapper(each) for each in (names.split("+") if names else []))]
+
+
+def find_wrapper(name: str) -> Wrapper:
+    if name not in WRAPPERS:
+        known = f"the wrappers are {', '.join(WRAPPERS)}" if WRAPPERS else "no wrapper is registered"
+        raise InvalidValueError(
+            f"unknown wrapper {name!r}: {known}; run the script or import the module that calls"
+            f" rlgames.register_wrapper({name!r}, ...)"
+        )
+    return WRAPPERS[name]
 
 
 # ---- what users call ----
 
 
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
-    """Make one environment of a game as an agent sees it, with the game's default preprocessing.
+    """Make one environment of a game for an agent, with the game's default preprocessing.
 
     `game` is "Cave" or "rlgames/Cave-v0", with options as in "CatchBall:size=16". `pixels` replaces the default
     preprocessing (`Pixels()`: none), the options `frame_skip` and `stack` change it, `rewards` shapes the reward,
-    `max_episode_steps` truncates episodes after so many agent steps, `wrappers` names registered wrappers ("a+b", in
-    this order, applied last). All other keywords go to `gymnasium.make` (render_mode, the game's own options such as size).
+    `max_episode_steps` truncates episodes after so many agent steps, `wrappers` names registered wrappers. All other
+    keywords go to `gymnasium.make` (render_mode, the game's own options).
+
+    Wrappers are applied in this order: preprocessing, rewards, the game's own wrapper, those named, "a" of "a+b" first.
 
     Raises ValueError for an unknown game or an option's bad value, TypeError for an unknown option.
     """
     name, options = parse(game)
     options |= kwargs
     wrappers, pixels = take_wrappers(name, options), take_pixels(name, pixels, options)
+    if missing := [wrapper.name for wrapper in wrappers if wrapper.wrap is None]:
+        raise InvalidValueError(
+            f"the wrapper {missing[0]!r} has only a `wrap_vec`: single environments need a `wrap`, and so do vector"
+            " environments with stack_skipped or with another wrapper that has only a `wrap`"
+        )
     limit = options.pop("max_episode_steps", None)
     check_count("max_episode_steps", limit, or_none=True)
     if limit is not None and pixels.stack_skipped:
@@ -262,8 +277,7 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
     env = rest.wrap(gym.make(f"rlgames/{name}-v0", max_episode_steps=limit, **{**arguments, **options}))
     env = env if rewards is None else rewards.wrap(env)
     for wrapper in wrappers:
-        if wrapper.wrap is None:
-            raise InvalidValueError(f"a wrapper of {game} has no `wrap`: register one to make a single environment")
+        assert wrapper.wrap is not None  # checked above
         env = wrapper.wrap(env)
     return env
 
@@ -277,26 +291,26 @@ def make_vec(
     rewards: Rewards | None = None,
     **kwargs: Any,
 ) -> VectorEnv:
-    """Make `num_envs` environments of a game as an agent sees them, on the fastest engine; arguments as in `make`.
+    """Make `num_envs` environments of a game for an agent, on the fastest engine; arguments as in `make`.
 
-    They reset in the step an episode ends (SAME_STEP) unless told otherwise; the default of `gymnasium.make_vec` is
-    Gymnasium's own, NEXT_STEP.
+    By default they reset in the step in which an episode ends (SAME_STEP); the default of `gymnasium.make_vec` is
+    NEXT_STEP.
     """
     name, options = parse(game)
     options |= kwargs
     given = dict(options)
-    wrappers, seen = take_wrappers(name, options), take_pixels(name, pixels, options)
-    if seen.stack_skipped or any(wrapper.wrap_vec is None for wrapper in wrappers):
+    wrappers, resolved = take_wrappers(name, options), take_pixels(name, pixels, options)
+    if resolved.stack_skipped or any(wrapper.wrap_vec is None for wrapper in wrappers):
         threads = given.pop("threads", None)
         make_one = partial(make, name, pixels=pixels, rewards=rewards, **given)
         own = {key: options[key] for key in game_options(name) if key in options}
         return vectorize(name, own, make_one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
-    arguments, rest = split_pixels(name, seen, vector=True)
+    arguments, rest = split_pixels(name, resolved, vector=True)
     options = {"autoreset_mode": autoreset_mode, **arguments, **options}
     envs = rest.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
     envs = envs if rewards is None else rewards.wrap_vec(envs)
     for wrapper in wrappers:
-        assert wrapper.wrap_vec is not None
+        assert wrapper.wrap_vec is not None  # checked above
         envs = wrapper.wrap_vec(envs)
     return envs
 
@@ -323,8 +337,8 @@ def register_game(
     """Add a game of your own: its name, and "rlgames/<name>-v0", then work wherever those of rlgames do.
 
     `module` holds `game(**options) -> Game`; the module that calls this passes its own `__name__`. `pixels` is the
-    default preprocessing for agents. `wrap` and `wrap_vec` are applied last to each environment and vector environment
-    that `make` and `make_vec` return; with `wrap` alone, environments are wrapped one by one and stepped by threads.
+    default preprocessing for agents. `wrap` and `wrap_vec` wrap every environment and vector environment that `make`
+    and `make_vec` return; they are as in `register_wrapper`.
 
     Raises ValueError for a name that is taken or has characters other than letters, digits and underscores.
     """
@@ -332,7 +346,7 @@ def register_game(
         raise InvalidValueError(f"expected a game's name of letters, digits and underscores, got {name!r}")
     if name in GAMES and GAMES[name].module != module:
         raise InvalidValueError(f"the name {name!r} is taken by {GAMES[name].module}: choose another")
-    wrapper = Wrapper(wrap, wrap_vec) if wrap or wrap_vec else None
+    wrapper = Wrapper(name, wrap, wrap_vec) if wrap or wrap_vec else None
     GAMES[name] = GameSpec(module, summary, pixels, wrapper=wrapper)
     load_game.cache_clear()  # the module may have been reloaded
     if f"rlgames/{name}-v0" not in gym.registry:
@@ -342,12 +356,16 @@ def register_game(
 def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | None = None) -> None:
     """Add a wrapper of your own by name: "Pong:wrappers=NAME" then applies it, on the command line and in workers too.
 
-    `wrap` takes and returns a `gymnasium.Env`, `wrap_vec` a `VectorEnv`; both are applied after preprocessing and
-    reward shaping. With `wrap` alone, environments are wrapped one by one and stepped by threads. A vector wrapper with
-    state of its own needs `snapshot()` and `restore(state)` for runs that resume bit for bit; see
-    examples/own_wrapper.py.
+    `wrap` takes and returns a `gymnasium.Env`, `wrap_vec` a `gymnasium.vector.VectorEnv`, after preprocessing and
+    reward shaping. `make` and recordings need `wrap`. With `wrap` alone, vector environments consist of environments
+    that are wrapped one by one and stepped by threads: slower, and without `snapshot()`.
 
-    Processes that load a checkpoint or work for A3C must register the same name when they import the training script.
+    A run resumes bit for bit if its vector wrappers have `snapshot()` and `restore(state)`. Without state of their own
+    they are `return self.env.snapshot()` and `self.env.restore(state)`; examples/own_wrapper.py shows one with state.
+    Otherwise new episodes are started at every checkpoint.
+
+    A checkpoint names its wrappers. A process that loads one, or works for A3C, must have called this too: workers
+    import the script that started them. The last registration of a name counts.
 
     Raises ValueError for a name with characters other than letters, digits, underscores and hyphens, and without both.
     """
@@ -355,4 +373,4 @@ def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | No
         raise InvalidValueError(f"expected a wrapper's name of letters, digits, underscores and hyphens, got {name!r}")
     if wrap is None and wrap_vec is None:
         raise InvalidValueError(f"expected `wrap`, `wrap_vec` or both for the wrapper {name!r}, got neither")
-    WRAPPERS[name] = Wrapper(wrap, wrap_vec)
+    WRAPPERS[name] = Wrapper(name, wrap, wrap_vec)

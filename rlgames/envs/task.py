@@ -1,4 +1,4 @@
-"""Task: what an agent plays, as plain data, so that a checkpoint can name it and any process can make it again."""
+"""Task: a game and its preprocessing as plain data, so that a checkpoint can name it and any process can make it."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Task:
 
     @property
     def native(self) -> bool:
-        """Whether it is a game of this library or one registered with it."""
+        """True for a game of this library and for one registered with it."""
         return self.game in GAMES
 
     def as_trained_on(self, trained: Task | None) -> Task:
         """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.
 
         Options that decide what is observed (frame_skip, stack, wrappers, Dino's obs) are those of `trained` unless
-        they are named here.
+        they are named here; "wrappers=null" leaves the wrappers out.
         """
         if trained is None or not self.native or trained.game not in (self.game, GAMES[self.game].simulates):
             return self

@@ -192,7 +192,7 @@ class EnvRunner:
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
         self._resetting, self.reset_seed = state["resetting"].copy(), state["reset_seed"]
         self._episodes, self.exact = [Episode(*episode) for episode in state["episodes"]], state["exact"]
-        self._info, self.finished, self.success = {}, [], None  # belong to another step
+        self._info = {}  # the last step belongs to other episodes
 
 
 def single_spaces(envs: VectorEnv) -> tuple[Box, Discrete]:

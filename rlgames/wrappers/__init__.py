@@ -1,4 +1,4 @@
-"""What an agent observes and is rewarded for: `Pixels` and `Rewards`, one declaration for one environment or many."""
+"""Preprocessing (`Pixels`) and reward shaping (`Rewards`): one declaration for one environment or many."""
 
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards

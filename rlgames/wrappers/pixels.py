@@ -256,7 +256,7 @@ def write_luminance(frames, grey):
 
 def resize(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return an area resize of `frames` (rows, H, W[, channels]) uint8 to `size`, (height, width)."""
-    import cv2
+    import cv2  # noqa: PLC0415  heavy
 
     height, width = size
     resized = np.empty((len(frames), height, width, *frames.shape[3:]), np.uint8)

@@ -1,17 +1,14 @@
-"""A3C: its optimisers and gradients beside plain ones, and what becomes of its processes, whatever becomes of one."""
+"""A3C: the gradients of one worker against the paper's loss, and several workers in processes."""
 
 from __future__ import annotations
 
 import copy
-import inspect
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -22,341 +19,279 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.vector import VectorEnv
-from helpers.toys import Bits, Dice, quick, several
-from torch import Tensor, nn
+from helpers.processes import TIMEOUT, wait_until_ended
+from helpers.toys import GuessBitEnv, RandomLengthEnv, quick_config, sync_vector
+from torch import Tensor
 
-from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Job, work
+from rlgames.agents import workers as workers_module
+from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, WorkerArguments, run_worker
 from rlgames.agents.registry import load
-from rlgames.agents.shared_optimizer import Record, SharedOptimizer, flatten_parameters
-from rlgames.agents.workers import Workers
+from rlgames.agents.shared_optimizer import SharedOptimizer, flatten_parameters
 from rlgames.evaluation import evaluate
 from rlgames.experience.env_runner import EnvRunner, single_spaces
 from rlgames.networks.models import ActorCritic
 
-TWO = quick("a3c", workers=2)
-UPDATE = TWO.horizon * 2  # steps of one update of a worker with two players
+TWO_WORKERS = quick_config("a3c", workers=2)
+UPDATE_STEPS = TWO_WORKERS.n_steps * 2  # environment steps of one update of a worker with two environments
 
 
 # ---- one worker ----
 
 
-def gradients(steps: int = 200) -> Iterator[Tensor]:
-    dice = np.random.default_rng(0)
-    return (torch.from_numpy(dice.normal(scale=0.1 + t / steps, size=11).astype(np.float32)) for t in range(steps))
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_learning_rate_is_linear(optimizer: str):
+    config = quick_config("a3c", optimizer=optimizer, learning_rate=0.1, final_learning_rate=0.02)
+    agent = A3C(sync_vector(GuessBitEnv, 2), config)
+    rates: list[float] = []
+    step = getattr(agent.shared, optimizer)
 
-
-def linear_and_shared() -> tuple[nn.Linear, Tensor, SharedOptimizer]:
-    """A network, its flat parameters, and the same ones shared."""
-    net = nn.Linear(10, 1)
-    shared = SharedOptimizer(net, 1)
-    return net, flatten_parameters(net)[0], shared
-
-
-def test_adam_is_adam():
-    net, weights, shared = linear_and_shared()
-    adam = torch.optim.Adam(net.parameters(), lr=0.01, eps=1e-5)
-    for gradient in gradients():
-        net.weight.grad, net.bias.grad = gradient[None, :10].clone(), gradient[10:].clone()
-        adam.step()
-        shared.begun[0] += 1
-        shared.adam(gradient, lr=0.01)
-        torch.testing.assert_close(shared.weights, weights, rtol=1e-5, atol=1e-6)
-
-
-def test_rmsprop_is_the_papers():
-    """g <- a g + (1 - a) d^2, theta <- theta - eta d / sqrt(g + eps), in double precision."""
-    _, weights, shared = linear_and_shared()
-    theta, g = weights.double().numpy().copy(), np.zeros(11)
-    for d in gradients():
-        g = 0.99 * g + 0.01 * d.double().numpy() ** 2
-        theta -= 0.01 * d.double().numpy() / np.sqrt(g + 0.1)
-        shared.rmsprop(d, lr=0.01)
-        np.testing.assert_allclose(shared.weights.numpy(), theta, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("optimiser", ["adam", "rmsprop"])
-def test_the_learning_rate_falls_to_its_end(optimiser: str):
-    agent = A3C(several(Bits, 2), quick("a3c", optimizer=optimiser, learning_rate=0.1, final_learning_rate=0.02))
-    seen: list[float] = []
-    step = getattr(agent.shared, optimiser)
-
-    def watched(gradient: Tensor, lr: float) -> None:
-        seen.append(lr)
+    def recorded(gradient: Tensor, lr: float) -> None:
+        rates.append(lr)
         step(gradient, lr)
 
-    setattr(agent.shared, optimiser, watched)
-    agent.learn(8 * UPDATE)
-    assert seen == pytest.approx(np.linspace(0.1, 0.02, 9)[:8])
+    setattr(agent.shared, optimizer, recorded)
+    agent.learn(8 * UPDATE_STEPS)
+    assert rates == pytest.approx(np.linspace(0.1, 0.02, 9)[:8])
 
 
 def test_gradients_are_those_of_the_papers_loss():
-    """EnvRunner by player and backwards in time, as in algorithm S3; episodes that ran out of time are bootstrapped."""
-    config = A3CConfig(workers=1, n_steps=15, entropy=0.02, value=0.3, gamma=0.9, max_grad_norm=1e9, hidden=(16,))
-    envs = several(Dice, 4)
+    """One environment at a time and backwards, as in algorithm S3; truncated episodes are bootstrapped."""
+    config = A3CConfig(workers=1, n_steps=15, ent_coef=0.02, vf_coef=0.3, gamma=0.9, max_grad_norm=1e9, net_arch=(16,))
+    envs = sync_vector(RandomLengthEnv, 4)
     space, actions = single_spaces(envs)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = ActorCritic(space, int(actions.n), "vector", (16,))
-    player = EnvRunner(envs, seed=5)
-    learner = ActorLearner(copy.deepcopy(net), SharedOptimizer(net, 1), 0, player, config, np.random.default_rng(0))
-    steps, step = [], player.step
-    player.step = lambda action: steps.append(step(action)) or steps[-1]  # type: ignore[method-assign]  # looks on
+    runner = EnvRunner(envs, seed=5)
+    learner = ActorLearner(copy.deepcopy(net), SharedOptimizer(net, 1), 0, runner, config, np.random.default_rng(0))
+    steps, step = [], runner.step
+    runner.step = lambda action: steps.append(step(action)) or steps[-1]  # type: ignore[method-assign]  # records
     learner.update(progress=0.0)
     assert any((s.done & ~s.terminated).any() for s in steps)
     assert any(s.terminated.any() for s in steps)
     net.zero_grad()
-    for i in range(player.n):
-        future = net(torch.from_numpy(steps[-1].after[i : i + 1]))[1][0].detach()
+    for i in range(runner.num_envs):
+        returns = net(torch.from_numpy(steps[-1].next_obs[i : i + 1]))[1][0].detach()
         for s in reversed(steps):
             if s.terminated[i]:
-                future = torch.tensor(0.0)
+                returns = torch.tensor(0.0)
             elif s.done[i]:
-                future = net(torch.from_numpy(s.after[i : i + 1]))[1][0].detach()
-            future = float(s.reward[i]) + config.gamma * future
+                returns = net(torch.from_numpy(s.next_obs[i : i + 1]))[1][0].detach()
+            returns = float(s.reward[i]) + config.gamma * returns
             logits, value = net(torch.from_numpy(s.obs[i : i + 1]))
             pi = torch.distributions.Categorical(logits=logits[0])
-            loss = -pi.log_prob(torch.tensor(s.action[i])) * (future - value[0]).detach()
-            loss = loss + config.value * (future - value[0]) ** 2 - config.entropy * pi.entropy()
-            (loss / (player.n * len(steps))).backward()
+            loss = -pi.log_prob(torch.tensor(s.action[i])) * (returns - value[0]).detach()
+            loss = loss + config.vf_coef * (returns - value[0]) ** 2 - config.ent_coef * pi.entropy()
+            (loss / (runner.num_envs * len(steps))).backward()
     expected = torch.cat([p.grad.reshape(-1) for p in net.parameters() if p.grad is not None])
     torch.testing.assert_close(learner.gradients, expected, rtol=1e-3, atol=1e-5)
 
 
-def test_the_best_are_the_weights_of_the_highest_average():
-    dice = np.random.default_rng(0)
-    record, weights = Record(torch.zeros(1)), torch.zeros(1)
-    average, averages = 0.0, []
-    for t, score in enumerate(dice.normal(size=500) + 3 * np.sin(np.arange(500) / 100)):
-        weights += 1
-        record.see([float(score)], t, weights)
-        average = 0.99 * average + 0.01 * score if t else score
-        averages.append(average)
-    assert record.average == pytest.approx(average)
-    best = 99 + int(np.argmax(averages[99:]))
-    assert (record.step, float(record.weights)) == (best, best + 1)
-    again = Record(torch.zeros(1))
-    again.load_state_dict(record.state_dict())
-    assert again.state_dict() == record.state_dict()
-
-
-def test_the_best_plays_and_is_saved(tmp_path: Path):
-    agent = A3C("CatchBall", quick("a3c"), num_envs=2).learn(2_000)
-    assert agent.record.episodes > 0
+def test_best_agent_plays_and_is_saved(tmp_path: Path):
+    agent = A3C("CatchBall", quick_config("a3c"), num_envs=2).learn(2_000)
+    assert agent.best_weights.num_episodes > 0
     agent.save(tmp_path / "agent")
-    agent.best.save(tmp_path / "best")
-    opened, best = load(tmp_path / "agent"), load(tmp_path / "best")
-    assert isinstance(opened, A3C)
-    assert best.step == agent.record.step == opened.best.step
-    scores = [evaluate(each, "CatchBall", episodes=3).scores for each in (agent.best, opened.best, best)]
+    agent.best_agent.save(tmp_path / "best")
+    loaded, best = load(tmp_path / "agent"), load(tmp_path / "best")
+    assert isinstance(loaded, A3C)
+    assert best.step == agent.best_weights.step == loaded.best_agent.step
+    scores = [evaluate(each, "CatchBall", episodes=3).scores for each in (agent.best_agent, loaded.best_agent, best)]
     assert scores[0] == scores[1] == scores[2]
-    for each in (agent.best, best, opened.best):
-        torch.testing.assert_close(flatten_parameters(each.net)[0], agent.record.weights, rtol=0, atol=0)
-    assert best.learn(UPDATE).step == agent.record.step + UPDATE
+    for each in (agent.best_agent, best, loaded.best_agent):
+        torch.testing.assert_close(flatten_parameters(each.net)[0], agent.best_weights.weights, rtol=0, atol=0)
+    assert best.learn(UPDATE_STEPS).step == agent.best_weights.step + UPDATE_STEPS
 
 
-# ---- several ----
+def test_best_agent_of_loaded_weights_has_these_weights(tmp_path: Path):
+    """A file of weights alone does not hold the best ones; the initial weights are worse."""
+    agent = A3C("CatchBall", quick_config("a3c"), num_envs=2).learn(4 * UPDATE_STEPS)
+    agent.save(tmp_path / "agent", weights_only=True)
+    loaded = A3C.load(tmp_path / "agent")
+    assert loaded.best_agent.step == agent.step
+    assert torch.equal(loaded.best_agent.weights, agent.weights)
+    assert torch.equal(loaded.shared.weights, agent.weights)
 
 
-def gone(pids: list[int]) -> bool:
-    """Whether none of the processes runs any more, waited for up to 10 seconds; those not reaped yet are dead too."""
-    end = time.monotonic() + 10
-    while any(running(pid) for pid in pids) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not any(running(pid) for pid in pids)
+# ---- several workers ----
 
 
-def running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (ProcessLookupError, FileNotFoundError):
-        return False
-
-
-def children() -> list[int]:
+def active_pids() -> list[int]:
     return [process.pid for process in multiprocessing.active_children() if process.pid]
 
 
-def check(agent: A3C, total: int) -> None:
-    """What holds whenever nobody is at work: all steps counted, all that was learnt taken over, nobody left."""
-    assert children() == []
-    assert agent.step == agent.shared.updates() * UPDATE
-    assert agent.step < total + 2 * UPDATE
+def check_between_trainings(agent: A3C, total: int) -> None:
+    """Assert what holds while no worker runs: all steps are counted, and the agent has the shared weights."""
+    assert active_pids() == []
+    assert agent.step == agent.shared.num_updates() * UPDATE_STEPS
+    assert agent.step < total + 2 * UPDATE_STEPS
     assert torch.equal(flatten_parameters(copy.deepcopy(agent.net))[0], agent.shared.weights)
 
 
-def test_broken_off_saved_and_gone_on_with(tmp_path: Path):
-    agent, total = A3C("CatchBall", TWO, seed=3, num_envs=4), 200_000
-    before = agent.shared.weights.clone()
+def test_training_with_workers_is_interrupted_saved_and_resumed(tmp_path: Path):
+    agent, total = A3C("CatchBall", TWO_WORKERS, seed=3, num_envs=4), 10**9
+    initial = agent.shared.weights.clone()
     pids: list[int] = []
     for update in agent.train(total):
-        pids = children()
+        pids = active_pids()
         assert 0 < update.step < total
         if update.step > 2_000:
             break
     assert len(pids) == 2
-    assert gone(pids)
-    check(agent, total)
-    assert not torch.equal(agent.shared.weights, before)
+    assert wait_until_ended(pids)
+    check_between_trainings(agent, total)
+    assert not torch.equal(agent.shared.weights, initial)
     agent.save(tmp_path / "agent")
 
-    opened = load(tmp_path / "agent")
-    assert isinstance(opened, A3C)
-    check(opened, total)
-    for name in ("first", "second", "weights"):
-        assert torch.equal(getattr(opened.shared, name), getattr(agent.shared, name))
-    assert opened.record.state_dict()["average"] == agent.record.average
-    total, episodes = opened.step + 6_000, opened.record.episodes
-    updates = list(opened.train(total))
+    loaded = load(tmp_path / "agent")
+    assert isinstance(loaded, A3C)
+    check_between_trainings(loaded, total)
+    for name in ("exp_avg", "exp_avg_sq", "weights"):
+        assert torch.equal(getattr(loaded.shared, name), getattr(agent.shared, name))
+    assert loaded.best_weights.state_dict()["average"] == agent.best_weights.average
+    total, num_episodes = loaded.step + 6_000, loaded.best_weights.num_episodes
+    updates = list(loaded.train(total))
     assert all(first.step < second.step for first, second in pairwise(updates))
     assert [update.step >= total for update in updates] == [False] * (len(updates) - 1) + [True]
-    assert updates[-1].step == opened.step
-    assert sum(len(update.scores) for update in updates) == opened.record.episodes - episodes > 0
-    check(opened, total)
-    assert list(opened.train(total)) == []
+    assert updates[-1].step == loaded.step
+    assert sum(len(update.episodes) for update in updates) == loaded.best_weights.num_episodes - num_episodes > 0
+    check_between_trainings(loaded, total)
+    assert list(loaded.train(total)) == []
 
 
 @dataclass
-class PolicyOutputs:
-    """A game that notes the seeds it is played with."""
+class SeedRecordingTask:
+    """Task whose environments append the seeds of their resets to `seeds`."""
 
     seeds: list[int]
 
-    def make_vec(self, n: int) -> VectorEnv:
-        envs = several(Bits, n)
+    def make_vec(self, num_envs: int) -> VectorEnv:
+        envs = sync_vector(GuessBitEnv, num_envs)
         reset = envs.reset
 
-        def noted(*, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
+        def recorded(*, seed: Any = None, options: dict[str, Any] | None = None) -> Any:
             self.seeds.append(seed)
             return reset(seed=seed, options=options)
 
-        envs.reset = noted  # type: ignore[method-assign]  # looks on
+        envs.reset = recorded  # type: ignore[method-assign]  # records
         return envs
 
 
-def test_every_worker_and_every_start_plays_other_episodes():
-    """The seeds depend on the agent's, on the step and on the worker, and on nothing else."""
-    agent, found = A3C(several(Bits, 2), TWO), []
+def test_seeds_differ_by_agent_seed_step_and_worker():
+    """They depend on nothing else."""
+    agent, found = A3C(sync_vector(GuessBitEnv, 2), TWO_WORKERS), []
     for _ in range(2):
-        seen = PolicyOutputs([])
+        task: Any = SeedRecordingTask([])
         for seed, start, index in product((0, 1), (0, 64), (0, 1)):
-            job = Job(seen, 2, agent.config, agent.shared, 0, seed, start, start)
-            work(job, index, lambda report: None, lambda: True)
-        found.append(seen.seeds)
+            arguments = WorkerArguments(task, 2, agent.config, agent.shared, 0, seed, start, start)
+            run_worker(arguments, index, lambda report: None, lambda: True)
+        found.append(task.seeds)
     assert found[0] == found[1]
     assert len(set(found[0])) == 8
 
 
-def test_a_worker_begins_where_the_others_are(monkeypatch: pytest.MonkeyPatch):
-    """Both the steps to be made and the learning rate go on from the step that the training goes on from."""
-    agent = A3C(several(Bits, 2), TWO)
-    agent.shared.begun[:] = torch.tensor([3, 4])
-    rates, step = [], SharedOptimizer.adam
+def test_a_worker_starts_at_the_step_of_all_workers(monkeypatch: pytest.MonkeyPatch):
+    """The number of remaining steps and the learning rate both continue from it."""
+    agent = A3C(sync_vector(GuessBitEnv, 2), TWO_WORKERS)
+    agent.shared.started[:] = torch.tensor([3, 4])
+    rates, adam = [], SharedOptimizer.adam
 
-    def watched(shared: SharedOptimizer, gradient: Tensor, lr: float) -> None:
+    def recorded(shared: SharedOptimizer, gradient: Tensor, lr: float) -> None:
         rates.append(lr)
-        step(shared, gradient, lr)
+        adam(shared, gradient, lr)
 
-    monkeypatch.setattr(SharedOptimizer, "adam", watched)
-    job = Job(PolicyOutputs([]), 2, agent.config, agent.shared, 7, 0, 2 * UPDATE, 6 * UPDATE)
-    told = work(job, 1, lambda report: None, lambda: True)
-    assert len(told.scalars) == 4
-    assert agent.shared.begun.tolist() == [3, 8]
+    monkeypatch.setattr(SharedOptimizer, "adam", recorded)
+    task: Any = SeedRecordingTask([])
+    arguments = WorkerArguments(task, 2, agent.config, agent.shared, 7, 0, 2 * UPDATE_STEPS, 6 * UPDATE_STEPS)
+    report = run_worker(arguments, 1, lambda report: None, lambda: True)
+    assert len(report.scalars) == 4
+    assert agent.shared.started.tolist() == [3, 8]
     assert rates == pytest.approx([1e-3 * (1 - done / 6) for done in (2, 3, 4, 5)])
 
 
-def test_several_workers_need_a_name():
-    for agent in (A3C(gym.make("CartPole-v1"), TWO), A3C(several(Dice, 2), TWO)):
-        with pytest.raises(ValueError, match="2 workers make their own .*the name of a game, or workers=1"):
-            agent.learn(100)
+def test_several_workers_need_the_name_of_a_game():
+    for env in (gym.make("CartPole-v1"), sync_vector(RandomLengthEnv, 2)):
+        with pytest.raises(ValueError, match="2 workers make their own environments: give A3C the name of a game, or"):
+            A3C(env, TWO_WORKERS).learn(100)
+
+
+def test_several_workers_do_not_learn_after_close():
+    agent = A3C("CatchBall", TWO_WORKERS, num_envs=2)
+    agent.close()
+    with pytest.raises(ClosedEnvironmentError, match="closed"):
+        agent.learn(100)
+    assert active_pids() == []
 
 
 @dataclass
-class Trouble:
-    """A game in which the first of all players to come to its 3,000th step does `what`, once `mark` is there."""
+class FailingTask:
+    """Task in which the first worker to reach its 3,000th step fails by `how`; `mark` is the file that says so."""
 
-    what: str
+    how: str
     mark: Path
 
-    def make_vec(self, n: int) -> VectorEnv:
-        envs = several(Bits, n)
-        step, played = envs.step, iter(range(10**9))
+    def make_vec(self, num_envs: int) -> VectorEnv:
+        envs = sync_vector(GuessBitEnv, num_envs)
+        step, count = envs.step, iter(range(10**9))
 
-        def troubled(action: np.ndarray) -> Any:
-            if next(played) >= 3000:
+        def failing(action: np.ndarray) -> Any:
+            if next(count) >= 3000:
                 with suppress(FileExistsError):
                     os.close(os.open(self.mark, os.O_CREAT | os.O_EXCL))
-                    self.happen()
+                    self.fail()
             return step(action)
 
-        envs.step = troubled  # type: ignore[method-assign]  # that is the trouble
+        envs.step = failing  # type: ignore[method-assign]  # fails on purpose
         return envs
 
-    def happen(self) -> None:
-        if self.what == "raise":
+    def fail(self) -> None:
+        if self.how == "raise":
             raise ZeroDivisionError("the ball went through the floor")
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
-    ("what", "message"),
+    ("how", "message", "exit_codes"),
     [
-        ("raise", r"worker \d failed:\nTraceback(.|\n)*in happen(.|\n)*ZeroDivisionError: the ball went through"),
-        ("kill", r"worker \d was killed by SIGKILL in the middle of its work"),
+        ("raise", r"worker \d failed:\nTraceback(.|\n)*in fail(.|\n)*ZeroDivisionError: the ball went through", [0, 0]),
+        pytest.param("kill", r"worker \d was killed by SIGKILL while", [-signal.SIGKILL, 0], marks=pytest.mark.slow),
     ],
 )
-def test_one_fails_while_the_other_goes_on(what: str, message: str, tmp_path: Path):
-    agent = A3C(several(Bits, 4), TWO)
-    agent.task, updates = Trouble(what, tmp_path / "mark"), agent.train(10**9)
-    next(updates)
-    pids = children()
-    assert len(pids) == 2
-    with pytest.raises(RuntimeError, match=message):
-        deque(updates, maxlen=0)
-    assert time.time() - (tmp_path / "mark").stat().st_mtime < 4  # seconds, in which the other one was stopped too
-    assert gone(pids)
-    assert children() == []
-
-
-def leaves(report: Callable[[Any], None], going_on: Callable[[], bool]) -> None:
-    sys.exit(0)
-
-
-def test_one_leaves_without_having_done_its_work():
-    workers = Workers(leaves, [()])
-    with pytest.raises(RuntimeError, match="worker 0 ended with exit code 0 in the middle of its work"):
-        list(workers.reports())
-    workers.close()
-    assert children() == []
-
-
-def dies_in_the_middle_of_a_word(report: Callable[[Any], None], going_on: Callable[[], bool]) -> None:
-    report("whole")
-    pipe = inspect.getclosurevars(report).nonlocals["pipe"]
-    os.write(pipe.fileno(), b"\0\0\1\0half a message")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def test_one_dies_in_the_middle_of_a_report():
-    workers, heard = Workers(dies_in_the_middle_of_a_word, [()]), []
-    with pytest.raises(RuntimeError, match="worker 0 was killed by SIGKILL"):
-        heard.extend(workers.reports())
-    assert workers.close() == workers.close() == []
-    assert children() == []
+def test_a_failing_worker_raises_and_stops_the_other(
+    how: str, message: str, exit_codes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(workers_module, "GRACE_PERIOD", TIMEOUT)  # the other one ends when asked to, it is not killed
+    agent: Any = A3C(sync_vector(GuessBitEnv, 4), TWO_WORKERS)
+    agent.task, updates = FailingTask(how, tmp_path / "mark"), agent.train(10**9)
+    try:
+        next(updates)
+        processes = multiprocessing.active_children()
+        assert len(processes) == 2
+        with pytest.raises(RuntimeError, match=message):
+            deque(updates, maxlen=0)
+    finally:
+        updates.close()
+    assert sorted(process.exitcode for process in processes if process.exitcode is not None) == exit_codes
+    assert active_pids() == []
 
 
 PROGRAM = """
+import multiprocessing, signal
 from rlgames.agents.a3c import A3C, A3CConfig
-import multiprocessing
-agent = A3C("CatchBall", A3CConfig(workers=2, n_steps=8, hidden=(16,)), num_envs=2)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # may be inherited as ignored
+agent = A3C("CatchBall", A3CConfig(workers=2, n_steps=8, net_arch=(16,)), num_envs=2)
 for update in agent.train(10**9):
     print(*(process.pid for process in multiprocessing.active_children()), flush=True)
 """
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
-def test_nobody_outlives_the_parent(how: str, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("signal_number", "tracebacks"),
+    [(signal.SIGINT, 1), pytest.param(signal.SIGKILL, 0, marks=pytest.mark.slow)],
+    ids=["Ctrl-C", "kill -9"],
+)
+def test_no_worker_outlives_the_parent(signal_number: signal.Signals, tracebacks: int, tmp_path: Path):
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", PROGRAM],
         stdout=subprocess.PIPE,
@@ -365,25 +300,19 @@ def test_nobody_outlives_the_parent(how: str, tmp_path: Path):
         start_new_session=True,
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
-    assert process.stdout
-    pids = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(pids) == 2
-    if how == "Ctrl-C":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.kill()
-    _, complaints = process.communicate(timeout=30)
-    assert process.returncode == (-signal.SIGINT if how == "Ctrl-C" else -signal.SIGKILL)
-    assert (complaints.count("Traceback"), complaints.count("KeyboardInterrupt")) == (
-        (1, 1) if how == "Ctrl-C" else (0, 0)
-    )
-    assert gone(pids)
+    try:
+        assert process.stdout
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2
+        if signal_number == signal.SIGINT:
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        else:
+            process.kill()
+        _, errors = process.communicate(timeout=TIMEOUT)
+        assert wait_until_ended(pids)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
+    assert process.returncode == -signal_number
+    assert (errors.count("Traceback"), errors.count("KeyboardInterrupt")) == (tracebacks, tracebacks)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_script_without_a_guard_is_told_so(tmp_path: Path):
-    program = "from rlgames.agents.workers import Workers\nlist(Workers(print, [()]).reports())"
-    (tmp_path / "script.py").write_text(program)
-    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert 'before its work began: does the script guard it by if __name__ == "__main__"?' in done.stderr

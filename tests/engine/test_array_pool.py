@@ -1,6 +1,7 @@
-"""ArrayPool that were handed out stay as they are while anybody holds them, or a view of them."""
+"""Arrays of `reset` and `step` keep their content while the caller holds them, or a view of them."""
 
 from collections import deque
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,23 +11,23 @@ from gymnasium.vector import AutoresetMode
 from helpers.games import game_of, random_actions, vector
 
 import rlgames
-from rlgames.engine.array_pool import COUNTS, WORTH, ArrayPool
+from rlgames.engine.array_pool import COUNTS_ARE_EXACT, MIN_BYTES, ArrayPool
 
 STEPS = 40
 
 
-def large(game: str) -> int:
-    """So many players that their observations are worth reusing."""
+def reusing_num_envs(game: str) -> int:
+    """Return the fewest environments whose observations are large enough to be reused."""
     space = game_of(game).observation
-    return WORTH // (int(np.prod(space.shape)) * np.dtype(space.dtype).itemsize) + 1
+    return MIN_BYTES // (int(np.prod(space.shape)) * np.dtype(space.dtype).itemsize) + 1
 
 
-WAYS = {  # to hold on to an array without holding the array itself
+REFERENCES = {  # ways to refer to the memory of an array
     "array": lambda obs: obs,
     "row": lambda obs: obs[1],
     "view of a view": lambda obs: obs[1:].reshape(-1)[3:],
     "tensor": torch.from_numpy,
-    "part of a tensor": lambda obs: torch.from_numpy(obs)[1:3],
+    "slice of a tensor": lambda obs: torch.from_numpy(obs)[1:3],
     "tensor of a view": lambda obs: torch.as_tensor(obs[2:]),
     "buffer": memoryview,
     "array of a buffer": lambda obs: np.asarray(memoryview(obs)),
@@ -37,49 +38,50 @@ def content(held: Any) -> bytes:
     return held.numpy().tobytes() if isinstance(held, torch.Tensor) else held.tobytes()
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("many", [False, True])
-def test_what_is_held_stays(game: str, way: str, many: bool) -> None:
-    """Some are let go after a few steps, others never."""
-    n = large(game) if many else 5
+@pytest.mark.parametrize("reused", [False, True])
+def test_step_leaves_held_observations_unchanged(game: str, reused: bool) -> None:
+    """Each is held by another reference; some are dropped after three steps, others never."""
+    n = reusing_num_envs(game) if reused else 5
     envs = vector(game, n, autoreset_mode="SameStep", max_episode_steps=7)
-    actions = random_actions(game, 1, (STEPS, n))
-    held: list[tuple[Any, bytes]] = []
-    recent: deque[tuple[Any, bytes]] = deque(maxlen=3)
+    held: list[tuple[str, Any, bytes]] = []
+    recent: deque[tuple[str, Any, bytes]] = deque(maxlen=3)
+    forever, soon_dropped = cycle(REFERENCES), cycle(REFERENCES)
 
-    def hold(array: np.ndarray, forever: bool) -> None:
-        grasp = WAYS[way](array)
-        (held if forever else recent).append((grasp, content(grasp)))
+    def hold(array: np.ndarray, is_kept: bool) -> None:
+        name = next(forever if is_kept else soon_dropped)
+        reference = REFERENCES[name](array)
+        (held if is_kept else recent).append((name, reference, content(reference)))
 
     obs, _ = envs.reset(seed=0)
     hold(obs, True)
-    for step, row in enumerate(actions):
+    for step, row in enumerate(random_actions(game, 1, (STEPS, n))):
         obs, *_, info = envs.step(row)
         hold(obs, step % 4 == 0)
         if "final_obs" in info:
             hold(info["final_obs"], step % 3 == 0)
         del obs, info
-        for grasp, before in (*held, *recent):
-            assert content(grasp) == before
-    assert len({before for _, before in held}) > 5
+        for name, reference, expected in (*held, *recent):
+            assert content(reference) == expected, name
+    assert {name for name, *_ in held} == set(REFERENCES)
+    assert len({expected for *_, expected in held}) > 5
 
 
-def test_numbers_and_masks_stay(game: str) -> None:
-    n = large(game)
+def test_step_leaves_held_rewards_scores_and_masks_unchanged(game: str) -> None:
+    n = reusing_num_envs(game)
     envs = vector(game, n, autoreset_mode="SameStep", max_episode_steps=5)
     envs.reset(seed=0)
     held = []
     for row in random_actions(game, 1, (STEPS, n)):
-        _, *numbers, info = envs.step(row)
-        numbers.append(info["score"])
+        _, *arrays, info = envs.step(row)
+        arrays.append(info["score"])
         if "final_obs" in info:
-            numbers += [info["_final_obs"], info["final_info"]["score"]]
-        held += [(array, array.copy()) for array in numbers]
-        assert all(np.array_equal(array, before, equal_nan=True) for array, before in held)
+            arrays += [info["_final_obs"], info["final_info"]["score"]]
+        held += [(array, array.copy()) for array in arrays]
+        assert all(np.array_equal(array, expected, equal_nan=True) for array, expected in held)
 
 
-def test_the_receiver_may_change_what_it_was_given(game: str) -> None:
-    n = large(game)
+def test_caller_may_overwrite_returned_arrays(game: str) -> None:
+    n = reusing_num_envs(game)
     envs, untouched = (vector(game, n, autoreset_mode="SameStep") for _ in range(2))
     envs.reset(seed=0)[0].fill(1)
     untouched.reset(seed=0)
@@ -95,8 +97,8 @@ def test_the_receiver_may_change_what_it_was_given(game: str) -> None:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_what_make_vec_hands_out_stays(game: str, mode: AutoresetMode) -> None:
-    n = large(game)
+def test_make_vec_leaves_held_observations_unchanged(game: str, mode: AutoresetMode) -> None:
+    n = reusing_num_envs(game)
     envs = rlgames.make_vec(game, n, autoreset_mode=mode, max_episode_steps=6)
     held = [(obs := envs.reset(seed=0)[0], obs.copy())]
     for row in random_actions(game, 1, (14, n)):
@@ -108,28 +110,28 @@ def test_what_make_vec_hands_out_stays(game: str, mode: AutoresetMode) -> None:
         if mode is AutoresetMode.DISABLED and done.any():
             obs, _ = envs.reset(options={"reset_mask": done})
             held.append((obs, obs.copy()))
-        assert all(np.array_equal(array, before) for array, before in held)
+        assert all(np.array_equal(array, expected) for array, expected in held)
 
 
-@pytest.mark.skipif(not COUNTS, reason="this Python cannot tell whether an array is held, so none is reused")
-def test_large_arrays_are_reused_once_let_go() -> None:
+@pytest.mark.skipif(not COUNTS_ARE_EXACT, reason="without the GIL no array is reused")
+def test_next_reuses_large_arrays_that_were_dropped() -> None:
     """Otherwise the tests above could not fail."""
-    arrays = ArrayPool((WORTH,), np.uint8)
-    first, second = arrays.next(), arrays.next()
-    at = first.ctypes.data
-    assert second.ctypes.data != at
+    pool = ArrayPool((MIN_BYTES,), np.uint8)
+    first, second = pool.next(), pool.next()
+    address = first.ctypes.data
+    assert second.ctypes.data != address
     del first
-    assert arrays.next().ctypes.data == at
-    row = arrays.next()[5:]
-    assert arrays.next().ctypes.data != at
-    del row
-    assert arrays.next().ctypes.data == at
+    assert pool.next().ctypes.data == address
+    view = pool.next()[5:]
+    assert pool.next().ctypes.data != address
+    del view
+    assert pool.next().ctypes.data == address
 
 
-def test_more_are_held_than_are_kept() -> None:
-    arrays = ArrayPool((WORTH,), np.uint8, keep=2)
-    held = [arrays.next() for _ in range(6)]
+def test_next_returns_new_arrays_beyond_the_pools_size() -> None:
+    pool = ArrayPool((MIN_BYTES,), np.uint8, size=2)
+    held = [pool.next() for _ in range(6)]
     assert len({array.ctypes.data for array in held}) == 6
     small = ArrayPool((3,), np.float32)
     assert small.next() is not small.next()
-    assert small.made == []
+    assert small.arrays == []

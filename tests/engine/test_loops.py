@@ -1,6 +1,6 @@
-"""The compiled loops on the disk: found again while the rules stay as they are, never used after the rules were edited.
+"""The on-disk cache of compiled loops: reused while the rules are unchanged, never used after an edit of the rules.
 
-Numba itself watches only the file that holds the loops, not those that hold the rules.
+Numba itself watches only the file of the loops, not the files of the rules.
 """
 
 import json
@@ -20,121 +20,128 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 import walls
-from constants import GAIN
-from dice import throw
-from rlgames.envs.game import CLOCK, Game
+from bonus import points
+from constants import FACTOR
+from rlgames.engine import CLOCK, Game
 
 
 @register_jitable
-def spawn(s):
+def reset(s):
     s.place = 0
 
 
 @register_jitable
 def step(s, action):
     s.place += action + 1
-    return GAIN * float(throw(s)), walls.hit(s)
+    return FACTOR * float(points(s)), walls.hit(s)
 
 
 @register_jitable
-def draw(s, obs):
+def observe(s, obs):
     obs[0] = s.place
 
 
-game = Game("Walk", np.dtype([*CLOCK, ("place", "i4")]), Box(0, 255, (1,), np.uint8), ("one", "two"), 50, spawn, step,
-            draw, lambda s: np.zeros((2, 2, 3), np.uint8), 10)
+game = Game("Walk", np.dtype([*CLOCK, ("place", "i4")]), Box(0, 255, (1,), np.uint8), ("one", "two"), 50, reset, step,
+            observe, lambda s: np.zeros((2, 2, 3), np.uint8), 10)
 """
-MARK = "from numba.extending import register_jitable\n@register_jitable\n"
-FILES = {
-    "my_rules.py": RULES,
-    "constants.py": "import numpy as np\nGAIN = np.int64(1)\n",
-    "dice.py": MARK + "def throw(s):\n    return 3\n",
-    "walls.py": MARK + "def hit(s):\n    return s.place > 9\n",
+DECORATED = "from numba.extending import register_jitable\n@register_jitable\n"
+FILES = {  # in an order in which they can be reloaded
+    "constants.py": "import numpy as np\nFACTOR = np.int64(1)\n",
+    "bonus.py": DECORATED + "def points(s):\n    return 3\n",
+    "walls.py": DECORATED + "def hit(s):\n    return s.place > 9\n",
+    "rules.py": RULES,
 }
-PLAY = """
-import json, numpy as np
-from my_rules import game
-from rlgames.envs.batch import GameVectorEnv
-from rlgames.envs.solo import GameEnv
-env = GameEnv(game)
-env.reset(seed=0)
-rewards, ends = 0.0, 0
-for step in range(20):
-    obs, reward, terminated, truncated, info = env.step(0)
-    rewards += reward
-    if terminated:
-        break
-loops = dict(zip(("begin", "advance", "play"), game.loops))
-used = {name: loops[name] for name in ("begin", "play")}
-print(json.dumps({
-    "rewards": rewards, "place": int(obs[0]), "length": step + 1,
-    "hits": sum(sum(loop.stats.cache_hits.values()) for loop in used.values()),
-    "compiled": sum(sum(loop.stats.cache_misses.values()) for loop in used.values()),
-}))
+SCRIPT = """
+import json, sys
+from importlib import import_module, reload
+from pathlib import Path
+from rlgames.engine import make_env
+from rlgames.envs.registry import load_game
+
+
+def play(game):
+    env = make_env(game)
+    env.reset(seed=0)
+    rewards, steps, terminated = 0.0, 0, False
+    while not terminated and steps < 20:
+        obs, reward, terminated, truncated, info = env.step(0)
+        rewards, steps = rewards + reward, steps + 1
+    loops = game.loops.reset, game.loops.step_single
+    return {
+        "rewards": rewards, "place": int(obs[0].flat[0]), "length": steps,
+        "hits": sum(sum(loop.stats.cache_hits.values()) for loop in loops),
+        "compiled": sum(sum(loop.stats.cache_misses.values()) for loop in loops),
+    }
+
+
+folder, edits = Path(sys.argv[1]), json.loads(sys.argv[2])
+names = json.loads(sys.argv[3])
+modules = [import_module(Path(name).stem) for name in names]
+results = [play(modules[-1].game)]
+for name, text in edits:
+    (folder / name).write_text(text)
+    modules = [reload(module) for module in modules]
+    results.append(play(modules[-1].game))
+shipped = play(load_game("CatchBall"))
+print(json.dumps({"results": results, "shipped": [shipped["hits"], shipped["compiled"]]}))
 """
 
 
-class Workshop:
+class Workspace:
     """A folder with the rules of a small game in four files, and a cache of its own."""
 
     def __init__(self, folder: Path):
-        self.folder, self.cache = folder, folder / "cache"
+        self.folder, self.cache, self.files = folder, folder / "cache", dict(FILES)
         for name, text in FILES.items():
             (folder / name).write_text(text)
 
-    def play(self) -> dict[str, Any]:
-        """One episode in a process of its own."""
+    def edited(self, name: str, old: str, new: str) -> tuple[str, str]:
+        """Return the name and the text of a file in which `old` is replaced by `new`."""
+        assert self.files[name].count(old) == 1
+        self.files[name] = self.files[name].replace(old, new)
+        return name, self.files[name]
+
+    def play(self, edits: list[tuple[str, str]]) -> dict[str, Any]:
+        """Play an episode, and one after each edit of a file, in a new process."""
         path = os.pathsep.join([str(self.folder), str(Path(rlgames.__file__).parents[1])])
         env = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1"}
-        run = subprocess.run([sys.executable, "-c", PLAY], env=env, capture_output=True, text=True, check=True)
-        return json.loads(run.stdout)
-
-    def edit(self, name: str, before: str, after: str) -> None:
-        text = (self.folder / name).read_text()
-        assert text.count(before) == 1
-        (self.folder / name).write_text(text.replace(before, after))
+        arguments = [str(self.folder), json.dumps(edits), json.dumps(list(FILES))]
+        command = [sys.executable, "-c", SCRIPT, *arguments]
+        return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
 
     def compiled(self) -> int:
-        """Machine code files on the disk."""
+        """Return the number of files of machine code in the cache."""
         return len(list(self.cache.rglob("*.nbc")))
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    return Workshop(tmp_path_factory.mktemp("workshop"))
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("workspace"))
 
 
-def test_unchanged_rules_are_found_and_edited_ones_take_effect(workshop: Workshop) -> None:
-    first = workshop.play()
-    assert first == {"rewards": 30.0, "place": 10, "length": 10, "hits": 0, "compiled": 2}
-    assert workshop.compiled() == 2
+def test_cache_is_used_for_unchanged_rules_and_not_for_edited_ones(workspace: Workspace) -> None:
+    """Three processes: the first compiles, the second finds that and compiles each edit, the third finds the last."""
+    first = workspace.play([])
+    walk = {"rewards": 30.0, "place": 10, "length": 10}
+    assert first == {"results": [{**walk, "hits": 0, "compiled": 2}], "shipped": [0, 2]}
+    assert workspace.compiled() == 4
 
-    assert workshop.play() == {**first, "hits": 2, "compiled": 0}
-    assert workshop.compiled() == 2
-
-    workshop.edit("my_rules.py", "action + 1", "action + 2")  # the rules themselves
-    assert workshop.play() == {"rewards": 15.0, "place": 10, "length": 5, "hits": 0, "compiled": 2}
-    workshop.edit("dice.py", "return 3", "return 4")  # a function that they call
-    assert workshop.play() == {"rewards": 20.0, "place": 10, "length": 5, "hits": 0, "compiled": 2}
-    workshop.edit("walls.py", "> 9", "> 5")  # one that they call as an attribute of its module
-    assert workshop.play() == {"rewards": 12.0, "place": 6, "length": 3, "hits": 0, "compiled": 2}
-    workshop.edit("constants.py", "(1)", "(2)")  # a constant from elsewhere
-    assert workshop.play() == {"rewards": 24.0, "place": 6, "length": 3, "hits": 0, "compiled": 2}
-
-    assert workshop.play() == {"rewards": 24.0, "place": 6, "length": 3, "hits": 2, "compiled": 0}
-
-
-def test_the_shipped_games_start_from_the_cache(tmp_path: Path) -> None:
-    """One game in two processes: the second compiles nothing."""
-    script = (
-        "from rlgames.envs import rules, solo_env\n"
-        "env = solo_env('CatchBall'); env.reset(seed=0); env.step(0)\n"
-        "begin, advance, play = load_game('CatchBall').loops\n"
-        "print([sum(loop.stats.cache_misses.values()) for loop in (begin, play)])\n"
+    second = workspace.play(
+        [
+            workspace.edited("rules.py", "action + 1", "action + 2"),
+            workspace.edited("bonus.py", "return 3", "return 4"),  # a function that the rules call
+            workspace.edited("walls.py", "> 9", "> 5"),  # one that they call as an attribute of its module
+            workspace.edited("constants.py", "(1)", "(2)"),  # a constant of another module
+        ]
     )
-    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path(rlgames.__file__).parents[1])}
-    runs = [
-        subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
+    assert second["shipped"] == [2, 0]  # a game of rlgames
+    assert second["results"] == [
+        {**walk, "hits": 2, "compiled": 0},
+        {"rewards": 15.0, "place": 10, "length": 5, "hits": 0, "compiled": 2},
+        {"rewards": 20.0, "place": 10, "length": 5, "hits": 0, "compiled": 2},
+        {"rewards": 12.0, "place": 6, "length": 3, "hits": 0, "compiled": 2},
+        {"rewards": 24.0, "place": 6, "length": 3, "hits": 0, "compiled": 2},
     ]
-    assert runs == ["[1, 1]\n", "[0, 0]\n"]
+
+    third = workspace.play([])
+    assert third["results"] == [{"rewards": 24.0, "place": 6, "length": 3, "hits": 2, "compiled": 0}]

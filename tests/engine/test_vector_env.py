@@ -1,4 +1,4 @@
-"""Row i of a vector is the single environment seeded with seed + i, bit for bit, however the vector is played."""
+"""Environment i of a vector environment is the single environment seeded with `seed + i`, bit for bit."""
 
 import numpy as np
 import pytest
@@ -7,21 +7,21 @@ from helpers.games import game_of, random_actions, single, steps_until_danger, v
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-skips = st.one_of(
+frame_skips = st.one_of(
     st.just({}),
     st.builds(lambda skip, pool: {"frame_skip": skip, "max_pool": pool}, st.integers(2, 5), st.booleans()),
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**80),
     n=st.integers(1, 4),
-    skip=skips,
+    skip=frame_skips,
     limit=st.none() | st.integers(1, 30),
     actions=st.integers(0, 2**32),
 )
-def test_a_row_is_the_single_environment(
+def test_vector_env_equals_single_envs(
     game: str, seed: int, n: int, skip: dict, limit: int | None, actions: int
 ) -> None:
     envs = vector(game, n, max_episode_steps=limit, **skip)
@@ -37,15 +37,15 @@ def test_a_row_is_the_single_environment(
                 expected, _ = env.reset()
                 step = (0.0, False, False, 0.0)
             else:
-                expected, r, ends, stops, solo_info = env.step(row[i])
-                step = (r, ends, stops, solo_info["score"])
+                expected, r, ends, stops, single_info = env.step(row[i])
+                step = (r, ends, stops, single_info["score"])
             over[i] = step[1] or step[2]
             assert np.array_equal(obs[i], expected)
             assert (reward[i], terminated[i], truncated[i], info["score"][i]) == step
 
 
-def test_episodes_end_in_these_tests(game: str) -> None:
-    """Without ends the test above would say nothing about them."""
+def test_random_actions_end_episodes(game: str) -> None:
+    """Otherwise the test above would not cover resets."""
     envs = vector(game, 4)
     envs.reset(seed=0)
     ends = np.array([envs.step(row)[2] for row in random_actions(game, 0, (steps_until_danger(game, 200), 4))])
@@ -54,48 +54,48 @@ def test_episodes_end_in_these_tests(game: str) -> None:
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("threads", [2, 3])
-def test_threads_change_nothing(game: str, mode: AutoresetMode, threads: int) -> None:
+def test_results_do_not_depend_on_threads(game: str, mode: AutoresetMode, threads: int) -> None:
     n = 7
-    options = {"autoreset_mode": mode, "frame_skip": 2, "max_pool": True, "max_episode_steps": 25}
-    one, many = vector(game, n, threads=1, **options), vector(game, n, threads=threads, **options)
-    assert np.array_equal(one.reset(seed=3)[0], many.reset(seed=3)[0])
+    options = {"autoreset_mode": mode, "frame_skip": 2, "max_pool": True, "max_episode_steps": 13}
+    alone, parallel = vector(game, n, threads=1, **options), vector(game, n, threads=threads, **options)
+    assert np.array_equal(alone.reset(seed=3)[0], parallel.reset(seed=3)[0])
     for row in random_actions(game, 9, (60, n)):
-        expected, got = one.step(row), many.step(row)
-        for a, b in zip(expected[:4], got[:4], strict=True):
+        expected, found = alone.step(row), parallel.step(row)
+        for a, b in zip(expected[:4], found[:4], strict=True):
             assert np.array_equal(a, b)
         done = expected[2] | expected[3]
-        assert np.array_equal(expected[4]["score"], got[4]["score"])
+        assert np.array_equal(expected[4]["score"], found[4]["score"])
         if mode is AutoresetMode.SAME_STEP and done.any():
-            assert np.array_equal(expected[4]["final_obs"][done], got[4]["final_obs"][done])
+            assert np.array_equal(expected[4]["final_obs"][done], found[4]["final_obs"][done])
         if mode is AutoresetMode.DISABLED and done.any():
-            again, too = (envs.reset(options={"reset_mask": done})[0] for envs in (one, many))
-            assert np.array_equal(again, too)
+            first, second = (envs.reset(options={"reset_mask": done})[0] for envs in (alone, parallel))
+            assert np.array_equal(first, second)
 
 
 def test_max_pool_is_the_maximum_of_the_last_two_frames(game: str) -> None:
-    """Against the single frames, played by hand."""
-    pooled, frames = single(game, frame_skip=3, max_pool=True), single(game)
+    """Compared with a loop over single frames."""
+    pooled, frame_by_frame = single(game, frame_skip=3, max_pool=True), single(game)
     pooled.reset(seed=4)
-    frames.reset(seed=4)
+    frame_by_frame.reset(seed=4)
     for action in random_actions(game, 4, 40):
-        seen = []
+        frames = []
         total, over = 0.0, False
-        while len(seen) < 3 and not over:
-            obs, reward, terminated, truncated, _ = frames.step(action)
-            seen.append(obs)
+        while len(frames) < 3 and not over:
+            obs, reward, terminated, truncated, _ = frame_by_frame.step(action)
+            frames.append(obs)
             total, over = total + float(reward), terminated or truncated
         obs, reward, terminated, truncated, _ = pooled.step(action)
-        assert np.array_equal(obs, np.max(seen[-2:], axis=0))
+        assert np.array_equal(obs, np.max(frames[-2:], axis=0))
         assert (reward, terminated or truncated) == (total, over)
         if over:
-            assert np.array_equal(pooled.reset()[0], frames.reset()[0])
+            assert np.array_equal(pooled.reset()[0], frame_by_frame.reset()[0])
 
 
-def test_large_batches_are_divided_among_the_cores(game: str) -> None:
-    n = 2 * game_of(game).grain + 1
-    alone, shared = vector(game, n, threads=1), vector(game, n)
+def test_large_batches_are_divided_among_threads(game: str) -> None:
+    n = 2 * game_of(game).envs_per_thread + 1
+    alone, parallel = vector(game, n, threads=1), vector(game, n)
     alone.reset(seed=1)
-    shared.reset(seed=1)
+    parallel.reset(seed=1)
     for row in random_actions(game, 1, (3, n)):
-        for a, b in zip(alone.step(row)[:4], shared.step(row)[:4], strict=True):
+        for a, b in zip(alone.step(row)[:4], parallel.step(row)[:4], strict=True):
             assert np.array_equal(a, b)

@@ -1,4 +1,4 @@
-"""CartPole moves as Gymnasium's CartPole-v1 does."""
+"""CartPole against Gymnasium's CartPole-v1."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,43 +6,53 @@ import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
 from helpers.games import random_actions, single
 
-STATE = ["x", "speed", "angle", "spin"]
+from rlgames.engine.single_env import GameEnv
+
+STATE = ["x", "x_dot", "theta", "theta_dot"]
 
 
-def state_of(env) -> np.ndarray:
-    return np.array([env.snapshot()["records"][name][0] for name in STATE])
+def state_of(env: GameEnv) -> np.ndarray:
+    record = env.snapshot()["records"][0]
+    return np.array([record[name] for name in STATE])
 
 
-@pytest.mark.parametrize("balanced", [False, True])
-def test_each_step_is_gymnasiums(balanced: bool) -> None:
-    """From the same state each time: an upside-down pendulum doubles any difference within ten steps."""
-    ours, theirs = single("CartPole"), gym.make("CartPole-v1")
-    cart = theirs.unwrapped
-    assert isinstance(cart, CartPoleEnv)
+def gymnasium_env() -> tuple[gym.Env, CartPoleEnv]:
+    """Return CartPole-v1 and the environment inside its wrappers, whose state can be set."""
+    env = gym.make("CartPole-v1")
+    assert isinstance(env.unwrapped, CartPoleEnv)
+    return env, env.unwrapped
+
+
+@pytest.mark.parametrize(("policy", "seeds"), [("random", 20), ("balancing", 4)])
+def test_every_step_equals_gymnasiums(policy: str, seeds: int) -> None:
+    """Both start each step from the same state, because differences of one rounding double within ten steps."""
+    ours, (theirs, cart) = single("CartPole"), gymnasium_env()
     lengths = []
-    for seed, actions in enumerate(random_actions("CartPole", 3, (20, 600))):
+    for seed, actions in enumerate(random_actions("CartPole", 3, (seeds, 600))):
         obs, _ = ours.reset(seed=seed)
         theirs.reset(seed=seed)
         assert np.abs(obs).max() <= 0.05
+        state = state_of(ours)
         for step, action in enumerate(actions, 1):
-            if balanced:
+            if policy == "balancing":
                 action = int(obs @ (0.1, 0.5, 4, 1) > 0)
-            cart.state = state_of(ours)
+            cart.state = state
             obs, reward, terminated, truncated, info = ours.step(action)
-            expected, *outcome = theirs.step(action)
-            assert cart.state == pytest.approx(state_of(ours), rel=1e-12, abs=1e-14)
-            assert obs == pytest.approx(expected, rel=1e-6, abs=1e-9)
-            assert [reward, terminated, truncated] == outcome[:3]
+            expected_obs, *expected = theirs.step(action)
+            state = state_of(ours)
+            assert np.allclose(state, cart.state, rtol=1e-12, atol=1e-14)  # pyright: ignore[reportArgumentType]  set above
+            assert np.allclose(obs, expected_obs, rtol=1e-6, atol=1e-9)
+            assert [reward, terminated, truncated] == expected[:3]
             assert info["score"] == step
             if terminated or truncated:
                 lengths.append(step)
                 break
-    assert len(lengths) == 20
-    assert set(lengths) == {500} if balanced else max(lengths) < 200
+    assert len(lengths) == seeds
+    assert set(lengths) == {500} if policy == "balancing" else max(lengths) < 200
 
 
 @pytest.mark.parametrize(
-    ("state", "action", "ends"),
+    ("state", "action", "terminates"),
     [
         ((2.39, 0.4, 0, 0), 1, False),  # 2.398 m
         ((2.39, 0.6, 0, 0), 1, True),  # 2.402 m
@@ -52,20 +62,20 @@ def test_each_step_is_gymnasiums(balanced: bool) -> None:
         ((0, 0, -0.209, -0.03), 1, True),
     ],
 )
-def test_where_it_ends(state: tuple[float, ...], action: int, ends: bool) -> None:
-    env, theirs = single("CartPole"), gym.make("CartPole-v1")
-    env.reset(seed=0)
-    place = env.snapshot()
+def test_termination_at_the_limits_equals_gymnasiums(state: tuple[float, ...], action: int, terminates: bool) -> None:
+    ours, (theirs, cart) = single("CartPole"), gymnasium_env()
+    ours.reset(seed=0)
+    snapshot = ours.snapshot()
     for name, value in zip(STATE, state, strict=True):
-        place["records"][name] = value
-    env.restore(place)
+        snapshot["records"][name] = value
+    ours.restore(snapshot)
     theirs.reset()
-    theirs.unwrapped.state = np.array(state, np.float64)  # pyright: ignore[reportAttributeAccessIssue]
-    assert env.step(action)[1:4] == (1.0, ends, False) == theirs.step(action)[1:4]
+    cart.state = np.array(state, np.float64)
+    assert ours.step(action)[1:4] == (1.0, terminates, False) == theirs.step(action)[1:4]
 
 
-def test_it_starts_uniformly_near_the_middle() -> None:
-    """Each of the four numbers fills all ten parts of +- 0.05 evenly."""
+def test_initial_state_is_uniform_and_independent() -> None:
+    """Each of the four numbers fills ten bins of +-0.05 evenly."""
     env = single("CartPole")
     env.reset(seed=0)
     starts = np.array([env.reset()[0] for _ in range(5000)])

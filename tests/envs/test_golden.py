@@ -1,6 +1,6 @@
-"""Recorded games: they fail when a rule, the random stream or a picture changes, meant or not.
+"""Recorded episodes of every game: a change of rules, random numbers or observations fails here, intended or not.
 
-After a change that is meant, or for a new game: python tests/envs/test_golden.py
+After an intended change, or for a new game: python tests/envs/test_golden.py
 """
 
 import json
@@ -13,27 +13,27 @@ import pytest
 from helpers.games import NAMES, random_actions, single
 
 FILE = Path(__file__).parent / "golden_traces.json"
-SEED, STEPS, EVERY = 2024, 400, 50  # a checksum for so many steps
-LOOK_AHEAD, TRIES = 30, 8
+SEED, STEPS, CHECK_EVERY = 2024, 400, 50
+LOOKAHEAD, ROLLOUTS = 30, 8
 
 
 def trace(game: str, actions: list[int]) -> dict[str, Any]:
-    """Checksums of pictures; numbers as they are, because the last digit of a sine is the processor's own."""
+    """Return checksums of uint8 observations, and float observations rounded, for sines differ between processors."""
     env = single(game)
     obs, _ = env.reset(seed=SEED)
-    pictures, rewards, ends, scores, checksum = [], 0.0, [], [], 0
-    numbers = np.issubdtype(obs.dtype, np.floating)
+    observations, rewards, ends, scores, checksum = [], 0.0, [], [], 0
+    is_float = np.issubdtype(obs.dtype, np.floating)
     for step, action in enumerate(actions, 1):
         obs, reward, terminated, truncated, info = env.step(action)
         rewards += float(reward)
         checksum = zlib.crc32(obs.tobytes(), checksum)
-        if step % EVERY == 0:
-            pictures.append([round(float(x), 5) for x in obs] if numbers else checksum)
+        if step % CHECK_EVERY == 0:
+            observations.append([round(float(x), 5) for x in obs] if is_float else checksum)
         if terminated or truncated:
             ends.append(step)
             scores.append(info["score"])
             obs, _ = env.reset()
-    return {"observations": pictures, "rewards": rewards, "ends": ends, "scores": scores}
+    return {"observations": observations, "rewards": rewards, "ends": ends, "scores": scores}
 
 
 @pytest.fixture(scope="module")
@@ -41,38 +41,38 @@ def golden() -> dict[str, Any]:
     return json.loads(FILE.read_text())
 
 
-def test_the_game_is_the_recorded_one(game: str, golden: dict[str, Any]) -> None:
-    assert game in golden, f"no recording of {game}: run python {Path(__file__).name}"
+def test_game_equals_its_recorded_trace(game: str, golden: dict[str, Any]) -> None:
+    assert game in golden, f"no trace of {game}: run python {Path(__file__).name}"
     actions, expected = [int(digit) for digit in golden[game]["actions"]], golden[game]["trace"]
-    seen = trace(game, actions)
-    for ours, recorded in zip(seen["observations"], expected["observations"], strict=True):
+    actual = trace(game, actions)
+    for ours, recorded in zip(actual["observations"], expected["observations"], strict=True):
         assert ours == pytest.approx(recorded, rel=0, abs=2e-5)
-    assert {**seen, "observations": None} == {**expected, "observations": None}
+    assert {**actual, "observations": None} == {**expected, "observations": None}
 
 
-def test_all_recordings_are_of_games(golden: dict[str, Any]) -> None:
+def test_traces_cover_exactly_the_games(golden: dict[str, Any]) -> None:
     assert set(golden) == set(NAMES)
-    assert all(len(record["trace"]["observations"]) == STEPS // EVERY for record in golden.values())
+    assert all(len(record["trace"]["observations"]) == STEPS // CHECK_EVERY for record in golden.values())
 
 
-def skilled(game: str) -> list[int]:
-    """Actions of a player who tries each one and then plays on at random, so that the recording gets somewhere."""
-    env, ahead, chance = single(game), single(game), np.random.default_rng(SEED)
+def choose_actions(game: str) -> list[int]:
+    """Return actions that were best in random rollouts, so that a trace reaches more of a game than random ones."""
+    env, lookahead, rng = single(game), single(game), np.random.default_rng(SEED)
     env.reset(seed=SEED)
     actions = []
     for _ in range(STEPS):
-        best = []
+        returns = []
         for action in range(len(env.game.actions)):
-            for _ in range(TRIES):
-                ahead.restore(env.snapshot())
+            for _ in range(ROLLOUTS):
+                lookahead.restore(env.snapshot())
                 total, over = 0.0, False
-                for later in [action, *random_actions(game, int(chance.integers(2**32)), LOOK_AHEAD)]:
-                    _, reward, over, truncated, _ = ahead.step(int(later))
+                for later in [action, *random_actions(game, int(rng.integers(2**32)), LOOKAHEAD)]:
+                    _, reward, over, truncated, _ = lookahead.step(int(later))
                     total += float(reward) + 0.01
                     if over or truncated:
                         break
-                best.append((total, action))
-        actions.append(max(best)[1])
+                returns.append((total, action))
+        actions.append(max(returns)[1])
         if any(env.step(actions[-1])[2:4]):
             env.reset()
     return actions
@@ -81,8 +81,7 @@ def skilled(game: str) -> list[int]:
 if __name__ == "__main__":
     records = {}
     for name in NAMES:
-        chosen = skilled(name)
+        chosen = choose_actions(name)
         records[name] = {"actions": "".join(map(str, chosen)), "trace": trace(name, chosen)}
         print(name, "ends", records[name]["trace"]["ends"])
-    FILE.parent.mkdir(exist_ok=True)
     FILE.write_text(json.dumps(records, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""What `EnvRunner` makes of a batch, in each autoreset mode, against single environments stepped by hand."""
+"""EnvRunner against single environments stepped by hand, in every autoreset mode."""
 
 from __future__ import annotations
 
@@ -10,215 +10,280 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
-from helpers.toys import MODES, Dice, several
+from gymnasium.vector import (
+    AutoresetMode,
+    SyncVectorEnv,
+    VectorActionWrapper,
+    VectorEnv,
+    VectorObservationWrapper,
+    VectorWrapper,
+)
+from helpers.toys import AUTORESET_MODES, RandomLengthEnv, sync_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rlgames
 from rlgames.envs.registry import GAMES
-from rlgames.experience.env_runner import EnvRunner, Step, as_vector_env, single_spaces
+from rlgames.experience.env_runner import EnvRunner, Episode, Step, as_vector_env, single_spaces, stacked_frames
 from rlgames.wrappers import Rewards
 
-modes = pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.name)
+all_modes = pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
+GAMES_STEPPED = sorted(set(GAMES) - {"Pong", "Mario", "ChromeDino"})  # the episodes of the others are long
+SHAPING = Rewards(scale=0.5, survival=0.1)
 
 
 class Transition(NamedTuple):
     obs: np.ndarray
     action: int
     reward: np.float32
-    after: np.ndarray
+    next_obs: np.ndarray
     terminated: bool
     done: bool
-    score: float | None  # of the episode, where it ended
+    episode: Episode | None  # where it ended
 
 
-def action_of(player: int, count: int, actions: int) -> int:
-    """What player `player` does in its transition number `count`, from 0."""
-    return int(np.random.default_rng((player, count)).integers(actions))
+def scripted_action(env_index: int, transition: int, num_actions: int) -> int:
+    """Return the action of an environment in its transition of that number, from 0."""
+    return int(np.random.default_rng((env_index, transition)).integers(num_actions))
 
 
-def by_hand(env: gym.Env, seed: int, player: int, shaping: Rewards | None = None) -> Iterator[Transition]:
-    """The transitions of one player, one environment, one step at a time."""
+def step_by_hand(env: gym.Env, seed: int, env_index: int, shaping: Rewards | None) -> Iterator[Transition]:
+    """Yield the transitions of a single environment."""
     space = env.action_space
     assert isinstance(space, Discrete)
-    count, again = 0, seed
+    count, reset_seed = 0, seed
     while True:
-        obs, _ = env.reset(seed=again)
-        again, total, over = None, 0.0, False
-        while not over:
-            action = action_of(player, count, int(space.n))
-            after, reward, terminated, truncated, info = env.step(action + space.start)
-            total, over = total + float(reward), bool(terminated or truncated)
-            score = info.get("score", total) if over else None
+        obs, _ = env.reset(seed=reset_seed)
+        reset_seed, length, done = None, 0, False
+        unshaped_return = shaped_return = 0.0
+        while not done:
+            action = scripted_action(env_index, count, int(space.n))
+            next_obs, reward, terminated, truncated, info = env.step(action + space.start)
+            unshaped_return, length, done = unshaped_return + float(reward), length + 1, bool(terminated or truncated)
             if shaping:
                 reward = shaping.scale * float(reward) + shaping.survival * (not terminated)
-            yield Transition(obs, action, np.float32(reward), after, bool(terminated), over, score)
-            obs, count = after, count + 1
+            shaped_return += float(reward)
+            episode = Episode(info.get("score", unshaped_return), shaped_return, length) if done else None
+            yield Transition(obs, action, np.float32(reward), next_obs, bool(terminated), done, episode)
+            obs, count = next_obs, count + 1
 
 
-def played(envs: VectorEnv, seed: int, steps: int) -> tuple[list[list[Transition]], np.ndarray, list[float]]:
-    """The real transitions of each player, which steps were real [time, player], and the scores as they were told."""
-    player, actions = EnvRunner(envs, seed), int(single_spaces(envs)[1].n)
-    found: list[list[Transition]] = [[] for _ in range(player.n)]
-    real, scores = [], []
+def assert_same_episodes(found: list[Episode], expected: list[Episode]) -> None:
+    """Lengths are equal, scores and rewards but for the rounding of sums."""
+    assert [episode.length for episode in found] == [episode.length for episode in expected]
+    for name in ("score", "reward"):
+        numbers = ([getattr(episode, name) for episode in episodes] for episodes in (found, expected))
+        np.testing.assert_allclose(*numbers, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def run(envs: VectorEnv, seed: int, steps: int) -> tuple[list[list[Transition]], np.ndarray]:
+    """Return the valid transitions of each environment, and which steps were valid [time, env]."""
+    runner, num_actions = EnvRunner(envs, seed), int(single_spaces(envs)[1].n)
+    transitions: list[list[Transition]] = [[] for _ in range(runner.num_envs)]
+    valid = []
     for _ in range(steps):
-        seen = player.obs
-        step = player.step(np.array([action_of(i, len(own), actions) for i, own in enumerate(found)]))
-        assert step.obs is seen
+        obs = runner.obs
+        step = runner.step(np.array([scripted_action(i, len(own), num_actions) for i, own in enumerate(transitions)]))
+        assert step.obs is obs
         assert step.reward.dtype == np.float32
-        ended = dict(player.finished)
-        assert set(ended) == set(np.flatnonzero(step.done & step.real))
-        for i, own in enumerate(found):
-            if step.real[i]:
-                fields = {name: getattr(step, name)[i] for name in Transition._fields[:6]}
-                own.append(Transition(**fields, score=ended.get(i)))
-            else:  # the step was spent on restarting
+        np.testing.assert_array_equal(runner.episode_start, step.done)
+        finished = dict(runner.finished)
+        assert list(finished) == np.flatnonzero(step.done & step.valid).tolist()
+        assert runner.take_episodes() == list(finished.values())
+        for i, own in enumerate(transitions):
+            if step.valid[i]:
+                fields = {name: getattr(step, name)[i] for name in Transition._fields[:-1]}
+                own.append(Transition(**fields, episode=finished.get(i)))
+            else:
                 assert step.terminated[i]
                 assert step.done[i]
                 assert step.reward[i] == 0
-        real.append(step.real)
-        scores += player.scores()
-        assert scores[len(scores) - len(ended) :] == [score for _, score in player.finished]
+        valid.append(step.valid)
+    assert runner.take_episodes() == []
     envs.close()
-    return found, np.stack(real), scores
+    return transitions, np.stack(valid)
 
 
-def check(envs: VectorEnv, make: Callable[[], gym.Env], seed: int, steps: int, shaping: Rewards | None = None) -> int:
-    """Hold the batch against one environment a player; returns the number of episodes that ended."""
-    mode = envs.metadata["autoreset_mode"]
-    found, real, scores = played(envs, seed, steps)
-    ended = []
-    for i, own in enumerate(found):
-        expected = list(islice(by_hand(make(), seed + i, i, shaping), len(own)))
-        for t, (one, other) in enumerate(zip(own, expected, strict=True)):
-            for name, got, wanted in zip(Transition._fields, one, other, strict=True):
-                np.testing.assert_array_equal(got, wanted, err_msg=f"{name} of player {i}, transition {t}")
-        ended += [one.score for one in expected if one.done]
-        waits, before = [], False
-        rest = iter(own)
-        for _ in range(steps):
-            waits.append(before)
-            before = mode is AutoresetMode.NEXT_STEP and not before and next(rest).done
-        np.testing.assert_array_equal(real[:, i], ~np.array(waits))
-    assert sorted(scores) == sorted(ended)
-    return len(ended)
+def check_against_single_envs(
+    envs: VectorEnv, make_env: Callable[[], gym.Env], seed: int, steps: int, shaping: Rewards | None = None
+) -> int:
+    """Compare each environment of `envs` with a single one; return the number of episodes that ended."""
+    mode, num_episodes = envs.metadata["autoreset_mode"], 0
+    transitions, valid = run(envs, seed, steps)
+    for i, found in enumerate(transitions):
+        env = make_env()
+        expected = list(islice(step_by_hand(env, seed + i, i, shaping), len(found)))
+        env.close()
+        for t, (ours, theirs) in enumerate(zip(found, expected, strict=True)):
+            for name in Transition._fields[:-1]:
+                message = f"{name} of environment {i}, transition {t}"
+                np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=message)
+        ended = [[each.episode for each in each_list if each.episode] for each_list in (found, expected)]
+        assert_same_episodes(*ended)
+        num_episodes += len(ended[0])
+        resets, reset, rest = [], False, iter(found)
+        for _ in range(steps):  # in NEXT_STEP the step after an episode's last one resets
+            resets.append(reset)
+            reset = mode is AutoresetMode.NEXT_STEP and not reset and next(rest).done
+        np.testing.assert_array_equal(valid[:, i], ~np.array(resets))
+    return num_episodes
 
 
-@modes
+@all_modes
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 2**31), reports=st.sampled_from(["never", "step", "end"]))
+def test_step_equals_single_envs_stepped_by_hand(mode: AutoresetMode, seed: int, reports: str):
+    envs = sync_vector(lambda: RandomLengthEnv(reports), 3, mode)
+    assert check_against_single_envs(envs, lambda: RandomLengthEnv(reports), seed, 30) >= 9
+
+
+@all_modes
 @pytest.mark.parametrize("reports", ["never", "step", "end"])
-@settings(max_examples=10, deadline=None)
-@given(seed=st.integers(0, 2**31))
-def test_a_batch_equals_its_players_by_hand(mode: AutoresetMode, reports: str, seed: int):
-    assert check(several(lambda: Dice(reports), 3, mode), lambda: Dice(reports), seed, 40) >= 12
-
-
-@modes
-@pytest.mark.parametrize("reports", ["never", "step"])
-def test_shaped_rewards_leave_the_scores_alone(mode: AutoresetMode, reports: str):
+def test_shaped_rewards_leave_the_scores_unchanged(mode: AutoresetMode, reports: str):
     shaping = Rewards(scale=-0.5, survival=0.1)
-    envs = shaping.wrap_vec(several(lambda: Dice(reports), 3, mode))
-    assert check(envs, lambda: Dice(reports), 7, 60, shaping) >= 12
+    envs = shaping.wrap_vec(sync_vector(lambda: RandomLengthEnv(reports), 3, mode))
+    assert check_against_single_envs(envs, lambda: RandomLengthEnv(reports), 7, 40, shaping) >= 12
 
 
-@modes
-@pytest.mark.parametrize("shaping", [None, Rewards(scale=0.5, survival=0.1)], ids=["plain", "shaped"])
-@pytest.mark.parametrize(
-    "game", sorted(set(GAMES) - {"Pong", "Mario", "ChromeDino"})
-)  # whose games are long: they have tests of their own
-def test_games_equal_their_players_by_hand(game: str, shaping: Rewards | None, mode: AutoresetMode):
-    envs = rlgames.make_vec(game, 3, autoreset_mode=mode, rewards=shaping)
-    assert check(envs, lambda: rlgames.make(game), 5, 200, shaping) >= 3
+@all_modes
+@pytest.mark.parametrize(("game", "offset"), [(game, i) for i, game in enumerate(GAMES_STEPPED)])
+def test_games_equal_single_envs_stepped_by_hand(game: str, offset: int, mode: AutoresetMode):
+    """Each pair of game, mode and shaped or plain rewards once."""
+    shaping = SHAPING if (offset + AUTORESET_MODES.index(mode)) % 2 else None
+    envs = rlgames.make_vec(game, 3, autoreset_mode=mode, rewards=shaping, max_episode_steps=25)
+    num_episodes = check_against_single_envs(envs, lambda: rlgames.make(game, max_episode_steps=25), 5, 60, shaping)
+    assert num_episodes >= 6
 
 
-def test_gymnasiums_native_batch_knows_its_restarts():
-    """It has one random stream for all players, so no single environment equals a row; its physics are CartPole's."""
-    player = EnvRunner(gym.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point"), 0)
-    assert player.mode is AutoresetMode.NEXT_STEP
-    alone: Any = gym.make("CartPole-v1").unwrapped
-    alone.reset()
-    fallen, before = 0, None
+def test_native_vector_env_of_gymnasium_spends_steps_on_resets():
+    """One random stream serves all its environments, so that no single one equals a row: only the physics are compared.
+
+    The physics are CartPole's, and the step that resets is no transition.
+    """
+    runner = EnvRunner(gym.make_vec("CartPole-v1", 3, vectorization_mode="vector_entry_point"), 0)
+    assert runner.mode is AutoresetMode.NEXT_STEP
+    single: Any = gym.make("CartPole-v1").unwrapped
+    single.reset()
+    num_episodes, previous = 0, None
     for t in range(120):
-        step = player.step(np.array([t % 2, 1, 0]))
-        for i in np.flatnonzero(step.real):
-            alone.state, alone.steps_beyond_terminated = step.obs[i].astype(np.float64), None
-            after, reward, terminated, _, _ = alone.step(int(step.action[i]))
-            np.testing.assert_allclose(step.after[i], after, rtol=1e-4, atol=1e-5)
+        step = runner.step(np.array([t % 2, 1, 0]))
+        for i in np.flatnonzero(step.valid):
+            single.state, single.steps_beyond_terminated = step.obs[i].astype(np.float64), None
+            next_obs, reward, terminated, _, _ = single.step(int(step.action[i]))
+            np.testing.assert_allclose(step.next_obs[i], next_obs, rtol=1e-4, atol=1e-5)
             assert (step.reward[i], step.terminated[i], step.done[i]) == (reward, terminated, terminated)
-        if before is not None:
-            np.testing.assert_array_equal(step.real, ~(before.done & before.real))
-            np.testing.assert_array_equal(step.obs, before.after)
-        assert (np.abs(step.after[~step.real]) <= 0.05).all()  # where its episodes begin
-        fallen, before = fallen + int((step.done & step.real).sum()), step
-    scores = player.scores()
-    assert len(scores) == fallen > 20
-    assert all(8 <= score <= 60 and score == int(score) for score in scores)
+        if previous is not None:
+            np.testing.assert_array_equal(step.valid, ~(previous.done & previous.valid))
+            np.testing.assert_array_equal(step.obs, previous.next_obs)
+        assert (np.abs(step.next_obs[~step.valid]) <= 0.05).all()  # initial states
+        num_episodes, previous = num_episodes + int((step.done & step.valid).sum()), step
+    episodes = runner.take_episodes()
+    assert len(episodes) == num_episodes > 20
+    assert all(8 <= length <= 60 and score == reward == length for score, reward, length in episodes)
 
 
-class Bonus(VectorWrapper):
-    """Thinks that every step deserves a little more, those spent on restarting too."""
+class BonusWrapper(VectorWrapper):
+    """Add 1 to the reward of every step, also of those that reset."""
 
     def step(self, actions: Any):
         obs, reward, *rest = self.env.step(actions)
         return obs, reward + 1.0, *rest
 
 
-@modes
-def test_restarts_are_not_rewarded(mode: AutoresetMode):
-    player, total, expected = EnvRunner(Bonus(several(Dice, 3, mode)), 0), np.zeros(3), []
+@all_modes
+def test_steps_that_reset_are_not_rewarded(mode: AutoresetMode):
+    runner, returns, expected = EnvRunner(BonusWrapper(sync_vector(RandomLengthEnv, 3, mode)), 0), np.zeros(3), []
     for _ in range(40):
-        step = player.step(np.zeros(3, np.int64))
-        assert (step.reward[~step.real] == 0).all()
-        total += step.reward
-        expected += total[[i for i, _ in player.finished]].tolist()
-        total[step.done] = 0
-    assert player.scores() == pytest.approx(expected, rel=1e-5)
+        step = runner.step(np.zeros(3, np.int64))
+        assert (step.reward[~step.valid] == 0).all()
+        returns += step.reward
+        expected += returns[[i for i, _ in runner.finished]].tolist()
+        returns[step.done] = 0
+    episodes = runner.take_episodes()
+    assert [episode.reward for episode in episodes] == pytest.approx(expected, rel=1e-5)
+    assert [episode.score for episode in episodes] == [episode.reward for episode in episodes]
 
 
-@modes
-def test_running_scores(mode: AutoresetMode):
-    """The score so far of episodes in flight: the game's own where it tells one, else the sum of rewards."""
-    for reports in ("never", "step"):
-        player = EnvRunner(several(lambda reports=reports: Dice(reports), 2, mode), 3)
-        total = np.zeros(2)
-        for _ in range(30):
-            step = player.step(np.zeros(2, np.int64))
-            total += step.reward
-            for i in np.flatnonzero(step.real & ~step.done):
-                expected = total[i] if reports == "never" else 100.0 * step.after[i, 0] + step.after[i, 1]
-                assert player.running(int(i)) == pytest.approx(expected, rel=1e-5)
-            total[step.done] = 0
+@all_modes
+@pytest.mark.parametrize("reports", ["never", "step"])
+def test_running_episode_counts_from_the_last_reset(mode: AutoresetMode, reports: str):
+    """The score is the game's own where it reports one, else the sum of the rewards; all is 0 right after a reset."""
+    runner = EnvRunner(sync_vector(lambda: RandomLengthEnv(reports), 2, mode), 3)
+    returns, lengths = np.zeros(2), np.zeros(2, int)
+    for _ in range(30):
+        step = runner.step(np.zeros(2, np.int64))
+        returns, lengths = returns + step.reward, lengths + step.valid
+        for i in range(2):
+            running = runner.running_episode(i)
+            if step.done[i]:
+                assert running == Episode(0.0, 0.0, 0)
+                continue
+            episode, time = step.next_obs[i, :2]
+            score = returns[i] if reports == "never" else 100.0 * episode + time
+            assert running == pytest.approx((score, returns[i], lengths[i]), rel=1e-5)
+        returns[step.done], lengths[step.done] = 0, 0
 
 
-@modes
-def test_restart_begins_new_episodes_everywhere(mode: AutoresetMode):
-    """Episodes that were cut off leave no score, and nothing to the scores of the next ones."""
-    player, expected = EnvRunner(several(Dice, 4, mode), 3), []
-    total = np.zeros(4)
+@all_modes
+def test_restart_episodes_drops_running_episodes(mode: AutoresetMode):
+    """They add nothing to the finished episodes nor to the next ones."""
+    runner = EnvRunner(sync_vector(RandomLengthEnv, 4, mode), 3)
+    returns, lengths, expected = np.zeros(4), np.zeros(4, int), []
 
     def step() -> Step:
-        nonlocal total
-        step = player.step(np.zeros(4, np.int64))
-        total += step.reward
-        expected.extend(total[[i for i, _ in player.finished]])
-        total[step.done] = 0
+        step = runner.step(np.zeros(4, np.int64))
+        returns[:] += step.reward
+        lengths[:] += step.valid
+        expected.extend(Episode(returns[i], returns[i], int(lengths[i])) for i, _ in runner.finished)
+        returns[step.done], lengths[step.done] = 0, 0
         return step
 
     for _ in range(20):
         done = step().done
         if done.any() and not done.all():
-            episodes = player.obs[:, 0].copy()
-            player.restart()
-            total[:] = 0
-            assert (player.obs[:, 1] == 0).all()
-            assert (player.obs[:, 0] > episodes).all()
-            assert step().real.all()
-    assert player.scores() == pytest.approx(expected, rel=1e-5)
+            episodes = runner.obs[:, 0].copy()
+            runner.restart_episodes()
+            returns[:], lengths[:] = 0, 0
+            assert runner.episode_start.all()
+            assert [runner.running_episode(i) for i in range(4)] == [Episode(0.0, 0.0, 0)] * 4
+            assert (runner.obs[:, 1] == 0).all()
+            assert (runner.obs[:, 0] > episodes).all()
+            assert step().valid.all()
+    assert_same_episodes(runner.take_episodes(), expected)
     assert len(expected) > 5
 
 
-class Silent(VectorWrapper):
-    """Keeps the game's score to itself."""
+class GoalEnv(RandomLengthEnv):
+    """Reach the goal in every other episode; without `has_goal` nothing is reported about it."""
+
+    def __init__(self, has_goal: bool = True) -> None:
+        super().__init__()
+        self.has_goal = has_goal
+
+    def step(self, action: int):
+        *rest, info = super().step(action)
+        return *rest, {**info, "flag_get": self.episode % 2 == 1} if self.has_goal else info
+
+
+@all_modes
+def test_success_tells_which_finished_episodes_reached_the_goal(mode: AutoresetMode):
+    runner, found = EnvRunner(sync_vector(GoalEnv, 3, mode), 0), []
+    while len(found) < 12:
+        step = runner.step(np.zeros(3, np.int64))
+        if runner.finished:
+            assert runner.success is not None
+            assert not runner.success[~(step.done & step.valid)].any()
+            found += [(bool(runner.success[i]), step.next_obs[i, 0] % 2 == 1) for i, _ in runner.finished]
+    assert all(success == expected for success, expected in found)
+    assert {success for success, _ in found} == {True, False}
+    runner = EnvRunner(sync_vector(lambda: GoalEnv(has_goal=False), 3, mode), 0)
+    while not runner.finished:
+        runner.step(np.zeros(3, np.int64))
+    assert runner.success is None
+
+
+class NoScoreWrapper(VectorWrapper):
+    """Hide the game's score."""
 
     def step(self, actions: Any):
         *rest, info = self.env.step(actions)
@@ -231,25 +296,26 @@ class Silent(VectorWrapper):
         self.env.restore(state)  # type: ignore[attr-defined]
 
 
-@modes
-def test_the_place_in_the_game_can_be_kept(mode: AutoresetMode):
-    """At every step, those between an end and a restart included, whether the game tells its score or not."""
-    shaping = Rewards(scale=2.0)
-    for wrap in (Silent, shaping.wrap_vec):
-        one, other = (EnvRunner(wrap(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode)), 0) for _ in range(2))
-        ended = 0
-        for action in np.random.default_rng(0).integers(3, size=(60, 3)):
-            other.load_state_dict(one.state_dict())
-            for found, expected in zip(one.step(action), other.step(action), strict=True):
-                np.testing.assert_array_equal(found, expected)
-            assert one.finished == other.finished
-            ended += len(one.finished)
-        assert one.scores() == other.scores()
-        assert other.exact
-        assert ended > 10
+@all_modes
+@pytest.mark.parametrize("wrap", [NoScoreWrapper, Rewards(scale=2.0).wrap_vec], ids=["no_score", "shaped"])
+def test_load_state_dict_continues_exactly(mode: AutoresetMode, wrap: Callable[[VectorEnv], VectorEnv]):
+    """After every step, also between the end of an episode and the reset."""
+    one, other = (EnvRunner(wrap(rlgames.make_vec("CatchBall", 3, autoreset_mode=mode)), 0) for _ in range(2))
+    num_episodes = 0
+    for action in np.random.default_rng(0).integers(3, size=(50, 3)):
+        other.load_state_dict(one.state_dict())
+        for i in range(3):
+            assert other.running_episode(i)[1:] == one.running_episode(i)[1:]
+        for ours, theirs in zip(one.step(action), other.step(action), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert one.finished == other.finished
+        num_episodes += len(one.finished)
+    assert one.take_episodes() == other.take_episodes()
+    assert other.exact
+    assert num_episodes > 10
 
 
-def test_the_place_is_not_taken_over_from_other_environments():
+def test_load_state_dict_of_other_envs_raises():
     state = EnvRunner(rlgames.make_vec("CatchBall", 3), 0).state_dict()
     with pytest.raises(ValueError, match="saved with 3 environments of .8, 8., got 2"):
         EnvRunner(rlgames.make_vec("CatchBall", 2), 0).load_state_dict(state)
@@ -259,20 +325,22 @@ def test_the_place_is_not_taken_over_from_other_environments():
         EnvRunner(rlgames.make_vec("CatchBall:size=16", 3), 0).load_state_dict(state)
 
 
-def test_without_a_snapshot_nothing_is_exact():
-    player = EnvRunner(several(Dice, 2), 0)
-    state = player.state_dict()
-    assert state["envs"] is None
-    assert player.exact
-    player.step(np.zeros(2, np.int64))
-    player.load_state_dict(player.state_dict())
-    assert not player.exact
-    player = EnvRunner(Rewards().wrap_vec(several(Dice, 2)), 0)  # has the method, cannot answer
-    assert player.snapshot() is None
+def test_load_state_dict_without_snapshot_is_not_exact():
+    runner = EnvRunner(sync_vector(RandomLengthEnv, 2), 0)
+    assert runner.state_dict()["envs"] is None
+    assert runner.exact
+    runner.step(np.zeros(2, np.int64))
+    runner.load_state_dict(runner.state_dict())
+    assert not runner.exact
 
 
-class Renamed(Dice):
-    """Says its score under another name; what it calls the score is something else."""
+def test_snapshot_is_none_where_wrapped_envs_have_none():
+    runner = EnvRunner(Rewards().wrap_vec(sync_vector(RandomLengthEnv, 2)), 0)
+    assert runner.snapshot() is None
+
+
+class HeightEnv(RandomLengthEnv):
+    """Report the score as "height"; its "score" is something else."""
 
     metadata: ClassVar[dict[str, Any]] = {"score": "height"}
 
@@ -281,57 +349,82 @@ class Renamed(Dice):
         return *rest, {**info, "height": 7, "score": -1.0}
 
 
-@modes
-def test_environments_say_what_their_scores_are_called(mode: AutoresetMode):
-    player = EnvRunner(Rewards(scale=0.5).wrap_vec(several(Renamed, 2, mode)), 0)
-    while len(player.finished) < 1:
-        player.step(np.zeros(2, np.int64))
-    assert set(player.scores()) == {7.0}
+@all_modes
+def test_metadata_names_the_key_of_the_score(mode: AutoresetMode):
+    runner = EnvRunner(Rewards(scale=0.5).wrap_vec(sync_vector(HeightEnv, 2, mode)), 0)
+    while not runner.finished:
+        runner.step(np.zeros(2, np.int64))
+    assert {episode.score for episode in runner.take_episodes()} == {7.0}
 
 
-def test_what_a_seed_has_begun_needs_no_snapshot():
-    one, other = (
-        EnvRunner(several(lambda: gym.make("CartPole-v1"), 2), 0),
-        EnvRunner(several(lambda: gym.make("CartPole-v1"), 2), 1),
-    )
+def test_state_right_after_a_seeded_reset_needs_no_snapshot():
+    one, other = (EnvRunner(sync_vector(lambda: gym.make("CartPole-v1"), 2), seed) for seed in (0, 1))
     for seed in (0, 7):
         one.step(np.zeros(2, np.int64))
-        one.restart(seed)
+        one.restart_episodes(seed)
         other.load_state_dict(one.state_dict())
         assert other.exact
-        assert other.start.all()
+        assert other.episode_start.all()
         for action in np.random.default_rng(0).integers(2, size=(60, 2)):
-            for found, expected in zip(one.step(action), other.step(action), strict=True):
-                np.testing.assert_array_equal(found, expected)
-        assert one.scores() == other.scores()
+            for ours, theirs in zip(one.step(action), other.step(action), strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        assert one.take_episodes() == other.take_episodes() != []
 
 
-def test_environments_that_write_over_their_observations_are_refused():
-    player = EnvRunner(SyncVectorEnv([Dice, Dice], copy=False), 0)
+def test_envs_that_overwrite_their_observations_raise():
+    runner = EnvRunner(SyncVectorEnv([RandomLengthEnv, RandomLengthEnv], copy=False), 0)
     with pytest.raises(ValueError, match="copy=True"):
-        player.step(np.zeros(2, np.int64))
+        runner.step(np.zeros(2, np.int64))
 
 
-class Named(gym.Env):
+def test_envs_without_autoreset_mode_raise():
+    envs = sync_vector(RandomLengthEnv, 2)
+    del envs.metadata["autoreset_mode"]
+    with pytest.raises(ValueError, match="autoreset_mode"):
+        EnvRunner(envs, 0)
+
+
+class DiscreteObsEnv(gym.Env):
     observation_space = Discrete(3)
     action_space = Discrete(2)
 
 
-class Continuous(gym.Env):
+class ContinuousActionEnv(gym.Env):
     observation_space = Box(0, 1, (2,))
     action_space = Box(0, 1, (1,))
 
 
-@pytest.mark.parametrize("kind", [Named, Continuous])
-def test_other_spaces_are_refused(kind: type[gym.Env]):
+@pytest.mark.parametrize("env_class", [DiscreteObsEnv, ContinuousActionEnv])
+def test_single_spaces_of_other_spaces_raise(env_class: type[gym.Env]):
     with pytest.raises(TypeError, match="Box observations and Discrete actions, got"):
-        single_spaces(as_vector_env(kind()))
+        single_spaces(as_vector_env(env_class()))
 
 
-def test_what_is_no_environment_is_refused():
+def test_as_vector_env_of_anything_else_raises():
     with pytest.raises(TypeError, match="got 3"):
         as_vector_env(3)  # type: ignore[arg-type]  # that is the test
-    envs = several(Dice, 2)
-    del envs.metadata["autoreset_mode"]
-    with pytest.raises(ValueError, match="autoreset_mode"):
-        EnvRunner(envs, 0)
+
+
+class StackedVectorEnv(SyncVectorEnv):
+    frame_stack = 4
+
+
+class DeclaringWrapper(VectorWrapper):
+    frame_stack = 2
+
+
+class DerivedWrapper(DeclaringWrapper):
+    pass
+
+
+def test_stacked_frames_holds_through_wrappers_of_rewards_and_actions_only():
+    envs = StackedVectorEnv([RandomLengthEnv])
+    assert stacked_frames(None) == 1
+    assert stacked_frames(sync_vector(RandomLengthEnv, 1)) == 1
+    assert stacked_frames(envs) == 4
+    assert stacked_frames(Rewards().wrap_vec(envs)) == 4
+    assert stacked_frames(gym.wrappers.vector.ClipReward(VectorActionWrapper(envs), max_reward=1.0)) == 4
+    assert stacked_frames(VectorWrapper(envs)) == 1
+    assert stacked_frames(VectorObservationWrapper(envs)) == 1
+    assert stacked_frames(DeclaringWrapper(envs)) == 2
+    assert stacked_frames(VectorActionWrapper(DerivedWrapper(envs))) == 2

@@ -1,114 +1,64 @@
-"""ReplayBuffer against a plain list of transitions, with stacks, n-step returns, ends, time limits and the ring's seam."""
+"""Replay buffers against a plain list of transitions: stacks, n-step returns, truncations, the end of the ring."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
+from helpers.transitions import GAMMA, make_replay, random_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rlgames.experience import replay as room
+from rlgames.experience import replay as replay_module
 from rlgames.experience.env_runner import Step
 from rlgames.experience.prioritized import PrioritizedReplayBuffer
-from rlgames.experience.replay import FINAL_OBS, ReplayBuffer
+from rlgames.experience.replay import FINAL_OBS, RINGS, Batch, ReplayBuffer
 
-GAMMA = 0.9
+REPLAY_CLASSES = [ReplayBuffer, PrioritizedReplayBuffer]
+both_classes = pytest.mark.parametrize("replay_class", REPLAY_CLASSES)
 
 
-class Plain:
-    """Every transition in full: for each player its (obs, action, reward, after, terminated, done)."""
+class TransitionLists:
+    """Every transition of each environment, in full: (obs, action, reward, next_obs, terminated, done)."""
 
-    def __init__(self, n: int):
-        self.rows: list[list[tuple]] = [[] for _ in range(n)]
+    def __init__(self, num_envs: int):
+        self.transitions: list[list[tuple]] = [[] for _ in range(num_envs)]
 
     def add(self, step: Step) -> None:
-        for i in np.flatnonzero(step.real):
-            self.rows[i].append(tuple(field[i].copy() for field in step[:6]))
+        for i in np.flatnonzero(step.valid):
+            self.transitions[i].append(tuple(field[i].copy() for field in step[:6]))
 
-    def transition(self, i: int, t: int, n_step: int) -> tuple:
-        obs, action, *_ = self.rows[i][t]
-        total, factor, after, terminated = 0.0, 1.0, obs, False
-        for m in range(n_step):
-            _, _, reward, after, terminated, done = self.rows[i][t + m]
-            total += factor * reward
-            factor *= GAMMA
+    def restart_episodes(self) -> None:
+        """Truncate running episodes before their last transition, whose next observation is unknown."""
+        for own in self.transitions:
+            if own and not own[-1][5]:
+                own.pop()
+                if own and not own[-1][5]:
+                    own[-1] = (*own[-1][:5], True)
+
+    def n_step(self, i: int, t: int, n_steps: int) -> tuple[int, float, np.ndarray, float]:
+        """Return action, return, next observation and discount of transition t of environment i."""
+        obs, action, *_ = self.transitions[i][t]
+        total, discount, next_obs, terminated = 0.0, 1.0, obs, False
+        for m in range(n_steps):
+            _, _, reward, next_obs, terminated, done = self.transitions[i][t + m]
+            total += discount * reward
+            discount *= GAMMA
             if done:
                 break
-        return obs, action, total, after, 0.0 if terminated else factor
+        return action, total, next_obs, 0.0 if terminated else discount
 
-
-def played(seed: int, n: int, stack: int, steps: int, resting: bool) -> list[Step]:
-    """Episodes that end at random; each frame is a number of its own. `resting`: as NEXT_STEP plays."""
-    rng, count = np.random.default_rng(seed), 0
-    stacks = np.zeros((n, stack, 1), np.float32)
-
-    def frame() -> float:
-        nonlocal count
-        count += 1
-        return float(count)
-
-    for i in range(n):
-        stacks[i] = frame()
-    steps_played, waiting = [], np.zeros(n, np.bool_)
-    for _ in range(steps):
-        obs, real = stacks.copy(), ~waiting
-        terminated, done = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
-        after = obs.copy()
-        for i in range(n):
-            if waiting[i]:  # this step restarts it
-                stacks[i] = frame()
-                after[i], terminated[i], done[i], waiting[i] = stacks[i], True, True, False
-                continue
-            after[i] = np.concatenate([obs[i, 1:], [[frame()]]])
-            end = rng.random()
-            terminated[i], done[i] = end < 0.15, end < 0.3
-            stacks[i] = after[i]
-            if done[i]:
-                waiting[i] = resting
-                if not resting:
-                    stacks[i] = frame()
-        reward = np.where(real, rng.random(n), 0.0).astype(np.float32)
-        shape = (n, stack) if stack > 1 else (n, 1)
-        steps_played.append(
-            Step(obs.reshape(shape), rng.integers(3, size=n), reward, after.reshape(shape), terminated, done, real)
-        )
-    return steps_played
-
-
-def make(kind: type, stack: int, n_step: int, n: int, capacity: int, **more: Any) -> Any:
-    space = Box(-np.inf, np.inf, (stack,) if stack > 1 else (1,), np.float32)
-    return kind(capacity, n, space, stack=stack, n_steps=n_step, gamma=GAMMA, **more)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seed=st.integers(0, 1000),
-    stack=st.integers(1, 4),
-    n_steps=st.integers(1, 3),
-    n=st.integers(1, 3),
-    steps=st.integers(12, 120),
-    resting=st.booleans(),
-    kind=st.sampled_from([ReplayBuffer, PrioritizedReplayBuffer]),
-)
-def test_samples_are_the_transitions_that_were_played(seed, stack, n_step, n, steps, resting, kind):
-    replay, plain = make(kind, stack, n_step, n, buffer_size=20 * n), Plain(n)
-    for step in played(seed, n, stack, steps, resting):
-        replay.add(step)
-        plain.add(step)
-    batch = replay.sample(np.random.default_rng(seed), 64)
-    by_obs = {(i, row[0].tobytes()): t for i, rows in enumerate(plain.rows) for t, row in enumerate(rows)}
-    for k in range(64):
-        i = int(batch.slot[k, 0])
-        t = by_obs[i, batch.obs[k].tobytes()]
-        _, action, total, after, discount = plain.transition(i, t, n_step)
-        assert batch.action[k] == action
-        assert batch.reward[k] == pytest.approx(total, rel=1e-6)
-        assert batch.discount[k] == pytest.approx(discount)
-        if discount:
-            assert (batch.after[k] == after).all()
+    def check(self, batch: Batch, n_steps: int) -> None:
+        """Compare each row of the batch with the transition that its observation belongs to."""
+        index = {(i, each[0].tobytes()): t for i, own in enumerate(self.transitions) for t, each in enumerate(own)}
+        for row, i in enumerate(batch.slots[:, 0].tolist()):
+            t = index[i, batch.obs[row].tobytes()]
+            action, total, next_obs, discount = self.n_step(i, t, n_steps)
+            assert batch.actions[row] == action
+            assert batch.rewards[row] == pytest.approx(total, rel=1e-6)
+            assert batch.discounts[row] == pytest.approx(discount)
+            if discount:
+                assert (batch.next_obs[row] == next_obs).all()
 
 
 @settings(max_examples=40, deadline=None)
@@ -116,122 +66,132 @@ def test_samples_are_the_transitions_that_were_played(seed, stack, n_step, n, st
     seed=st.integers(0, 1000),
     stack=st.integers(1, 4),
     n_steps=st.integers(1, 3),
-    spans=st.lists(st.integers(1, 12), min_size=1, max_size=6),
-    kind=st.sampled_from([ReplayBuffer, PrioritizedReplayBuffer]),
+    num_envs=st.integers(1, 3),
+    num_steps=st.integers(12, 120),
+    next_step=st.booleans(),
+    replay_class=st.sampled_from(REPLAY_CLASSES),
 )
-def test_episodes_that_were_lost_end_before_their_last_step(seed, stack, n_step, spans, kind):
-    """As if time had run out there; stacks and returns do not reach into what was played after."""
-    replay, plain = make(kind, stack, n_step, 2, buffer_size=200), Plain(2)
+def test_sample_returns_transitions_that_were_added(seed, stack, n_steps, num_envs, num_steps, next_step, replay_class):
+    replay = make_replay(replay_class, 20 * num_envs, num_envs, stack, n_steps)
+    oracle = TransitionLists(num_envs)
+    for step in random_steps(seed, num_envs, stack, num_steps, next_step):
+        replay.add(step)
+        oracle.add(step)
+    oracle.check(replay.sample(np.random.default_rng(seed), 64), n_steps)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    stack=st.integers(1, 4),
+    n_steps=st.integers(1, 3),
+    spans=st.lists(st.integers(1, 12), min_size=1, max_size=6),
+    replay_class=st.sampled_from(REPLAY_CLASSES),
+)
+def test_restart_episodes_truncates_before_the_last_step(seed, stack, n_steps, spans, replay_class):
+    """Stacks and returns do not reach into later episodes."""
+    replay, oracle = make_replay(replay_class, 200, 2, stack, n_steps), TransitionLists(2)
     for k, span in enumerate([*spans, 20]):
-        for step in played(seed + k, 2, stack, span, False):
-            step = step._replace(obs=step.obs + 1000 * k, after=step.after + 1000 * k)  # frames differ between spans
+        if k > 0:
+            replay.restart_episodes()
+            oracle.restart_episodes()
+        for step in random_steps(seed + k, 2, stack, span):
+            step = step._replace(obs=step.obs + 1000 * k, next_obs=step.next_obs + 1000 * k)  # frames of this span only
             replay.add(step)
-            plain.add(step)
-        if k < len(spans):
-            replay.restart()
-            for rows in plain.rows:
-                if rows and not rows[-1][5]:
-                    rows.pop()
-                    if rows and not rows[-1][5]:
-                        rows[-1] = (*rows[-1][:5], True)
-    batch = replay.sample(np.random.default_rng(seed), 200)
-    by_obs = {(i, row[0].tobytes()): t for i, rows in enumerate(plain.rows) for t, row in enumerate(rows)}
-    for k in range(200):
-        i = int(batch.slot[k, 0])
-        _, action, total, after, discount = plain.transition(i, by_obs[i, batch.obs[k].tobytes()], n_step)
-        assert batch.action[k] == action
-        assert batch.reward[k] == pytest.approx(total, rel=1e-6)
-        assert batch.discount[k] == pytest.approx(discount)
-        if discount:
-            assert (batch.after[k] == after).all()
+            oracle.add(step)
+    oracle.check(replay.sample(np.random.default_rng(seed), 200), n_steps)
     if isinstance(replay, PrioritizedReplayBuffer):
         leaves = replay.tree[replay.leaves :][: 2 * replay.length].reshape(2, -1)
-        assert (
-            (leaves == 0) == ((replay.fate == FINAL_OBS) | (np.arange(replay.length) >= replay.head[:, None]))
-        ).all()
+        unused = np.arange(replay.length) >= replay.head[:, None]
+        assert ((leaves == 0) == ((replay.status == FINAL_OBS) | unused)).all()
 
 
-@pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
-def test_every_transition_still_held_can_be_drawn_and_no_other(kind):
-    replay, plain = make(kind, 3, 2, 1, buffer_size=20), Plain(1)
-    for step in played(5, 1, 3, 200, False):
+@both_classes
+def test_sample_reaches_all_transitions_still_in_the_ring(replay_class):
+    replay, oracle = make_replay(replay_class, 20, 1, stack=3, n_steps=2), TransitionLists(1)
+    for step in random_steps(5, 1, 3, 200):
         replay.add(step)
-        plain.add(step)
+        oracle.add(step)
     batch = replay.sample(np.random.default_rng(0), 4000)
-    drawn = {row.tobytes() for row in batch.obs}
-    recent = [row[0].tobytes() for row in plain.rows[0]]
-    assert drawn <= set(recent[-replay.length :])
-    assert set(recent[-12:-2]) <= drawn
+    sampled = {obs.tobytes() for obs in batch.obs}
+    recent = [each[0].tobytes() for each in oracle.transitions[0]]
+    assert sampled <= set(recent[-replay.length :])
+    assert set(recent[-12:-2]) <= sampled
 
 
-def test_uniform_draws_are_uniform():
-    replay = make(ReplayBuffer, 1, 1, 2, buffer_size=40)
-    for step in played(3, 2, 1, 15, False):
+def test_sample_is_uniform():
+    replay = make_replay(ReplayBuffer, 40, 2)
+    for step in random_steps(3, 2, 1, 15):
         replay.add(step)
-    slots = replay.draw(np.random.default_rng(0), 60_000)
+    slots = replay.sample_slots(np.random.default_rng(0), 60_000)
     _, counts = np.unique(slots[:, 0] * 1000 + slots[:, 1], return_counts=True)
     expected = counts.sum() / len(counts)
-    assert ((counts - expected) ** 2 / expected).sum() < 3 * len(counts)  # chi-square, mean len(counts)
+    assert ((counts - expected) ** 2 / expected).sum() < 3 * len(counts)  # chi-square, of mean len(counts)
 
 
-@pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
-def test_a_replay_with_room_for_a_million_can_be_drawn_from_at_once(kind):
-    replay = make(kind, 1, 1, 2, buffer_size=1_000_000)
-    for step in played(3, 2, 1, 12, False):
+@both_classes
+def test_sample_from_few_slots_of_a_large_buffer(replay_class):
+    replay = make_replay(replay_class, 1_000_000, 2)
+    for step in random_steps(3, 2, 1, 12):
         replay.add(step)
-    assert len(replay.draw(np.random.default_rng(0), 64)) == 64
+    assert len(replay.sample_slots(np.random.default_rng(0), 64)) == 64
 
 
-def test_prioritised_draws_follow_the_errors_and_weights_undo_them():
-    replay = make(PrioritizedReplayBuffer, 1, 1, 1, buffer_size=40, exponent=1.0)
-    for step in played(3, 1, 1, 20, False):
-        replay.add(step)
-    every = replay.gather(np.unique(replay.draw(np.random.default_rng(0), 2000), axis=0))
-    error = np.arange(1.0, len(every.slot) + 1)
-    replay.update(every, error)
-    slots = replay.draw(np.random.default_rng(1), 100_000)
-    counts = np.array([(slots == slot).all(1).sum() for slot in every.slot])
-    assert counts / counts.sum() == pytest.approx((error + 0.01) / (error + 0.01).sum(), abs=0.01)
-    weight = replay.weights(every, beta=1.0)
-    assert weight * (error + 0.01) == pytest.approx((weight * (error + 0.01))[0], rel=1e-5)
-    assert weight.max() == 1.0
-
-
-@pytest.mark.parametrize("kind", [ReplayBuffer, PrioritizedReplayBuffer])
-def test_goes_on_from_its_state(kind):
-    steps = played(9, 2, 2, 90, False)
-    one, other = make(kind, 2, 2, 2, buffer_size=40), make(kind, 2, 2, 2, buffer_size=40)
+@both_classes
+def test_load_state_dict_continues_exactly(replay_class):
+    steps = random_steps(9, 2, 2, 90)
+    one, other = (make_replay(replay_class, 40, 2, stack=2, n_steps=2) for _ in range(2))
     for step in steps[:60]:
         one.add(step)
     other.load_state_dict(one.state_dict())
     for step in steps[60:]:
         one.add(step)
         other.add(step)
-    mine, theirs = one.sample(np.random.default_rng(1), 200), other.sample(np.random.default_rng(1), 200)
-    for a, b in zip(mine, theirs, strict=True):
-        assert (a == b).all()
+    for ours, theirs in zip(*(replay.sample(np.random.default_rng(1), 200) for replay in (one, other)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
-def test_room_for_84_x_84_frames_and_no_more(monkeypatch):
+def test_load_state_dict_of_other_num_envs_raises():
+    state = make_replay(ReplayBuffer, 40, 2).state_dict()
+    with pytest.raises(ValueError, match="saved with 2 environments, got 3"):
+        make_replay(ReplayBuffer, 60, 3).load_state_dict(state)
+
+
+def test_slots_since_chunks_restore_the_whole_buffer():
+    """Chunks of a run's checkpoints, written every few steps, hold every slot once."""
+    one, chunks, first = make_replay(ReplayBuffer, 40, 2, stack=2), [], np.zeros(2, np.int64)
+    for step in random_steps(2, 2, 2, 70):
+        one.add(step)
+        if one.num_steps % 7 == 0:
+            chunks.append(one.slots_since(first))
+            chunks[-1]["slots"] = {name: np.asarray(slots).copy() for name, slots in chunks[-1]["slots"].items()}
+            first = one.head.copy()
+    other = make_replay(ReplayBuffer, 40, 2, stack=2)
+    other.load_state_dict({**one.state_dict(), "chunks": chunks})
+    for name in (*RINGS, "head", "episode_start"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(one, name), err_msg=name)
+
+
+def test_frames_of_84_x_84_are_stored_once(monkeypatch):
     space = Box(0, 255, (4, 84, 84), np.uint8)
-    replay, prioritised = ReplayBuffer(10_000, 8, space, stack=4), PrioritizedReplayBuffer(10_000, 8, space, stack=4)
-    held = sum(getattr(replay, name).nbytes for name in ("frame", "action", "reward", "fate", "age"))
-    assert held + prioritised.tree.nbytes <= 10_000 * 1.03 * 84 * 84
-    assert replay.bytes == held
-    monkeypatch.setattr(room, "available", lambda: 1_000_000_000)
+    replay = ReplayBuffer(10_000, 8, space, stack=4)
+    nbytes = sum(getattr(replay, name).nbytes for name in RINGS)
+    assert replay.nbytes == nbytes
+    assert nbytes + PrioritizedReplayBuffer(10_000, 8, space, stack=4).tree.nbytes <= 10_000 * 1.03 * 84 * 84
+    monkeypatch.setattr(replay_module, "free_memory", lambda: 1_000_000_000)
     with pytest.raises(MemoryError, match=r"1,000,000 transitions takes 7\.\d GB, 1\.0 GB are free"):
         ReplayBuffer(1_000_000, 8, space, stack=4)
 
 
-def test_errors_name_value_and_remedy():
+def test_errors_name_the_value_and_the_remedy():
     space = Box(0, 255, (4, 8, 8), np.uint8)
-    with pytest.raises(ValueError, match="too small for 8 players"):
+    with pytest.raises(ValueError, match="too small for 8 environments: use 80 or more"):
         ReplayBuffer(50, 8, space, stack=4)
     with pytest.raises(ValueError, match="expected observations of 3 stacked frames"):
         ReplayBuffer(1000, 1, space, stack=3)
-    with pytest.raises(ValueError, match="nothing to draw"):
+    with pytest.raises(ValueError, match="no complete transition in a replay of 0 slots yet: collect more steps"):
         ReplayBuffer(1000, 1, space, stack=4).sample(np.random.default_rng(0), 1)
-    replay, step = ReplayBuffer(1000, 1, space, stack=4), played(0, 1, 4, 1, False)[0]
-    wrong = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
-    with pytest.raises(ValueError, match="no stacks of the last 4 frames"):
-        replay.add(step._replace(obs=wrong, after=wrong, done=np.zeros(1, np.bool_)))
+    replay, step = ReplayBuffer(1000, 1, space, stack=4), random_steps(0, 1, 4, 1)[0]
+    obs = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
+    with pytest.raises(ValueError, match="not stacks of the last 4 frames"):
+        replay.add(step._replace(obs=obs, next_obs=obs, done=np.zeros(1, np.bool_)))

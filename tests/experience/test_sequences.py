@@ -1,85 +1,105 @@
-"""Sequences from a replay against the play itself, written down step by step."""
+"""Sequences sampled from a replay buffer against the observations of each environment, listed step by step."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
+from helpers.transitions import GAMMA, make_replay, random_steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_replay import GAMMA, make, played
 
-from rlgames.experience.replay import ReplayBuffer
-from rlgames.experience.sequences import sequences
+from rlgames.experience.replay import FINAL_OBS, RUNNING, TERMINATED, TRUNCATED, ReplayBuffer
+from rlgames.experience.sequences import check_sequence_length, sample_sequences
 
 
-@settings(max_examples=60, deadline=None)
+class Entry(NamedTuple):
+    """An observation of one environment, and the transition from it; FINAL_OBS: none."""
+
+    obs: np.ndarray
+    episode_start: bool
+    action: int
+    reward: float
+    status: int
+
+
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     stack=st.integers(1, 3),
     n_steps=st.integers(1, 3),
-    n=st.integers(1, 3),
-    steps=st.integers(12, 120),
-    resting=st.booleans(),
-    time=st.integers(1, 6),
+    num_envs=st.integers(1, 3),
+    num_steps=st.integers(12, 120),
+    next_step=st.booleans(),
+    length=st.integers(1, 6),
     burn_in=st.integers(0, 5),
 )
-def test_a_sequence_is_what_was_played(seed, stack, n_step, n, steps, resting, time, burn_in):
-    burn_in %= time
-    replay = make(ReplayBuffer, stack, n_step, n, buffer_size=20 * n)
-    # What each player saw: (obs, begins, action, reward, fate), and after a lost race with time what it saw last.
-    seen: list[list[tuple]] = [[] for _ in range(n)]
-    begins = [True] * n
-    for step in played(seed, n, stack, steps, resting):
+def test_sample_sequences_returns_steps_that_were_added(
+    seed, stack, n_steps, num_envs, num_steps, next_step, length, burn_in
+):
+    burn_in %= length
+    replay = make_replay(ReplayBuffer, 20 * num_envs, num_envs, stack, n_steps)
+    entries: list[list[Entry]] = [[] for _ in range(num_envs)]
+    start = [True] * num_envs
+    for step in random_steps(seed, num_envs, stack, num_steps, next_step):
         replay.add(step)
-        for i in np.flatnonzero(step.real):
-            late = step.done[i] and not step.terminated[i]
-            fate = "terminated" if step.terminated[i] else "late" if late else "going"
-            seen[i].append((step.obs[i], begins[i], step.action[i], step.reward[i], fate))
-            if late:
-                seen[i].append((step.after[i], False, None, None, "last"))
-            begins[i] = bool(step.done[i])
-    where = {row[0].tobytes(): (i, k) for i, rows in enumerate(seen) for k, row in enumerate(rows)}
-    batch = sequences(replay, np.random.default_rng(seed), 32, time, burn_in)
+        for i in np.flatnonzero(step.valid):
+            status = TERMINATED if step.terminated[i] else TRUNCATED if step.done[i] else RUNNING
+            entries[i].append(Entry(step.obs[i], start[i], step.action[i], step.reward[i], status))
+            if status == TRUNCATED:
+                entries[i].append(Entry(step.next_obs[i], False, 0, 0.0, FINAL_OBS))
+            start[i] = bool(step.done[i])
+    index = {entry.obs.tobytes(): (i, k) for i, own in enumerate(entries) for k, entry in enumerate(own)}
+    batch = sample_sequences(replay, np.random.default_rng(seed), 32, length, burn_in)
     for row in range(32):
-        i, first = where[batch.obs[row, 0].tobytes()]
-        stretch = seen[i][first : first + time + 1]
-        assert batch.start[row, 0]
-        for t, (obs, fresh, action, _, fate) in enumerate(stretch):
-            assert (batch.obs[row, t] == obs).all()
-            assert t == 0 or batch.start[row, t] == fresh
-            if t == time:
+        i, first = index[batch.obs[row, 0].tobytes()]
+        expected = entries[i][first : first + length + 1]
+        assert batch.episode_start[row, 0]
+        for t, entry in enumerate(expected):
+            assert (batch.obs[row, t] == entry.obs).all()
+            assert t == 0 or batch.episode_start[row, t] == entry.episode_start
+            if t == length:
                 break
-            assert batch.real[row, t] == (t >= burn_in and fate != "last")
-            if not batch.real[row, t]:
+            assert batch.valid[row, t] == (t >= burn_in and entry.status != FINAL_OBS)
+            if not batch.valid[row, t]:
                 continue
-            assert batch.action[row, t] == action
+            assert batch.actions[row, t] == entry.action
             total, discount, m = 0.0, 1.0, 0
-            while m < min(n_step, time - t):
-                total += discount * stretch[t + m][3]
+            while m < min(n_steps, length - t):
+                total += discount * expected[t + m].reward
                 discount *= GAMMA
                 m += 1
-                if stretch[t + m - 1][4] != "going":
+                if expected[t + m - 1].status != RUNNING:
                     break
-            if stretch[t + m - 1][4] == "terminated":
+            if expected[t + m - 1].status == TERMINATED:
                 discount = 0.0
-            assert batch.reward[row, t] == pytest.approx(total, rel=1e-6)
-            assert batch.discount[row, t] == pytest.approx(discount)
-            assert not discount or batch.after[row, t] == t + m
+            assert batch.rewards[row, t] == pytest.approx(total, rel=1e-6)
+            assert batch.discounts[row, t] == pytest.approx(discount)
+            assert not discount or batch.next_index[row, t] == t + m
 
 
-def test_too_little_play_is_refused():
-    replay = make(ReplayBuffer, 1, 1, 1, buffer_size=20)
-    for step in played(0, 1, 1, 4, False):
+def test_sample_sequences_of_too_few_steps_raises():
+    replay = make_replay(ReplayBuffer, 20, 1)
+    for step in random_steps(0, 1, 1, 4):
         replay.add(step)
     with pytest.raises(ValueError, match="no sequence of 9 steps in a replay of"):
-        sequences(replay, np.random.default_rng(0), 2, 9)
+        sample_sequences(replay, np.random.default_rng(0), 2, 9)
 
 
-def test_every_start_is_as_likely():
-    replay = make(ReplayBuffer, 1, 1, 2, buffer_size=40)
-    for step in played(3, 2, 1, 300, False):
+def test_check_sequence_length_names_the_least_buffer_size():
+    replay = make_replay(ReplayBuffer, 20, 2, stack=2)
+    check_sequence_length(replay, 20, replay.length - 2)
+    message = f"buffer_size=20 of 2 environments holds no sequence of {replay.length - 1} steps: use 28 or more"
+    with pytest.raises(ValueError, match=message):
+        check_sequence_length(replay, 20, replay.length - 1)
+
+
+def test_every_start_is_equally_likely():
+    replay = make_replay(ReplayBuffer, 40, 2)
+    for step in random_steps(3, 2, 1, 300):
         replay.add(step)
-    batch = sequences(replay, np.random.default_rng(0), 20_000, 4)
+    batch = sample_sequences(replay, np.random.default_rng(0), 20_000, 4)
     _, counts = np.unique(batch.obs[:, 0].ravel(), return_counts=True)
     expected = 20_000 / len(counts)
     assert len(counts) > 30

@@ -1,8 +1,9 @@
-"""The optimisers: RMSProp of Graves (2013) beside its formula, and what the names stand for."""
+"""Optimizers: RMSProp of Graves (2013) against its formula, the names, and gradient clipping."""
 
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rlgames.networks.optimizers import RMSPropGraves, optimiser
+from rlgames.networks.optimizers import RMSPropGraves, clip_gradients, make_optimizer
 
 
 def graves(w: np.ndarray, gradients: list[np.ndarray], lr: float, a: float, b: float, e: float) -> np.ndarray:
@@ -35,32 +36,33 @@ def graves(w: np.ndarray, gradients: list[np.ndarray], lr: float, a: float, b: f
     momentum=st.sampled_from([0.0, 0.9, 0.99]),
     eps=st.sampled_from([1e-4, 0.01]),
 )
-def test_graves_by_the_formula(seed, steps, scale, lr, decay, momentum, eps):
+def test_rmsprop_graves_follows_the_formula(seed, steps, scale, lr, decay, momentum, eps):
     rng = np.random.default_rng(seed)
     gradients = [rng.normal(scale, scale, (3, 2)) for _ in range(steps)]
-    start = rng.normal(size=(3, 2))
-    w = nn.Parameter(torch.from_numpy(start.copy()))
-    resting = nn.Parameter(torch.ones(2))  # never has a gradient
-    opt = RMSPropGraves([w, resting], lr, decay, momentum, eps)
+    initial = rng.normal(size=(3, 2))
+    w = nn.Parameter(torch.from_numpy(initial.copy()))
+    unused = nn.Parameter(torch.ones(2))  # never has a gradient
+    optimizer = RMSPropGraves([w, unused], lr, decay, momentum, eps)
     for gradient in gradients:
         w.grad = torch.from_numpy(gradient.copy())
-        opt.step()
-    assert w.detach().numpy() == pytest.approx(graves(start, gradients, lr, decay, momentum, eps), rel=1e-9, abs=1e-12)
-    assert resting.tolist() == [1.0, 1.0]
+        optimizer.step()
+    expected = graves(initial, gradients, lr, decay, momentum, eps)
+    assert w.detach().numpy() == pytest.approx(expected, rel=1e-9, abs=1e-12)
+    assert unused.tolist() == [1.0, 1.0]
 
 
-def test_graves_in_float32_over_thousands_of_like_gradients():
-    """n - m^2 is then a difference of nearly equal numbers, and rounded may lie below zero."""
+def test_rmsprop_graves_stays_finite_with_constant_gradients():
+    """n - m^2 is then a difference of nearly equal numbers, which float32 may round below zero."""
     w = nn.Parameter(torch.zeros(4))
-    opt = RMSPropGraves([w], 1e-4)
+    optimizer = RMSPropGraves([w], 1e-4)
     gradient = torch.tensor([1e-3, 1.0, 300.0, -1e4])
     for _ in range(3000):
         w.grad = gradient.clone()
-        opt.step()
+        optimizer.step()
     assert torch.isfinite(w).all()
 
 
-def test_graves_goes_on_from_its_state():
+def test_rmsprop_graves_continues_from_its_state():
     torch.manual_seed(0)
     gradients = torch.randn(8, 3)
     one, other = (nn.Parameter(torch.ones(3)) for _ in range(2))
@@ -70,34 +72,45 @@ def test_graves_goes_on_from_its_state():
             with torch.no_grad():
                 other.copy_(one)
             second.load_state_dict(copy.deepcopy(first.state_dict()))
-        for w, opt in ((one, first), (other, second)):
+        for w, optimizer in ((one, first), (other, second)):
             if w is one or k >= 4:
                 w.grad = gradient.clone()
-                opt.step()
+                optimizer.step()
     assert torch.equal(one, other)
 
 
-def test_graves_refuses_what_the_formula_does_not_know():
+def test_rmsprop_graves_of_invalid_arguments_raises():
     w = [nn.Parameter(torch.zeros(1))]
-    for setting, value in (("lr", 0.0), ("eps", -1.0)):
-        with pytest.raises(ValueError, match=f"expected {setting} > 0, got {value}"):
-            RMSPropGraves(w, **{setting: value})
-    for setting, value in (("decay", 1.0), ("momentum", -0.1)):
-        with pytest.raises(ValueError, match=rf"expected {setting} in \[0, 1\), got {value}"):
-            RMSPropGraves(w, **{setting: value})
+    for name, value in (("lr", 0.0), ("eps", -1.0)):
+        with pytest.raises(ValueError, match=f"expected {name} > 0, got {value}"):
+            RMSPropGraves(w, **{name: value})
+    for name, value in (("decay", 1.0), ("momentum", -0.1)):
+        with pytest.raises(ValueError, match=rf"expected {name} in \[0, 1\), got {value}"):
+            RMSPropGraves(w, **{name: value})
     with pytest.raises(ValueError, match="takes no closure"):
-        RMSPropGraves(w).step(lambda: 0.0)  # type: ignore[arg-type]  refused
+        RMSPropGraves(w).step(lambda: 0.0)  # type: ignore[arg-type]  that is the test
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("adam", torch.optim.Adam), ("rmsprop", torch.optim.RMSprop), ("rmsprop-graves", RMSPropGraves)]
+    ("name", "optimizer_class"),
+    [("adam", torch.optim.Adam), ("rmsprop", torch.optim.RMSprop), ("rmsprop-graves", RMSPropGraves)],
 )
-def test_names(name: str, kind: type):
-    made = optimiser(name, [nn.Parameter(torch.zeros(1))], 0.25)
-    assert type(made) is kind
-    assert made.param_groups[0]["lr"] == 0.25
+def test_make_optimizer_by_name(name: str, optimizer_class: type):
+    optimizer = make_optimizer(name, [nn.Parameter(torch.zeros(1))], 0.25)
+    assert type(optimizer) is optimizer_class
+    assert optimizer.param_groups[0]["lr"] == 0.25
 
 
-def test_another_name_is_refused():
-    with pytest.raises(ValueError, match="unknown optimiser 'sgd': expected adam, rmsprop or rmsprop-graves"):
-        optimiser("sgd", [], 0.1)
+def test_make_optimizer_of_another_name_raises():
+    with pytest.raises(ValueError, match="unknown optimizer 'sgd': expected adam, rmsprop or rmsprop-graves"):
+        make_optimizer("sgd", [], 0.1)
+
+
+@pytest.mark.parametrize("max_norm", [None, 1.0])
+def test_clip_gradients_scales_each_group_apart(max_norm: float | None):
+    small, large = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(2))
+    small.grad, large.grad = torch.tensor([0.3, 0.4]), torch.tensor([3.0, 4.0])
+    norms = clip_gradients([[small], [large]], max_norm)
+    assert [float(norm) for norm in norms] == pytest.approx([0.5, 5.0])
+    assert small.grad.tolist() == pytest.approx([0.3, 0.4])
+    assert math.hypot(*large.grad.tolist()) == pytest.approx(max_norm or 5.0, rel=1e-5)

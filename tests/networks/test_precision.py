@@ -1,39 +1,44 @@
-"""What `precision` makes networks compute in."""
+"""The field `precision` of every config, and agents that train in bfloat16."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box
-from helpers.toys import quick
+from helpers.toys import quick_config
 
+from rlgames.agents import AGENTS
 from rlgames.agents.ppo import PPO
-from rlgames.agents.registry import AGENTS, find
-from rlgames.networks import precision as arithmetic
-from rlgames.networks.precision import PRECISIONS, fast
+from rlgames.agents.registry import find
+from rlgames.networks import precision as precision_module
+from rlgames.networks.precision import PRECISIONS, bfloat16_is_fast, choose_precision
 
-PROCESSORS = {  # as Linux describes them
+PROCESSORS = {  # as in Linux's /proc/cpuinfo
     "amd-zen4": ("vendor_id : AuthenticAMD\nflags : fpu avx2 avx512f avx512_bf16\n", True),
     "intel-amx": ("vendor_id : GenuineIntel\nflags : fpu avx2 avx512f avx512_bf16 amx_bf16 amx_tile\n", True),
     "intel": ("vendor_id : GenuineIntel\nflags : fpu avx2 avx512f avx512_bf16\n", False),
     "amd": ("vendor_id : AuthenticAMD\nflags : fpu avx2\n", False),
 }
-LEARNERS = [name for name in AGENTS if name != "random"]
+LEARNING_AGENTS = [name for name in AGENTS if name != "random"]
 
 
-@pytest.mark.parametrize(("text", "expected"), PROCESSORS.values(), ids=PROCESSORS)
-def test_the_processor_is_known_by_its_flags(tmp_path, text: str, expected: bool):
-    cpuinfo = tmp_path / "cpuinfo"
-    cpuinfo.write_text(text)
-    assert fast(cpuinfo) is expected
+@pytest.mark.parametrize(("cpuinfo", "expected"), PROCESSORS.values(), ids=PROCESSORS)
+def test_bfloat16_is_fast_by_the_flags_of_the_processor(tmp_path, cpuinfo: str, expected: bool):
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo)
+    assert bfloat16_is_fast(path) is expected
 
 
-def test_a_processor_that_nobody_describes_computes_in_float32(tmp_path):
-    assert fast(tmp_path / "nothing") is False
+def test_bfloat16_is_not_fast_without_cpuinfo(tmp_path):
+    assert bfloat16_is_fast(tmp_path / "missing") is False
 
 
-@pytest.mark.parametrize("quickly", [False, True])
+@pytest.mark.parametrize("fast", [False, True])
 @pytest.mark.parametrize(
-    ("precision", "encoder", "half"),
+    ("precision", "encoder", "bfloat16"),  # the last on slow and fast processors
     [
         ("float32", "auto", [False, False]),
         ("bfloat16", "auto", [True, True]),
@@ -44,50 +49,60 @@ def test_a_processor_that_nobody_describes_computes_in_float32(tmp_path):
         ("auto", "grid", [False, False]),
     ],
 )
-def test_auto_is_for_large_networks_on_fast_processors(monkeypatch, quickly: bool, precision, encoder, half):
-    monkeypatch.setattr(arithmetic, "fast", lambda _: quickly)
+def test_auto_is_bfloat16_for_large_encoders_on_fast_processors(
+    monkeypatch, fast: bool, precision: str, encoder: str, bfloat16: list[bool]
+):
+    monkeypatch.setattr(precision_module, "bfloat16_is_fast", lambda _: fast)
     space = Box(0, 255, (4, 84, 84), np.uint8)
-    with arithmetic.arithmetic(precision, encoder, space, torch.device("cpu"))():
-        assert torch.is_autocast_enabled("cpu") is half[quickly]
+    chosen = choose_precision(precision, encoder, space, torch.device("cpu"))
+    assert chosen.bfloat16 is bfloat16[fast]
+    with chosen.autocast():
+        assert torch.is_autocast_enabled("cpu") is bfloat16[fast]
     assert not torch.is_autocast_enabled("cpu")
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_agents_play_and_learn_in_it(name: str):
-    """A bfloat16 run differs from a float32 one, is as exact, and keeps its parameters in float32."""
-    learnt = {}
-    for precision in ("bfloat16", "bfloat16 again", "float32"):
-        config = quick(name, precision=precision.split()[0], encoder="grid")
-        agent = find(name)("CatchBall", config, num_envs=2, seed=3)
-        agent.learn(200)
-        learnt[precision] = torch.cat([p.detach().flatten() for p in agent.net.parameters()])
-        agent.playing().envs.close()
-    assert learnt["bfloat16"].dtype is torch.float32
-    assert torch.equal(learnt["bfloat16"], learnt["bfloat16 again"])
-    assert not torch.equal(learnt["bfloat16"], learnt["float32"])
+def test_auto_is_float32_on_a_gpu(monkeypatch):
+    monkeypatch.setattr(precision_module, "bfloat16_is_fast", lambda _: True)
+    space = Box(0, 255, (4, 84, 84), np.uint8)
+    assert not choose_precision("auto", "nature", space, torch.device("cuda")).bfloat16
+
+
+@pytest.mark.parametrize("name", LEARNING_AGENTS)
+def test_agents_train_in_bfloat16(name: str):
+    """Training differs from float32, is repeatable, and keeps the parameters in float32."""
+
+    def parameters_after_training(precision: str) -> torch.Tensor:
+        config = quick_config(name, precision=precision, encoder="grid")
+        agent: Any = find(name)("CatchBall", config, num_envs=2, seed=3)
+        with agent:
+            agent.learn(120)
+            return torch.cat([p.detach().flatten() for p in agent.net.parameters()])
+
+    one, again, float32 = (parameters_after_training(x) for x in ("bfloat16", "bfloat16", "float32"))
+    assert one.dtype is torch.float32
+    assert torch.equal(one, again)
+    assert not torch.equal(one, float32)
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
 @pytest.mark.parametrize("encoder", ["grid", "vector"])
-def test_rounding_the_weights_once_gives_the_same_bits(encoder: str, recurrent: bool):
-    agent = PPO("CatchBall", quick("ppo", precision="bfloat16", encoder=encoder, recurrent=recurrent))
-    player = agent.playing()
-    rounded = agent.arithmetic.rounded(agent.net)
-    assert {p.dtype for p in rounded.parameters()} == {torch.bfloat16}
-    ours, theirs = agent.see(player.obs), agent.see(player.obs, net=rounded)
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_array_equal(mine, other)
-    agent.playing().envs.close()
+def test_cast_weights_keeps_the_outputs_bit_for_bit(encoder: str, recurrent: bool):
+    config = quick_config("ppo", precision="bfloat16", encoder=encoder, recurrent=recurrent)
+    with PPO("CatchBall", config) as agent:
+        obs = agent.start_training().obs
+        net = agent.precision.cast_weights(agent.net)
+        assert {p.dtype for p in net.parameters()} == {torch.bfloat16}
+        for ours, theirs in zip(agent.policy_outputs(obs), agent.policy_outputs(obs, net=net), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
-def test_float32_has_nothing_to_round():
-    agent = PPO("CatchBall", quick("ppo", precision="float32"))
-    assert agent.arithmetic.rounded(agent.net) is agent.net
-    agent.playing().envs.close()
+def test_cast_weights_in_float32_returns_the_network_itself():
+    with PPO("CatchBall", quick_config("ppo", precision="float32")) as agent:
+        assert agent.precision.cast_weights(agent.net) is agent.net
 
 
-@pytest.mark.parametrize("name", LEARNERS)
-def test_others_are_refused(name: str):
+@pytest.mark.parametrize("name", LEARNING_AGENTS)
+def test_other_precisions_raise(name: str):
     with pytest.raises(ValueError, match=rf"precision {' or '.join(PRECISIONS)}, got 'float16'"):
-        quick(name, precision="float16")
+        quick_config(name, precision="float16")
     assert find(name).Config().precision == "auto"

@@ -1,109 +1,132 @@
-"""Rows drawn by importance: unbiased, of less variance than rows drawn alike, and each by the probability it says."""
+"""ParallelSlices against one thread, and glibc's heap by the page faults of a child process."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import platform
+import subprocess
+import sys
+import threading
 
-import numpy as np
 import pytest
 import torch
-from helpers.toys import Dice, quick, several
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from rlgames.agents.ppo import PPO, Now, PPOConfig
-from rlgames.experience.rollout import Rows, importance_sample
+from rlgames.networks import threads
+from rlgames.networks.threads import ParallelSlices
 
 
-def rows_of(n: int, seed: int = 0) -> Rows:
-    rng = np.random.default_rng(seed)
-    numbers = (torch.from_numpy(rng.normal(size=n).astype(np.float32)) for _ in range(4))
-    return Rows(torch.arange(n)[:, None], torch.arange(n), *numbers, weight=torch.ones(n))
+@pytest.fixture(params=[1, 2, 3])
+def parallel(request: pytest.FixtureRequest):
+    parallel = ParallelSlices(request.param)
+    yield parallel
+    parallel.close()
 
 
-@settings(deadline=None)
-@given(seed=st.integers(0, 2**32), n=st.integers(1, 50), count=st.integers(1, 80), empty=st.booleans())
-def test_each_row_is_drawn_as_often_as_it_should(seed: int, n: int, count: int, empty: bool):
-    rng = np.random.default_rng(seed)
-    size = np.zeros(n, np.float32) if empty else rng.exponential(size=n).astype(np.float32) ** 3
-    order, weight = importance_sample(size, count, rng)
-    assert order.shape == (count,)
-    assert weight.shape == (n,)
-    assert weight.dtype == np.float32
-    p = 1 / (n * weight.astype(np.float64))
-    assert p.sum() == pytest.approx(1.0, rel=1e-5)
-    wanted = np.full(n, 1 / n) if empty else (size + 0.5 * size.mean()) / (1.5 * size.sum())
-    np.testing.assert_allclose(p, wanted, rtol=1e-4)
-    assert weight.max() <= 3.0 + 1e-4
-    drawn = np.bincount(order, minlength=n)
-    assert np.all(np.abs(drawn - count * p) < 2)  # a stretch of probability touches as many equal ones, and two ends
+def slice_threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith("rlgames-slice")}
 
 
-def test_the_weighted_mean_is_the_mean_of_all_with_less_noise():
-    rng = np.random.default_rng(0)
-    surprise = rng.exponential(size=400).astype(np.float32) ** 3
-    x = surprise * rng.normal(1.0, 0.3, size=400)  # what is to be averaged goes with the surprise
-    by_importance, alike = [], []
-    for _ in range(400):
-        order, weight = importance_sample(surprise, 40, rng)
-        by_importance.append((x * weight)[order].mean())
-        alike.append(x[rng.permutation(400)[:40]].mean())
-    error = np.std(by_importance) / np.sqrt(400)
-    assert np.mean(by_importance) == pytest.approx(x.mean(), abs=4 * error)
-    assert np.std(by_importance) < 0.3 * np.std(alike)
+def test_map_returns_results_in_order(parallel: ParallelSlices):
+    def square(x: int) -> int:
+        return x * x
+
+    assert parallel.map(square, range(7)) == [0, 1, 4, 9, 16, 25, 36]
+    assert parallel.map(square, []) == []
 
 
-@pytest.mark.parametrize(("n", "count", "sample", "sizes"), [
-    (32, 4, 0.25, [2, 2, 2, 2]),
-    (10, 3, 0.5, [2, 2, 2]),
-    (5, 2, 0.01, [1, 1]),
-    (10, 3, 1.0, [4, 4, 2]),
-])  # fmt: skip
-def test_a_pass_has_its_minibatches(n: int, count: int, sample: float, sizes: list[int]):
-    few = list(rows_of(n).minibatches(count, sample, np.random.default_rng(0)))
-    assert [len(part.obs) for part in few] == sizes
-    for part in few:
-        assert torch.equal(part.obs[:, 0], part.action)  # all columns in the same order
+def test_map_computes_a_slice_in_each_thread():
+    parallel, barrier = ParallelSlices(3), threading.Barrier(3)
+    try:
+
+        def thread_name(_: int) -> str:
+            barrier.wait(timeout=60)  # passes only if three slices are computed at once
+            return threading.current_thread().name
+
+        names = parallel.map(thread_name, range(6))
+    finally:
+        parallel.close()
+    assert names[0] == names[3] == threading.current_thread().name
+    assert len(set(names)) == 3
 
 
-def test_what_is_no_transition_is_seldom_drawn_and_never_counts():
-    rows = rows_of(40)
-    rows = rows._replace(weight=(torch.arange(40) % 2).float(), advantage=10 * torch.ones(40))
-    parts = list(rows.minibatches(1, 0.9, np.random.default_rng(0)))
-    idle = sum(int((part.weight == 0).sum()) for part in parts)
-    assert idle <= 0.5 * sum(len(part.obs) for part in parts)
-    assert all(torch.all(part.weight[part.action % 2 == 0] == 0) for part in parts)
+def test_map_raises_the_error_of_a_slice(parallel: ParallelSlices):
+    before = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError), parallel.single_threaded_torch():
+        parallel.map(lambda x: 1 // x, [2, 1, 0])
+    assert torch.get_num_threads() == before
+    assert parallel.map(lambda x: 1 // x, [2, 1]) == [0, 1]
 
 
-def test_shares_are_all_the_rows_in_order():
-    rows = rows_of(10)._replace(memory=(torch.arange(10),))
-    for count in (1, 2, 3, 20):
-        shares = rows.shares(count)
-        assert len(shares) <= count
-        assert torch.equal(torch.cat([share.action for share in shares]), rows.action)
-        assert torch.equal(torch.cat([share.memory[0] for share in shares]), rows.memory[0])
+@pytest.mark.parametrize(("n_threads", "inside"), [(1, 2), (2, 1)])
+def test_single_threaded_torch_restores_the_number_of_threads(n_threads: int, inside: int):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        with ParallelSlices(n_threads).single_threaded_torch():
+            assert torch.get_num_threads() == inside
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("recurrent", [False, True])
-def test_the_gradient_of_samples_is_that_of_all_rows(recurrent: bool):
-    """Its mean over many draws, that is, before any step has been taken."""
-    agent = PPO(several(Dice, 16), quick("ppo", recurrent=recurrent, memory=8, n_steps=16, entropy=0.0), seed=0)
-    kept: list[Any] = []
-    agent.improve = lambda rows, now: kept.append(rows) or torch.zeros(7)  # type: ignore[method-assign]
-    next(agent.train(10_000))
-    del agent.improve
-    whole = next(kept[0].minibatches(1, 1.0, np.random.default_rng(0)))
+def test_gradients_are_the_sums_over_the_slices(parallel: ParallelSlices):
+    torch.manual_seed(0)
+    net, x = nn.Linear(4, 3), torch.randn(10, 4)
 
-    def gradient(rows: Rows) -> torch.Tensor:
-        return torch.cat([g.flatten() for g in agent.gradients(rows, Now(0.2, 0.0), float(len(rows.obs)))[0]])
+    def loss_gradients(each: Tensor) -> tuple[tuple[Tensor, ...], float]:
+        loss = net(each).square().sum()
+        return torch.autograd.grad(loss, list(net.parameters())), float(loss.detach())
 
-    rng = np.random.default_rng(1)
-    draws = torch.stack([gradient(next(whole.minibatches(1, 0.5, rng))) for _ in range(300)])
-    error, expected = float((draws.mean(0) - gradient(whole)).norm()), float(draws.std(0).norm()) / 300**0.5
-    assert 0.0 < error < 2 * expected < 0.2 * float(gradient(whole).norm())
+    net.weight.grad = torch.ones_like(net.weight)  # replaced, not added to
+    losses = parallel.gradients(net, loss_gradients, x.split(3))
+    expected, loss = loss_gradients(x)
+    assert sum(losses) == pytest.approx(loss)
+    for parameter, gradient in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
-@pytest.mark.parametrize("sample", [0.0, -0.5, 1.01])
-def test_a_wrong_share_is_refused(sample: float):
-    with pytest.raises(ValueError, match=f"sample above 0 and up to 1, got {sample}"):
-        PPOConfig(sample=sample)
+def test_close_ends_the_threads_until_they_are_needed():
+    parallel, before = ParallelSlices(2), slice_threads()
+    try:
+        for _ in range(2):
+            assert parallel.map(abs, [-1, -2]) == [1, 2]
+            assert slice_threads() > before
+            parallel.close()
+            assert slice_threads() == before
+        parallel.close()
+    finally:
+        parallel.close()
+
+
+# ---- glibc's heap ----
+
+STEPS, PAGES = 4, 12_288  # two blocks of 48 MiB a step, more than glibc keeps by itself
+SCRIPT = f"""
+import json, resource, torch
+from rlgames.networks.threads import keep_freed_memory
+
+def page_faults():
+    for step in range(4 + {STEPS}):
+        if step == 4:  # the first steps may get new memory
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        blocks = [torch.ones({PAGES} * 1024), torch.ones({PAGES} * 1024)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(json.dumps([page_faults(), keep_freed_memory(), page_faults()]))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_keep_freed_memory_reuses_pages():
+    child = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True, text=True, timeout=120)
+    default_faults, kept, kept_faults = json.loads(child.stdout)
+    assert kept
+    assert kept_faults < 2 * PAGES  # all steps together get less new memory than one step takes
+    assert default_faults > STEPS * PAGES
+
+
+def test_keep_freed_memory_of_another_c_library_is_false(monkeypatch):
+    monkeypatch.setattr(threads.ctypes, "CDLL", lambda name: object())
+    assert threads.keep_freed_memory.__wrapped__() is False

@@ -159,9 +159,8 @@ def test_part_of_another_folder_raises(tmp_path: Path) -> None:
     add_random_steps(replay, 20, 0)
     save(run, 1, replay)
     _, state = checkpoint.load(run.step_checkpoint(1))
-    with pytest.raises(
-        TypeError, match=r"^state\['replay'\]\['chunks'\]\[0\]\['slots'\]: .*use resolve_parts\(state\)"
-    ):
+    message = r"^state\['replay'\]\['chunks'\]\[0\]\['slots'\]: .*use resolve_parts\(state\)"
+    with pytest.raises(TypeError, match=message):
         checkpoint.save(tmp_path / "elsewhere", {}, state)
 
 

@@ -1,4 +1,4 @@
-"""A run that is stopped, killed or damaged at any moment, and resumed, ends as an unbroken one, byte for byte."""
+"""A run that is stopped, killed or damaged at any moment, and resumed, ends like an uninterrupted one, byte for byte."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -28,515 +27,579 @@ from rlgames.agents.registry import load
 from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import weights_sha256
-from rlgames.runs import directory as runs
+from rlgames.runs import directory as directory_module
 from rlgames.runs import training as training_module
-from rlgames.runs.directory import RunDirectory, rows
-from rlgames.runs.training import Result, Session, Training, train
+from rlgames.runs.directory import RunDirectory, read_rows
+from rlgames.runs.training import Session, Training, TrainingResult, open_session, train
 
-CONFIG = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, hidden=(16,), encoder="vector")
-TINY = Training("ppo", "CatchBall", CONFIG, 64, 2, 3, "cpu", 16, 32, 2, 30, 16)  # 4 updates
-SMALL = Training("ppo", "CatchBall", CONFIG, 320, 2, 3, "cpu", 32, 96, 2, 30, 48)  # 20 updates
-REMEMBERS = DQNConfig(
-    buffer_size=40, learning_starts=8, batch=4, train_freq=8, target_update_interval=3, n_steps=2, hidden=(16,)
+PPO_CONFIG = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, net_arch=(16,), encoder="vector")
+DQN_CONFIG = DQNConfig(
+    buffer_size=40,  # the ring wraps
+    learning_starts=8,
+    batch_size=4,
+    train_freq=8,
+    target_update_interval=3,
+    n_steps=2,
+    net_arch=(16,),
 )
-PRIORITIES = dataclasses.replace(REMEMBERS, prioritized=True)
-TINIES = {  # the replays go round
-    "ppo": TINY,
-    "dqn": Training("dqn", "CatchBall", REMEMBERS, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
-    "prioritized": Training("dqn", "CatchBall", PRIORITIES, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
+PRIORITIZED = dataclasses.replace(DQN_CONFIG, prioritized=True)
+SHORT = Training(  # 20 updates of 16 steps
+    "ppo",
+    "CatchBall",
+    PPO_CONFIG,
+    steps=320,
+    envs=2,
+    seed=3,
+    device="cpu",
+    log_every=32,
+    evaluate_every=96,
+    evaluate_episodes=2,
+    evaluate_max_steps=30,
+    save_every=48,
+)
+SHORTEST = {  # a few updates, for the tests that interrupt a run many times
+    "ppo": dataclasses.replace(SHORT, steps=64, log_every=16, evaluate_every=32, save_every=16),
+    "dqn": Training("dqn", "CatchBall", DQN_CONFIG, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
+    "prioritized": Training("dqn", "CatchBall", PRIORITIZED, 80, 2, 3, "cpu", 16, 40, 1, 10, 16),
 }
+MANY = 10_000  # file operations, more than any of these runs takes
 
 
-@pytest.fixture(autouse=True)
-def without_events(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.name != "test_events_are_no_more_and_no_fewer":
-        monkeypatch.setattr(training_module, "tensorboard", lambda path, step: None)
-
-
-def left(out: Path) -> dict[str, bytes]:
-    """All files of a run but for the seconds, which never are the same."""
+def files_of(out: Path) -> dict[str, bytes]:
+    """Return the content of a run's files, without times.jsonl, which differs from run to run."""
     paths = [path for path in out.rglob("*") if path.is_file() and path.name != "times.jsonl"]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
 
-def assert_same(out: Path, expected: dict[str, bytes]) -> None:
-    found = left(out)
-    assert set(found) == set(expected)
-    assert [name for name in found if found[name] != expected[name]] == []
+def assert_same_files(out: Path, expected: dict[str, bytes], names: Iterable[str] | None = None) -> None:
+    """Check the files of a run, or those of `names` only; a run that was stopped has other step checkpoints."""
+    found = files_of(out)
+    if names is None:
+        assert set(found) == set(expected)
+    assert [name for name in names or found if found[name] != expected[name]] == []
+
+
+RESULTS = ("metrics.jsonl", "config.json", "curve.png", "checkpoints/final.ckpt", "checkpoints/best.ckpt")
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Training], dict[str, bytes]]:
-    """What a training leaves that nobody interrupts."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Training], dict[str, bytes]]:
+    """Return the files that an uninterrupted run of a training leaves."""
     known: dict[str, dict[str, bytes]] = {}
 
-    def of(training: Training) -> dict[str, bytes]:
+    def files(training: Training) -> dict[str, bytes]:
         if repr(training) not in known:
-            out = tmp_path_factory.mktemp("unbroken")
+            out = tmp_path_factory.mktemp("uninterrupted")
             train(training, out, quiet=True)
-            known[repr(training)] = left(out)
+            known[repr(training)] = files_of(out)
         return known[repr(training)]
 
-    return of
+    return files
 
 
-def stopped(training: Training, out: Path, step: int, resume: bool = False) -> Result:
-    """A part of a run, that SIGTERM ends at `step`."""
-    add = training_module.MetricsLog.add
+def train_until(training: Training, out: Path, step: int, resume: bool = False) -> TrainingResult:
+    """Train a run, or resume it, and stop it by SIGTERM at the first update at or after `step`."""
+    add, sent = training_module.MetricsLog.add, False
 
-    def noticed(journal: Any, update: Any) -> None:
-        add(journal, update)
-        if update.step == step:
+    def add_and_signal(log: Any, update: Any) -> None:
+        nonlocal sent
+        add(log, update)
+        if update.step >= step and not sent:
+            sent = True
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module.MetricsLog, "add", noticed)
+        patch.setattr(training_module.MetricsLog, "add", add_and_signal)
         result = train(training, out, resume=resume, quiet=True)
-    assert (result.stopped, result.agent.step) == ("SIGTERM", step)
+    assert result.stopped == "SIGTERM"
     return result
 
 
 # ---- stopped between two updates ----
 
 
-@pytest.mark.parametrize("step", [16, 32, 160, 288, 304])
-def test_stopped_by_a_signal(step: int, tmp_path: Path, unbroken: Any):
-    """At steps where a checkpoint is due, and at others: the checkpoint that a stop adds is forgotten in time."""
-    stopped(SMALL, tmp_path / "run", step)
+@pytest.mark.parametrize("step", [32, 160, 304])
+def test_run_stopped_by_a_signal_resumes_exactly(step: int, tmp_path: Path, uninterrupted: Any) -> None:
+    """At steps where a checkpoint is due, and at others: the extra checkpoint of a stop is deleted in time."""
+    assert train_until(SHORT, tmp_path / "run", step).agent.step == step
     assert (tmp_path / "run" / "checkpoints" / f"step-{step:012d}.ckpt").exists()
     assert not (tmp_path / "run" / "checkpoints" / "final.ckpt").exists()
-    result = train(SMALL, tmp_path / "run", resume=True, quiet=True)
+    result = train(SHORT, tmp_path / "run", resume=True, quiet=True)
     assert result.stopped is None
-    expected = unbroken(SMALL)
-    found = left(tmp_path / "run")
-    for name in ("metrics.jsonl", "config.json", "curve.png", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
-        assert found[name] == expected[name], name
-    seconds = [row["seconds"] for row in rows(tmp_path / "run" / "times.jsonl")]
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT), RESULTS)
+    seconds = [row["seconds"] for row in read_rows(tmp_path / "run" / "times.jsonl")]
     assert seconds == sorted(seconds)
 
 
-def test_stopped_after_every_update(tmp_path: Path, unbroken: Any):
+@pytest.mark.usefixtures("matplotlib_curves")
+def test_resumed_run_draws_the_same_curve(tmp_path: Path) -> None:
+    training = SHORTEST["ppo"]
+    train(training, tmp_path / "uninterrupted", quiet=True)
+    train_until(training, tmp_path / "run", 32)
+    train(training, tmp_path / "run", resume=True, quiet=True)
+    assert (tmp_path / "run" / "curve.png").read_bytes() == (tmp_path / "uninterrupted" / "curve.png").read_bytes()
+
+
+def test_run_stopped_after_every_update_resumes_exactly(tmp_path: Path, uninterrupted: Any) -> None:
     for step in range(16, 320, 16):
-        stopped(SMALL, tmp_path / "run", step, resume=step > 16)
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
-    expected, found = unbroken(SMALL), left(tmp_path / "run")
-    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
-        assert found[name] == expected[name], name
+        train_until(SHORT, tmp_path / "run", step, resume=step > 16)
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT), RESULTS)
 
 
-@pytest.mark.parametrize("config", [REMEMBERS, PRIORITIES])
-def test_a_replay_goes_on(config: DQNConfig, tmp_path: Path, unbroken: Any):
-    """Stopped where a checkpoint is due and where none is, twice before anything is learned; parts that no checkpoint
-    names are gone."""
-    training, out = Training("dqn", "Cave", config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
+@pytest.mark.parametrize("config", [DQN_CONFIG, PRIORITIZED], ids=["dqn", "prioritized"])
+def test_replay_buffer_resumes_exactly(config: DQNConfig, tmp_path: Path, uninterrupted: Any) -> None:
+    """Stopped at checkpoints and between them, twice before the first gradient step; unused parts are deleted."""
+    training, out = Training("dqn", "Cave", config, 240, 2, 0, "cpu", 32, 120, 1, 30, 48), tmp_path / "run"
     stops = (8, 16, 48, 88, 200)
     for step in stops:
-        stopped(training, out, step, resume=step != stops[0])
+        assert train_until(training, out, step, resume=step != stops[0]).agent.step == step
     train(training, out, resume=True, quiet=True)
-    expected, found = unbroken(training), left(out)
-    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
-        assert found[name] == expected[name], name
+    assert_same_files(out, uninterrupted(training), RESULTS)
     named = {part for path in out.rglob("step-*.ckpt") for part in checkpoint.read_header(path)["parts"]}
     assert {path.name for path in out.rglob("*.part")} == named
 
 
-@pytest.mark.parametrize("game", ["CartPole", "Cave", "Pong"])
-def test_other_games(game: str, tmp_path: Path, unbroken: Any):
-    """With time limits, shaped rewards, stacks of frames, engines whose games are played again."""
-    config = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1)
-    training = Training("ppo", game, config, 320, 2, 0, "cpu", 32, 160, 2, 30, 48)
-    stopped(training, tmp_path / "run", 176)
+REINFORCE_CONFIG = REINFORCEConfig(n_episodes=2, net_arch=(16,))
+A3C_CONFIG = A3CConfig(workers=1, n_steps=8, net_arch=(16,))
+
+
+@pytest.mark.parametrize(
+    ("agent", "config", "game"),
+    [
+        ("ppo", dataclasses.replace(PPO_CONFIG, encoder="auto"), "Pong:max_episode_steps=60"),  # stacked frames
+        ("ppo", dataclasses.replace(PPO_CONFIG, encoder="auto"), "Cave"),  # shaped rewards
+        ("reinforce", REINFORCE_CONFIG, "CartPole"),  # time limits
+        ("a3c", A3C_CONFIG, "CatchBall:size=16"),
+    ],
+)
+def test_other_agents_and_games_resume_exactly(agent: str, config: Any, game: str, tmp_path: Path) -> None:
+    if game.startswith("Pong"):
+        pytest.importorskip("ale_py")
+    training = Training(agent, game, config, 112, 2, 0, "cpu", 32, 112, 1, 30, 48)
+    train(training, tmp_path / "uninterrupted", quiet=True)
+    train_until(training, tmp_path / "run", 80)
     train(training, tmp_path / "run", resume=True, quiet=True)
-    expected, found = unbroken(training), left(tmp_path / "run")
-    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
-        assert found[name] == expected[name], name
+    assert_same_files(tmp_path / "run", files_of(tmp_path / "uninterrupted"), RESULTS)
 
 
-# ---- dead in the middle of anything ----
+# ---- killed between two file operations ----
 
 
-class Dead(BaseException):
-    """What a killed process is to the code that it ran: nothing below this point is carried out any more."""
+class Killed(BaseException):
+    """Ends a run as kill -9 does: nothing that changes files happens after it."""
 
 
-class Mortal:
-    """Lets `life` operations on files happen, and none after: as kill -9 would, at a moment that can be chosen."""
+class LimitedFileOperations:
+    """Allows `remaining` operations on files and then raises Killed: kill -9 at a moment that a test can choose."""
 
-    def __init__(self, life: float, patch: pytest.MonkeyPatch) -> None:
-        self.life = life
-        for owner, name in (
-            *((os, name) for name in ("replace", "fsync")),
-            *((Path, name) for name in ("unlink", "mkdir")),
-        ):
-            patch.setattr(owner, name, self.counted(getattr(owner, name)))
-        patch.setattr(Path, "write_text", self.counted(Path.write_text, half_a_file))
-        patch.setattr(runs, "append", self.counted(runs.append, half_a_line))
+    def __init__(self, remaining: float, patch: pytest.MonkeyPatch) -> None:
+        self.remaining = remaining
+        for owner, name in ((os, "replace"), (os, "fsync"), (Path, "unlink"), (Path, "mkdir")):
+            patch.setattr(owner, name, self.limit(getattr(owner, name)))
+        patch.setattr(Path, "write_text", self.limit(Path.write_text, write_half_a_file))
+        patch.setattr(directory_module, "append_row", self.limit(directory_module.append_row, append_half_a_row))
 
-    def counted(self, act: Callable[..., Any], dying: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            self.life -= 1
-            if self.life == -1 and dying:
-                dying(*args)
-            if self.life < 0:
-                raise Dead
-            return act(*args, **kwargs)
+    def limit(self, operation: Callable[..., Any], incomplete: Callable[..., Any] | None = None) -> Callable[..., Any]:
+        def limited(*args: Any, **kwargs: Any) -> Any:
+            self.remaining -= 1
+            if self.remaining == -1 and incomplete:
+                incomplete(*args)
+            if self.remaining < 0:
+                raise Killed
+            return operation(*args, **kwargs)
 
-        return call
+        return limited
 
 
-def half_a_file(path: Path, text: str) -> None:
+def write_half_a_file(path: Path, text: str) -> None:
     with open(path, "w") as file:
         file.write(text[: len(text) // 2])
 
 
-def half_a_line(path: Path, row: dict[str, Any]) -> None:
+def append_half_a_row(path: Path, row: dict[str, Any]) -> None:
     with open(path, "a") as file:
         file.write(json.dumps(row)[:-9])
 
 
-def lives(training: Training, out: Path, life: float) -> float:
-    """Start the run, or go on with it, for so many operations on files; returns how many were not needed."""
+def train_with_file_operations(training: Training, out: Path, operations: float) -> float:
+    """Train a run, or resume it, for that many operations on files; return how many are left at its end."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "draw_curve", lambda *_: None)
-        mortal = Mortal(life, patch)
+        limited = LimitedFileOperations(operations, patch)
         train(training, out, resume=(out / "config.json").exists(), quiet=True)
-    return mortal.life
+    return limited.remaining
 
 
-@dataclass(repr=False)
-class Life:
-    training: Training
-    count: int  # of the operations that the unbroken run takes
-    left: dict[str, bytes]
+def check_kills(training: Training, folder: Path, points: Callable[[int], Iterable[int]]) -> None:
+    """Kill a run after each number of file operations in `points(operations of an uninterrupted run)`; resume it."""
+    operations = MANY - int(train_with_file_operations(training, folder / "uninterrupted", MANY))
+    assert operations > 40
+    expected = files_of(folder / "uninterrupted")
+    for point in points(operations):
+        out = folder / f"{point}"
+        with pytest.raises(Killed):
+            train_with_file_operations(training, out, point)
+        train_with_file_operations(training, out, MANY)
+        assert_same_files(out, expected)
 
 
-@pytest.fixture(scope="module", params=TINIES)
-def whole_life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Life:
-    training, out = TINIES[request.param], tmp_path_factory.mktemp("whole") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module, "tensorboard", lambda path, step: None)
-        count = 10_000 - int(lives(training, out, 10_000))
-    return Life(training, count, left(out))
+def test_run_killed_at_some_file_operations_resumes_exactly(tmp_path: Path) -> None:
+    """At the first six, when the directory is made, the last two, and ten between."""
+    check_kills(
+        SHORTEST["prioritized"],
+        tmp_path,
+        lambda n: [*range(6), *random.Random(0).sample(range(6, n - 2), 10), n - 2, n - 1],
+    )
 
 
-def test_dead_at_every_operation_on_files(tmp_path: Path, whole_life: Life):
-    assert whole_life.count > 40
-    for life in range(whole_life.count):
-        out = tmp_path / f"{life}"
-        with pytest.raises(Dead):
-            lives(whole_life.training, out, life)
-        lives(whole_life.training, out, 10_000)
-        assert_same(out, whole_life.left)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORTEST)
+def test_run_killed_at_any_file_operation_resumes_exactly(name: str, tmp_path: Path) -> None:
+    check_kills(SHORTEST[name], tmp_path, range)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.integers(0, 40), min_size=2, max_size=6))
-def test_dead_again_and_again(whole_life: Life, tmp_path_factory: pytest.TempPathFactory, spans: list[int]):
-    out = tmp_path_factory.mktemp("again") / "run"
-    for life in spans:
+def check_repeated_kills(training: Training, folder: Path, expected: dict[str, bytes], spans: list[int]) -> None:
+    """Kill a run after each number of file operations in turn, resume it to the end, and check its files."""
+    for operations in spans:
         try:
-            lives(whole_life.training, out, life)
-        except Dead:
+            train_with_file_operations(training, folder / "run", operations)
+        except Killed:
             continue
-    lives(whole_life.training, out, 10_000)
-    assert_same(out, whole_life.left)
+    train_with_file_operations(training, folder / "run", MANY)
+    assert_same_files(folder / "run", expected)
 
 
-# ---- real processes, real signals ----
+@pytest.mark.parametrize("spans", [[30, 3, 17, 9], [12, 12, 40]])
+def test_run_killed_repeatedly_resumes_exactly(spans: list[int], tmp_path: Path, uninterrupted: Any) -> None:
+    check_repeated_kills(SHORTEST["dqn"], tmp_path, uninterrupted(SHORTEST["dqn"]), spans)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHORTEST)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(spans=st.lists(st.integers(0, 40), min_size=2, max_size=6))
+def test_run_killed_at_random_resumes_exactly(
+    name: str, tmp_path_factory: pytest.TempPathFactory, uninterrupted: Any, spans: list[int]
+) -> None:
+    training = SHORTEST[name]
+    check_repeated_kills(training, tmp_path_factory.mktemp("killed"), uninterrupted(training), spans)
+
+
+# ---- processes and their signals ----
 
 PROGRAM = """
-import sys, time
+import json, signal, sys, time
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
-from rlgames import train as module
-from rlgames.agents.dqn import DQNConfig
-from rlgames.agents.ppo import PPOConfig
+from rlgames.agents.config import make_config
+from rlgames.agents.registry import find
 from rlgames.checkpoint import weights_sha256
+from rlgames.runs import training as module
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
+settings, out = json.loads(sys.argv[1]), Path(sys.argv[2])
 add = module.MetricsLog.add
-module.MetricsLog.add = lambda journal, update: (add(journal, update), time.sleep(0.002))  # for signals to find it at work
-module.tensorboard = lambda path, step: None
-ppo = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, hidden=(16,), encoder="vector")
-dqn = DQNConfig(buffer_size=500, learning_starts=16, batch=4, train_freq=16, hidden=(16,), encoder="vector", prioritized=True)
-out, agent = Path(sys.argv[1]), sys.argv[2]
-config, steps = dict(ppo=(ppo, 16 * 200), dqn=(dqn, 16 * 120))[agent]
-training = module.Training(agent, "CatchBall", config, steps, 2, 3, "cpu", 16, 320, 2, 30, 16)
-result = module.train(training, out, resume=(out / "config.json").exists(), quiet=True)
+def add_slowly(log, update):
+    add(log, update)
+    time.sleep(0.002)  # so that signals arrive during training
+module.MetricsLog.add = add_slowly
+module.summary_writer = lambda folder, step: None
+module.draw_curve = lambda rows, picture, title: picture.write_bytes(json.dumps([title, *rows]).encode())
+settings["config"] = make_config(find(settings["agent"]).Config, settings["config"])
+result = module.train(module.Training(**settings), out, resume=(out / "config.json").exists(), quiet=True)
 print(result.stopped, weights_sha256(result.agent.net.state_dict()))
 """
 
 
-class Run:
-    """One process of a run, in a session of its own, with a folder of its own for temporary files."""
+class RunProcess:
+    """A process that trains a run, in a session of its own, with a folder of its own for temporary files."""
 
-    def __init__(self, agent: str, out: Path, temporary: Path) -> None:
-        command = [sys.executable, "-W", "error", "-c", PROGRAM, str(out), agent]
+    def __init__(self, training: Training, out: Path, temporary: Path) -> None:
+        self.out = out
+        settings = json.dumps(checkpoint.config_to_json(training))
         self.process = subprocess.Popen(
-            command,
+            [sys.executable, "-W", "error", "-c", PROGRAM, settings, str(out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(temporary)},
+            env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
         )
 
-    def ended(self) -> tuple[int, list[str]]:
-        """The exit status and the words that it printed; nothing is left behind, and nothing was complained about."""
-        said, complaints = self.process.communicate(timeout=60)
-        assert complaints == ""
-        with pytest.raises(ProcessLookupError):
-            os.killpg(self.process.pid, 0)
-        return self.process.returncode, said.split()
+    def num_rows(self) -> int:
+        metrics = self.out / "metrics.jsonl"
+        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
-
-def lines_in(path: Path) -> int:
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-@pytest.mark.parametrize("agent", ["ppo", "dqn"])
-def test_killed_and_stopped_until_it_is_done(agent: str, tmp_path: Path):
-    """The same run twice, in processes of their own: once unbroken, once hit by four signals at moments drawn."""
-    temporary, out = tmp_path / "temporary", tmp_path / "run"
-    temporary.mkdir()
-    unbroken = Run(agent, tmp_path / "unbroken", temporary)
-    code, (stopped_by, weights) = unbroken.ended()
-    assert (code, stopped_by) == (0, "None")
-
-    dice = random.Random(0)
-    kinds = [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGKILL]
-    dice.shuffle(kinds)
-    for kind in kinds:
-        run, goal = Run(agent, out, temporary), lines_in(out / "metrics.jsonl") + dice.randint(3, 15)
-        while lines_in(out / "metrics.jsonl") < goal and run.process.poll() is None:
+    def signal_after_rows(self, number: signal.Signals, rows: int, delay: float) -> None:
+        """Send a signal `delay` seconds after so many more rows of metrics were written."""
+        target = self.num_rows() + rows
+        while self.num_rows() < target and self.process.poll() is None:
             time.sleep(0.001)
-        time.sleep(dice.random() * 0.01)
-        run.process.send_signal(kind)
-        code, said = run.ended()
-        assert (code, said[:1]) == ((-kind, []) if kind == signal.SIGKILL else (0, [kind.name]))
-        if kind != signal.SIGKILL:
-            newest = max((out / "checkpoints").glob("step-*.ckpt"))
-            assert weights_sha256(load(newest).net.state_dict()) == said[1]
+        time.sleep(delay)
+        self.process.send_signal(number)
 
-    assert Run(agent, out, temporary).ended() == (0, ["None", weights])
-    assert_same(out, left(tmp_path / "unbroken"))
+    def wait(self) -> tuple[int, list[str]]:
+        """Return exit status and printed words; check that nothing is on stderr and no other process is left."""
+        try:
+            out, err = self.process.communicate(timeout=240)
+            assert err == ""
+            with pytest.raises(ProcessLookupError):
+                os.killpg(self.process.pid, 0)
+        finally:
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
+                self.process.communicate()
+        return self.process.returncode, out.split()
+
+
+def signal_processes(training: Training, folder: Path, numbers: list[signal.Signals]) -> Path:
+    """Train a run in processes, one after the other, each hit by a signal at a random moment; return its directory."""
+    temporary, out, rng = folder / "temporary", folder / "run", random.Random(0)
+    temporary.mkdir()
+    for number in numbers:
+        run = RunProcess(training, out, temporary)
+        run.signal_after_rows(number, rng.randint(3, 15), rng.random() * 0.01)
+        exit_status, words = run.wait()
+        assert (exit_status, words[:1]) == ((-number, []) if number == signal.SIGKILL else (0, [number.name]))
+        if number != signal.SIGKILL:
+            newest = max((out / "checkpoints").glob("step-*.ckpt"))
+            assert weights_sha256(load(newest, weights_only=True).net.state_dict()) == words[1]
     assert list(temporary.iterdir()) == []
+    return out
+
+
+LONG_PPO = Training("ppo", "CatchBall", PPO_CONFIG, 16 * 200, 2, 3, "cpu", 16, 320, 2, 30, 16)
+LARGE_REPLAY = dataclasses.replace(PRIORITIZED, buffer_size=500, learning_starts=16, train_freq=16, n_steps=1)
+LONG_DQN = dataclasses.replace(LONG_PPO, agent="dqn", config=LARGE_REPLAY, steps=16 * 120)
+
+
+def test_run_of_killed_and_interrupted_processes_resumes_exactly(tmp_path: Path, uninterrupted: Any) -> None:
+    training = dataclasses.replace(LONG_DQN, steps=16 * 50)
+    out = signal_processes(training, tmp_path, [signal.SIGKILL, signal.SIGINT])
+    train(training, out, resume=True, quiet=True)
+    assert_same_files(out, uninterrupted(training))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [LONG_PPO, LONG_DQN], ids=["ppo", "dqn"])
+def test_run_of_many_signalled_processes_resumes_exactly(training: Training, tmp_path: Path) -> None:
+    """Also the first and the last part, and the uninterrupted run, are processes of their own."""
+    exit_status, (stopped_by, weights) = RunProcess(training, tmp_path / "uninterrupted", tmp_path).wait()
+    assert (exit_status, stopped_by) == (0, "None")
+    numbers = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
+    out = signal_processes(training, tmp_path, numbers)
+    assert RunProcess(training, out, tmp_path).wait() == (0, ["None", weights])
+    assert_same_files(out, files_of(tmp_path / "uninterrupted"))
 
 
 # ---- damage ----
 
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "flipped bit": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :],
+    "half": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+}
 
-def damaged(path: Path, how: str) -> None:
-    data = bytearray(path.read_bytes())
-    if how == "a byte":
-        data[len(data) // 2] ^= 1
-    path.write_bytes(data if how == "a byte" else data[: len(data) // 2] if how == "half" else b"")
+
+def damage(path: Path, kind: str) -> None:
+    path.write_bytes(DAMAGE[kind](path.read_bytes()))
 
 
-@pytest.mark.parametrize("how", ["a byte", "half", "all"])
-def test_a_damaged_checkpoint_is_passed_over(
-    how: str, tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]
-):
-    stopped(SMALL, tmp_path / "run", 208)
-    *_, before, newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))
-    damaged(newest, how)
-    assert runs.RunDirectory(tmp_path / "run").resume(checkpoint.plain(SMALL.filled()))[0] == before  # type: ignore[index]
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_damaged_checkpoint_is_skipped(
+    kind: str, tmp_path: Path, uninterrupted: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train_until(SHORT, tmp_path / "run", 208)
+    *_, previous, newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))
+    damage(newest, kind)
+    found = RunDirectory(tmp_path / "run").resume(checkpoint.config_to_json(SHORT.resolve()))
+    assert found is not None
+    assert found[0] == previous
     capsys.readouterr()
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
-    said = capsys.readouterr()
-    [line] = said.err.splitlines()
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
+    captured = capsys.readouterr()
+    [line] = captured.err.splitlines()
     assert line.startswith(f"{newest}: ")
-    assert line.endswith("; going on from the checkpoint before it")
-    assert said.out == ""
-    assert_same(tmp_path / "run", unbroken(SMALL))
+    assert line.endswith("; resuming from the checkpoint before it")
+    assert captured.out == ""
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT))
 
 
-def test_a_damaged_end(tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]):
-    train(SMALL, tmp_path / "run", quiet=True)
-    damaged(tmp_path / "run" / "checkpoints" / "final.ckpt", "half")
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
+def test_damaged_final_checkpoint_is_written_again(
+    tmp_path: Path, uninterrupted: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(SHORT, tmp_path / "run", quiet=True)
+    damage(tmp_path / "run" / "checkpoints" / "final.ckpt", "half")
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
     assert len(capsys.readouterr().err.splitlines()) == 1
-    assert_same(tmp_path / "run", unbroken(SMALL))
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT))
 
 
-def test_with_all_damaged_it_starts_from_the_beginning(
-    tmp_path: Path, unbroken: Any, capsys: pytest.CaptureFixture[str]
-):
-    """And can be stopped again before it comes to where it was: checkpoints of later steps do not crowd out the new."""
-    stopped(SMALL, tmp_path / "run", 256)
+def test_run_with_only_damaged_checkpoints_starts_over(
+    tmp_path: Path, uninterrupted: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped again before it reaches their steps, it keeps its new checkpoints and not those of later steps."""
+    train_until(SHORT, tmp_path / "run", 256)
     for path in (tmp_path / "run" / "checkpoints").iterdir():
-        damaged(path, "half")
+        damage(path, "half")
     capsys.readouterr()
-    stopped(SMALL, tmp_path / "run", 64, resume=True)
+    train_until(SHORT, tmp_path / "run", 64, resume=True)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 3
-    onward = [line.rpartition("; going on from ")[2] for line in lines]
-    assert onward == ["the checkpoint before it"] * 2 + ["the beginning"]
-    result = stopped(SMALL, tmp_path / "run", 80, resume=True)
+    fallbacks = [line.rpartition("; resuming from ")[2] for line in lines]
+    assert fallbacks == ["the checkpoint before it"] * 2 + ["the beginning"]
+    result = train_until(SHORT, tmp_path / "run", 80, resume=True)
     assert capsys.readouterr().err == ""
-    assert [update["step"] for update in rows(result.directory.metrics)] == [32, 64]
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
-    expected, found = unbroken(SMALL), left(tmp_path / "run")
-    for name in ("metrics.jsonl", "checkpoints/final.ckpt", "checkpoints/best.ckpt"):
-        assert found[name] == expected[name], name
+    assert [row["step"] for row in read_rows(result.directory.metrics)] == [32, 64]
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT), RESULTS)
 
 
-def test_stopped_before_the_first_checkpoint(tmp_path: Path, unbroken: Any):
-    """All that there is yet is config.json."""
-    RunDirectory(tmp_path / "run").begin(checkpoint.plain(SMALL.filled()))
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
-    assert_same(tmp_path / "run", unbroken(SMALL))
+def test_run_stopped_before_its_first_checkpoint_starts_over(tmp_path: Path, uninterrupted: Any) -> None:
+    """Its directory holds config.json alone."""
+    RunDirectory(tmp_path / "run").create(checkpoint.config_to_json(SHORT.resolve()))
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
+    assert_same_files(tmp_path / "run", uninterrupted(SHORT))
 
 
-def test_what_a_kill_left_half_written_goes(tmp_path: Path, unbroken: Any):
+def test_resuming_deletes_incomplete_files(tmp_path: Path, uninterrupted: Any) -> None:
     out = tmp_path / "run"
-    stopped(SMALL, out, 96)
+    train_until(SHORT, out, 96)
     for name in ("metrics.jsonl", "times.jsonl"):
         with open(out / name, "a") as file:
             file.write('{"step": 112, "sco')
     (out / ".metrics.jsonl.partial").write_text("half")
     for name in ("step-000000000112.ckpt", "final.ckpt"):
         (out / "checkpoints" / f".{name}.0123456789abcdef.partial").write_bytes(b"half")
-    train(SMALL, out, resume=True, quiet=True)
-    assert_same(out, unbroken(SMALL))
+    train(SHORT, out, resume=True, quiet=True)
+    assert_same_files(out, uninterrupted(SHORT))
 
 
-# ---- environments that cannot say their state ----
+# ---- environments without a snapshot ----
 
-
-SHORT = REINFORCEConfig(episodes=2, hidden=(16,))
-MEMORY = dataclasses.replace(CONFIG, recurrent=True, memory=8)
-SEQUENCES = dataclasses.replace(REMEMBERS, buffer_size=80, recurrent=True, memory=8, sequence=6, burn_in=2)
-STICKY = "Pong:repeat_action_probability=0.25"
+RECURRENT_PPO = dataclasses.replace(PPO_CONFIG, recurrent=True, lstm_hidden_size=8)
+RECURRENT_DQN = dataclasses.replace(
+    DQN_CONFIG, buffer_size=80, recurrent=True, lstm_hidden_size=8, sequence_length=6, burn_in=2
+)
+STICKY_PONG = "Pong:repeat_action_probability=0.25,max_episode_steps=40"
 
 
 @pytest.mark.parametrize(
     ("agent", "config", "game"),
     [
-        ("ppo", CONFIG, "CartPole-v1"),
-        ("ppo", MEMORY, "CartPole-v1"),
-        ("a3c", A3CConfig(workers=1, n_steps=8, hidden=(16,)), "CartPole-v1"),
-        ("reinforce", SHORT, "CartPole-v1"),
-        ("dqn", REMEMBERS, "CartPole-v1"),
-        ("dqn", PRIORITIES, "CartPole-v1"),
-        ("dqn", SEQUENCES, "CartPole-v1"),
-        ("ppo", CONFIG, STICKY),
-        ("dqn", REMEMBERS, STICKY),
-        ("ppo", CONFIG, "Mario:world=1,stage=1"),
-        ("ppo", CONFIG, "ChromeDino:obs=state"),
+        ("ppo", PPO_CONFIG, "CartPole-v1"),
+        ("ppo", RECURRENT_PPO, "CartPole-v1"),
+        ("a3c", A3C_CONFIG, "CartPole-v1"),
+        ("reinforce", REINFORCE_CONFIG, "CartPole-v1"),
+        ("dqn", DQN_CONFIG, "CartPole-v1"),
+        ("dqn", PRIORITIZED, "CartPole-v1"),
+        ("dqn", RECURRENT_DQN, "CartPole-v1"),
+        ("dqn", DQN_CONFIG, STICKY_PONG),
+        pytest.param("ppo", PPO_CONFIG, STICKY_PONG, marks=pytest.mark.slow),
+        pytest.param("ppo", PPO_CONFIG, "Mario:world=1,stage=1", marks=pytest.mark.slow),
+        pytest.param("ppo", PPO_CONFIG, "ChromeDino:obs=state", marks=pytest.mark.slow),
     ],
 )
-def test_environments_without_a_snapshot_begin_anew_at_every_checkpoint(
+def test_run_without_snapshots_resumes_exactly_at_its_checkpoints(
     agent: str, config: Any, game: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
-    """Stopped before the first checkpoint, where one is due, and between two, the run ends as if nothing had been."""
-    if game == STICKY:
+) -> None:
+    """Every checkpoint starts new episodes, so that a run resumes there exactly wherever it was stopped."""
+    if game == STICKY_PONG:
         pytest.importorskip("ale_py")
-    if game.startswith("Mario") and not find_spec("gym_super_mario_bros"):
-        pytest.skip("needs the extra mario")
-    training, out = Training(agent, game, config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
-    places = run_until(training, tmp_path / "all", [])
-    stops = [places[0], *(min(step for step in places if step >= least) for least in (48, 90, 200))]
-    run_until(training, out, stops)
-    expected, found = left(tmp_path / "all"), left(out)
-    assert set(found) == set(expected)
-    for name in (name for name in found if not name.endswith(".part")):
-        assert found[name] == expected[name], name
-    assert "not bit for bit" not in capsys.readouterr().out
+    if game.startswith("Mario"):
+        pytest.importorskip("gym_super_mario_bros")
+    steps = 112 if game == STICKY_PONG else 240
+    training, out = Training(agent, game, config, steps, 2, 0, "cpu", 32, 80, 1, 20, 48), tmp_path / "run"
+    train(training, tmp_path / "uninterrupted", quiet=True)
+    stops = (1, 48, 80)  # before the first checkpoint, where one is due, and between two
+    for i, step in enumerate(stops):
+        train_until(training, out, step, resume=i > 0)
+    assert train(training, out, resume=True, quiet=True).stopped is None
+    expected = files_of(tmp_path / "uninterrupted")
+    assert set(files_of(out)) == set(expected)
+    assert_same_files(out, expected, [name for name in expected if not name.endswith(".part")])
+    assert "not bit-for-bit" not in capsys.readouterr().out
 
 
-def run_until(training: Training, out: Path, stops: list[int]) -> list[int]:
-    """Stop a run at the first update at or behind each of `stops`, go on to its end; the steps of its updates."""
-    updates: list[int] = []
-    add = training_module.MetricsLog.add
-
-    def noticed(journal: Any, update: Any) -> None:
-        add(journal, update)
-        updates.append(update.step)
-        if left_over and update.step >= left_over[0]:
-            left_over.clear()
-            signal.raise_signal(signal.SIGTERM)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training_module.MetricsLog, "add", noticed)
-        for i, stop in enumerate([*stops, None]):
-            left_over = [] if stop is None else [stop]
-            result = train(training, out, resume=i > 0, quiet=True)
-            assert (result.stopped is None) == (stop is None)
-    return updates
+def test_resuming_with_several_workers_says_that_it_is_not_exact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = A3CConfig(workers=2, n_steps=8, net_arch=(16,), encoder="vector")
+    training, out = Training("a3c", "CatchBall", config, 160, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
+    with closing(open_session(training, out, quiet=True)) as session:
+        session.save()
+    assert capsys.readouterr().out == ""
+    assert train(training, out, resume=True, quiet=True).agent.step >= 160
+    assert "resuming with new episodes" in capsys.readouterr().out
 
 
-def test_several_workers_say_that_they_are_not_exact(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    config = A3CConfig(workers=2, n_steps=8, hidden=(16,), encoder="vector")
-    training, out = Training("a3c", "CatchBall", config, 320, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
-    train(training, out, quiet=True)
-    (out / "checkpoints" / "final.ckpt").unlink()
-    capsys.readouterr()
-    train(training, out, resume=True, quiet=True)
-    assert "fresh episodes, not bit for bit" in capsys.readouterr().out
+# ---- TensorBoard ----
 
 
-def test_events_are_no_more_and_no_fewer(tmp_path: Path):
-    """Those of steps that are played again are replaced, also after a kill that the writer did not see coming."""
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+def kill_at(step: int, patch: pytest.MonkeyPatch, method: str) -> None:
+    """Let a session's `write` or `save` raise Killed at `step`, once its work is done."""
+    original = getattr(Session, method)
+
+    def killed(session: Session, *args: Any) -> None:
+        original(session, *args)
+        if session.agent.step == step and args != (session.directory.best,):
+            raise Killed
+
+    patch.setattr(Session, method, killed)
+
+
+@pytest.mark.usefixtures("tensorboard")
+def test_resuming_replaces_the_events_of_repeated_steps(tmp_path: Path) -> None:
+    """Also after a kill."""
+    from tensorboard.backend.event_processing.event_accumulator import (  # noqa: PLC0415  optional
+        EventAccumulator,
+    )
 
     out = tmp_path / "run"
-    stopped(SMALL, out, 160)
-    time.sleep(1.1)  # files of events are read in the order of the second in their names; processes are further apart
+    train_until(SHORT, out, 160)
+    time.sleep(1.1)  # event files are read in the order of the seconds in their names
     with pytest.MonkeyPatch.context() as patch:
-        write = Session.write
-
-        def dies(session: Session, row: dict[str, Any], writer: Any) -> None:
-            write(session, row, writer)
-            if row["step"] == 256:
-                raise Dead
-
-        patch.setattr(Session, "write", dies)
-        with pytest.raises(Dead):
-            train(SMALL, out, resume=True, quiet=True)
+        kill_at(256, patch, "write")
+        with pytest.raises(Killed):
+            train(SHORT, out, resume=True, quiet=True)
     time.sleep(1.1)
-    train(SMALL, out, resume=True, quiet=True)
+    train(SHORT, out, resume=True, quiet=True)
     events = EventAccumulator(str(out / "tensorboard"), purge_orphaned_data=True)
     events.Reload()
-    for key in ("score", "policy_loss", "evaluation"):
-        told = [line for line in rows(out / "metrics.jsonl") if line.get(key) is not None]
-        assert [event.step for event in events.Scalars(key)] == [line["step"] for line in told]
-        assert [event.value for event in events.Scalars(key)] == pytest.approx([line[key] for line in told])
-    assert np.all(np.diff([event.step for event in events.Scalars("score")]) > 0)
+    for key in ("train/loss", "train/policy_gradient_loss", "eval/score_mean"):
+        logged = [row for row in read_rows(out / "metrics.jsonl") if row.get(key) is not None]
+        assert [event.step for event in events.Scalars(key)] == [row["step"] for row in logged]
+        assert [event.value for event in events.Scalars(key)] == pytest.approx([row[key] for row in logged])
+    assert np.all(np.diff([event.step for event in events.Scalars("train/loss")]) > 0)
 
 
-class Written:
-    """Stands in for tensorboard's writer, of which a kill takes what it has not flushed."""
+class BufferedWriter:
+    """Stands in for TensorBoard's writer: a kill loses what it has not flushed."""
 
     def __init__(self, disk: list[tuple[str, int]]) -> None:
-        self.disk, self.held = disk, list[tuple[str, int]]()
+        self.disk = disk
+        self.buffer: list[tuple[str, int]] = []
 
     def add_scalar(self, key: str, value: float, step: int) -> None:
-        self.held.append((key, step))
+        self.buffer.append((key, step))
 
     def flush(self) -> None:
-        self.disk += self.held
-        self.held = []
+        self.disk += self.buffer
+        self.buffer = []
 
     close = flush
 
 
-def test_events_before_a_checkpoint_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_events_before_a_checkpoint_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk: list[tuple[str, int]] = []
-    monkeypatch.setattr(training_module, "tensorboard", lambda path, step: Written(disk))
-    save = Session.save
-
-    def dies(session: Session, path: Path | None = None) -> None:
-        save(session, path)
-        if path is None and session.agent.step >= 200:
-            raise Dead
-
+    monkeypatch.setattr(training_module, "summary_writer", lambda folder, step: BufferedWriter(disk))
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "save", dies)
-        with pytest.raises(Dead):
-            train(SMALL, tmp_path / "run", quiet=True)
-    lines = rows(tmp_path / "run" / "metrics.jsonl")
-    assert [step for key, step in disk if key == "score"] == [line["step"] for line in lines if "score" in line] != []
-    train(SMALL, tmp_path / "run", resume=True, quiet=True)
-    lines = rows(tmp_path / "run" / "metrics.jsonl")
-    assert [step for key, step in disk if key == "score"] == [line["step"] for line in lines if "score" in line]
+        kill_at(240, patch, "save")
+        with pytest.raises(Killed):
+            train(SHORT, tmp_path / "run", quiet=True)
+
+    def logged_steps() -> list[int]:
+        return [row["step"] for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "train/loss" in row]
+
+    assert [step for key, step in disk if key == "train/loss"] == logged_steps() != []
+    train(SHORT, tmp_path / "run", resume=True, quiet=True)
+    assert [step for key, step in disk if key == "train/loss"] == logged_steps()

@@ -1,1 +1,1 @@
-"""Atari games through ale-py: `game` is one as data, `env` and `vector_env` are its environments."""
+"""Atari games through ale-py: `game` is a game as data, `env` and `vector_env` are its environments."""

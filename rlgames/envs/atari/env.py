@@ -1,8 +1,4 @@
-"""`SoloAtari`: one player of an Atari game on ale-py's emulator, and the dice by which its episodes begin.
-
-It plays as ale-py's `AtariVectorEnv` does, frame by frame, so that it is a row of `BatchAtari`; a snapshot holds the
-emulator's state as a whole.
-"""
+"""`AtariEnv`: one environment of an Atari game on ale-py's emulator."""
 
 from __future__ import annotations
 
@@ -15,23 +11,26 @@ from gymnasium.spaces import Box, Discrete
 
 from rlgames.engine.rendering import Window
 from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed, invalid_action, lookup_action
-from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, import_ale, rom_path
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.frames import frames_per_second
 
+NOOP_CODE = 0  # of ALE
 
-class Noops:
-    """How many frames each episode of a player begins with: the dice of ale-py's vector environments.
 
-    Theirs are C++'s `mt19937` and libstdc++'s `uniform_int_distribution`, which scales a word to a range by a product
-    and throws again where that would be biased (Lemire 2019, "Fast random integer generation in an interval").
+class NoopRng:
+    """RNG that draws the number of no-op frames of each episode, the same as in ale-py's vector environments.
+
+    C++'s `mt19937` and libstdc++'s `uniform_int_distribution`: a 32-bit word is scaled to a range by a product and
+    rejected where this would be biased (Lemire 2019, "Fast random integer generation in an interval").
     """
 
     def __init__(self, seed: int):
         self.bits: Any = np.random.MT19937()
-        self.bits.state = np.random.RandomState(seed % SEEDS).get_state(legacy=False)  # which seeds as C++ does
+        self.bits.state = np.random.RandomState(seed % SEEDS).get_state(legacy=False)  # seeds the way C++ does
 
     def below(self, n: int) -> int:
+        """Return an integer in [0, n)."""
         if n < 2:
             return 0
         product = int(self.bits.random_raw()) * n
@@ -46,10 +45,13 @@ def make_env(game: AtariGame, *, grey: bool = False, **settings: Any) -> AtariEn
 
 
 class AtariEnv(gym.Env):
-    """One player of an Atari game: the screen, (210, 160, 3) uint8, one frame a step unless told otherwise.
+    """One environment of an Atari game.
 
-    `frame_skip` repeats each action, `max_pool` shows the maximum of the last two frames, `grey` the emulator's
-    luminance, (210, 160) uint8; `max_episode_steps` is in frames. `info["score"]` is the sum of the rewards.
+    Observation space: the screen, (210, 160, 3) uint8, or with `grey` the emulator's luminance, (210, 160) uint8.
+    Action space: the game's actions; `settings.frame_skip` repeats each one.
+    Rewards: the emulator's; `info["score"]` is the sum of the episode's.
+    Termination: the emulator's game over.
+    Truncation: after `settings.max_episode_steps` steps, and after 108,000 frames.
 
     Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, DependencyNotInstalled without ale-py.
@@ -65,7 +67,7 @@ class AtariEnv(gym.Env):
         grey: bool = False,
     ):
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
-        module = emulator()
+        ale = import_ale()
         self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
         self.game, self.render_mode, self.grey = game, settings.render_mode, grey
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
@@ -74,49 +76,49 @@ class AtariEnv(gym.Env):
         self.action_space = Discrete(len(game.actions))
         self._window = Window(game.name, game.fps) if settings.render_mode == "human" else None
         self._rom = str(rom_path(game))
-        self._state = module.ALEState
-        self._ale: Any = module.ALEInterface()
+        self._make_state = ale.ALEState
+        self._ale: Any = ale.ALEInterface()  # None after close()
         self._ale.setFloat("repeat_action_probability", game.repeat_action_probability)
-        self._codes: list[Any] = []
-        self._noops: Noops | None = None  # None: never reset
-        self._frames, self._score, self._over = 0, 0.0, False
-        self._last = [np.empty(0, np.uint8)] * 2  # frames of the next picture: what is shown, and the one before
+        self._codes: list[Any] = []  # of ALE, by action
+        self._noop_rng: NoopRng | None = None  # None before the first reset()
+        self._frames, self._score, self._over = 0, 0.0, False  # of the episode
+        self._screens = [np.empty(0, np.uint8)] * 2  # the last two that are observed, newest first
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         self._check_open()
         seed = check_seed(seed)
         super().reset(seed=seed)
-        if seed is None and self._noops is None:
+        if seed is None and self._noop_rng is None:
             seed = int(self.np_random.integers(SEEDS))
         if seed is not None:
             self._seed(seed)
-        assert self._noops is not None
+        assert self._noop_rng is not None
         self._ale.reset_game()
-        for _ in range(self._noops.below(self.game.noop_max)):
-            self._ale.act(0)
+        for _ in range(self._noop_rng.below(self.game.noop_max)):
+            self._ale.act(NOOP_CODE)
         self._frames, self._score, self._over = 0, 0.0, False
         screen = self._screen()
-        self._last = [screen, np.zeros_like(screen)]
+        self._screens = [screen, np.zeros_like(screen)]
         self._show()
-        return self._picture(), {"score": 0.0}
+        return self._observe(), {"score": 0.0}
 
     def _seed(self, seed: int) -> None:
         self._ale.setInt("random_seed", seed % SEEDS)
-        self._ale.loadROM(self._rom)  # only now the seed counts
-        legal = self._ale.getMinimalActionSet()
-        self._codes = [legal[code] for code in self.game.codes]
-        self._noops = Noops(seed)
+        self._ale.loadROM(self._rom)  # the seed takes effect here
+        minimal_actions = self._ale.getMinimalActionSet()
+        self._codes = [minimal_actions[code] for code in self.game.codes]
+        self._noop_rng = NoopRng(seed)
 
     def step(self, action: int):
         self._check_open()
-        if self._noops is None or self._over:
-            why = "before the first reset()" if self._noops is None else "after the end of an episode: call reset()"
-            raise ResetNeeded(f"step() of {self.game.name} {why}")
+        if self._noop_rng is None or self._over:
+            when = "before the first reset()" if self._noop_rng is None else "after the end of an episode: call reset()"
+            raise ResetNeeded(f"step() of {self.game.name} {when}")
         code = lookup_action(self._codes, action)
         if code is None:
             raise invalid_action(action, self.game.name, self.game.actions)
         reward, terminated = 0.0, False
-        for left in reversed(range(self.frame_skip)):
+        for frames_left in reversed(range(self.frame_skip)):
             reward += self._ale.act(code)
             self._frames += 1
             terminated = self._ale.game_over(with_truncation=False)
@@ -124,46 +126,45 @@ class AtariEnv(gym.Env):
             self._show()
             if self._over:
                 break
-            if left < 2:
-                self._last[left] = self._screen()
+            if frames_left < 2:
+                self._screens[frames_left] = self._screen()
         self._score += reward
-        return self._picture(), reward, terminated, self._over and not terminated, {"score": self._score}
+        return self._observe(), reward, terminated, self._over and not terminated, {"score": self._score}
 
     def _screen(self) -> np.ndarray:
         return self._ale.getScreenGrayscale() if self.grey else self._ale.getScreenRGB()
 
-    def _picture(self) -> np.ndarray:
+    def _observe(self) -> np.ndarray:
         if self.max_pool:
-            self._last[0] = np.maximum(*self._last)
-        return self._last[0].copy()
+            self._screens[0] = np.maximum(*self._screens)
+        return self._screens[0].copy()
 
     def snapshot(self) -> dict[str, Any]:
-        """All that comes next depends on, the emulator's dice included; `restore` goes on from it bit for bit."""
-        started = self._noops is not None
+        """Return the state of the emulator and of all RNGs, from which `restore` continues bit for bit."""
+        started = self._noop_rng is not None
+        ale_state = self._ale.cloneState(include_rng=True).serialize() if started else None
         return {
             "game": self.game.name,
-            "emulator": np.frombuffer(self._ale.cloneState(include_rng=True).serialize(), np.uint8)
-            if started
-            else None,
-            "noops": self._noops.bits.state if self._noops else None,
-            "last": [frame.copy() for frame in self._last],
+            "ale_state": np.frombuffer(ale_state, np.uint8) if ale_state is not None else None,
+            "noop_rng": self._noop_rng.bits.state if self._noop_rng else None,
+            "screens": [screen.copy() for screen in self._screens],
             "episode": [self._frames, self._score, self._over],
             "np_random": self.np_random.bit_generator.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for a snapshot of another game."""
+        """Go back to a `snapshot()`. Raises ValueError if it is of another game."""
         self._check_open()
         if state["game"] != self.game.name:
             raise InvalidValueError(f"this snapshot is of {state['game']}, expected {self.game.name}")
         self.np_random.bit_generator.state = state["np_random"]
-        self._noops = None
-        if state["noops"] is not None:
-            self._seed(0)
-            assert self._noops is not None
-            self._noops.bits.state = state["noops"]
-            self._ale.restoreState(self._state(state["emulator"].tobytes()))
-        self._last = [frame.copy() for frame in state["last"]]
+        self._noop_rng = None
+        if state["noop_rng"] is not None:
+            self._seed(0)  # loads the ROM; all RNGs are restored below
+            assert self._noop_rng is not None
+            self._noop_rng.bits.state = state["noop_rng"]
+            self._ale.restoreState(self._make_state(state["ale_state"].tobytes()))
+        self._screens = [screen.copy() for screen in state["screens"]]
         self._frames, self._score, self._over = state["episode"]
 
     def render(self) -> np.ndarray | None:
@@ -171,7 +172,7 @@ class AtariEnv(gym.Env):
         return self._ale.getScreenRGB() if self.render_mode == "rgb_array" else None
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
-        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        """Return key names, as `gymnasium.utils.play` takes them, and their actions."""
         return {(key,): action for key, action in self.game.keys.items()}
 
     def _show(self) -> None:

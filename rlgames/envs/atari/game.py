@@ -1,9 +1,9 @@
-"""An Atari game through ale-py, as data: `atari_solo` plays it for one player, `atari_batch` for any number.
+"""`AtariGame`: an Atari game as data, and access to ale-py's emulator and ROMs.
 
-Both follow ale-py's `AtariVectorEnv`: row i of a batch is the single environment seeded with `seed + i`, frame by frame
-and episode after episode. An episode begins with up to `noop_max` - 1 frames of doing nothing, so many as the player's
-own dice say (Machado et al. 2018, "Revisiting the Arcade Learning Environment", section 4.3, on why games must differ).
-The picture of a step is of the frames played before the game was over, as in Gymnasium's AtariPreprocessing.
+Both environments repeat ale-py's `AtariVectorEnv` frame by frame: environment i of a batch equals the single
+environment seeded with `seed + i`. An episode begins with 0 to `noop_max` - 1 frames without an action, drawn from the
+environment's own RNG (Machado et al. 2018, "Revisiting the Arcade Learning Environment", section 4.3). The observation
+of a step is of the frames before the game was over, as in Gymnasium's AtariPreprocessing.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
 HEIGHT, WIDTH = 210, 160  # of the screen
-MAX_FRAMES = 108_000  # of an episode at most: half an hour at 60 a second
-SEEDS = 2**31  # the emulator's seeds: others are taken modulo this
+MAX_FRAMES = 108_000  # of an episode: half an hour at 60 frames a second
+SEEDS = 2**31  # the emulator's seeds; larger ones are taken modulo this
 
 
 @dataclass(frozen=True)
 class AtariGame:
-    """An Atari game: its ROM, and which of the emulator's actions a player has."""
+    """An Atari game: its ROM, its actions and options of the emulator. Raises ValueError for bad options."""
 
     name: str
-    rom: str  # as ale-py calls it
-    actions: tuple[str, ...]  # their names, in order
-    codes: tuple[int, ...]  # their numbers in the ROM's minimal set
+    rom: str  # ale-py's name of the ROM
+    actions: tuple[str, ...]  # names, in order
+    codes: tuple[int, ...]  # their indices in the ROM's minimal action set
     keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
-    noop_max: int = 30  # an episode begins with fewer frames of nothing than this
-    repeat_action_probability: float = 0.0  # of the emulator playing the last frame's action once more ("sticky")
+    noop_max: int = 30  # an episode begins with fewer no-op frames than this
+    repeat_action_probability: float = 0.0  # of a frame that repeats the previous frame's action ("sticky actions")
     fps: int = 60
 
     observation = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
@@ -48,29 +48,31 @@ class AtariGame:
 
 
 def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
-    """What an engine does of a declaration by itself, as constructor arguments, and what is left for wrappers.
+    """Split the preprocessing between the emulator, as constructor arguments, and wrappers.
 
-    The grey of an Atari game is the emulator's own. A single environment skips; a batch also resizes and stacks, if
-    nothing else comes in between.
+    Grey frames are the emulator's own. A single environment also skips frames; a vector environment skips, resizes and
+    stacks, unless another operation comes in between.
     """
-    done: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
+    arguments: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
     if not vector:
-        return done, replace(pixels.after_skip(), grey=False)
+        return arguments, replace(pixels.after_skip(), grey=False)
     rest = replace(pixels, grey=False)
-    plain = rest == Pixels(**{key: getattr(rest, key) for key in ("size", "skip", "max_pool", "stack", "scale")})
-    if plain and pixels.size and pixels.size[0] != HEIGHT and pixels.size[1] != WIDTH:
-        done["size"], rest = pixels.size, replace(rest, size=None)
-    if plain and rest.size is None:
-        done["stack"], rest = pixels.stack, replace(rest, stack=1)
-    return done, rest
+    supported = ("size", "skip", "max_pool", "stack", "scale")
+    nothing_between = rest == Pixels(**{name: getattr(rest, name) for name in supported})
+    # some releases of ale-py resize only if both dimensions change
+    if nothing_between and pixels.size and pixels.size[0] != HEIGHT and pixels.size[1] != WIDTH:
+        arguments["size"], rest = pixels.size, replace(rest, size=None)
+    if nothing_between and rest.size is None:
+        arguments["stack"], rest = pixels.stack, replace(rest, stack=1)
+    return arguments, rest
 
 
-def emulator() -> Any:
-    """The module ale_py. Raises DependencyNotInstalled, with the remedy, where it is missing or too old."""
+def import_ale() -> Any:
+    """Import ale_py. Raises DependencyNotInstalled, with the remedy, if it is missing or too old."""
     remedy = 'pip install --upgrade "rlgames[pong]"'
     try:
-        import ale_py
-        from ale_py import vector_env
+        import ale_py  # noqa: PLC0415  optional
+        from ale_py import vector_env  # noqa: PLC0415  optional
     except ImportError as error:
         raise DependencyNotInstalled(f"Atari games need ale-py 0.12 or newer ({error}): {remedy}") from error
     if not hasattr(vector_env, "AutoresetMode"):
@@ -80,10 +82,10 @@ def emulator() -> Any:
 
 
 def rom_path(game: AtariGame) -> Any:
-    """Where the game's ROM lies. Raises ValueError for one that ale-py does not bring."""
-    from ale_py import roms
+    """Return the path of the game's ROM. Raises ValueError for a ROM that ale-py does not include."""
+    from ale_py import roms  # noqa: PLC0415  optional
 
     known = roms.get_all_rom_ids()
     if game.rom not in known:
-        raise InvalidValueError(f"ale-py has no ROM called {game.rom!r}: it has {', '.join(sorted(known))}")
+        raise InvalidValueError(f"ale-py has no ROM {game.rom!r}: it has {', '.join(sorted(known))}")
     return roms.get_rom_path(game.rom)

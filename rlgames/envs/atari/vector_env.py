@@ -1,10 +1,12 @@
-"""`BatchAtari`: many players of one Atari game on ale-py's C++ threads, with Gymnasium's contracts and exact resume.
+"""`AtariVectorEnv`: many environments of one Atari game on ale-py's C++ threads.
 
-ale-py's `AtariVectorEnv` plays, skips, resizes and stacks. Added here: all three autoreset modes, scores, stacks that
-begin with an episode's first frame as Gymnasium's do, one clear refusal for bad actions (which ale-py would play as
-another action, or hang on), and snapshots. The C++ side cannot be cloned, but an episode without sticky actions is a
-function of its seed, of how many episodes came before, and of the actions since: a snapshot is these, and `restore`
-plays them again.
+ale-py's own `AtariVectorEnv` steps, skips, resizes and stacks. This class adds all three autoreset modes, scores,
+stacks that begin with an episode's first frame as Gymnasium's do, an error for invalid actions (ale-py takes them for
+other actions, or hangs), and snapshots.
+
+The state of the C++ environments cannot be copied. But an episode without sticky actions is a function of its seed, of
+the number of episodes since that seed, and of its actions so far: a snapshot holds these three, and `restore` replays
+the actions.
 """
 
 from __future__ import annotations
@@ -25,8 +27,11 @@ from rlgames.engine.validation import (
     is_integer,
 )
 from rlgames.engine.vector_env import CORES, BaseVectorEnv, final_info
-from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, emulator, rom_path
+from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, import_ale, rom_path
 from rlgames.errors import InvalidValueError
+
+UNSEEDED = -1  # ale-py's seed of an environment whose RNG continues
+RECORDED_STEPS = 1024  # initial length of the recorded actions
 
 
 def make_vector_env(
@@ -43,11 +48,16 @@ def make_vector_env(
 
 
 class AtariVectorEnv(BaseVectorEnv):
-    """`num_envs` players of an Atari game: uint8 (num_envs, [stack,] height, width [, 3 unless grey]).
+    """`num_envs` environments of one Atari game, stepped together.
 
-    `size` is (height, width) after an area resize, 210 x 160 without it; `stack` counts frames, oldest first. The other
-    arguments, the information and the errors are those of `BatchEnv` and `SoloAtari`. Every array that is handed out is
-    the caller's.
+    Observation space: (num_envs, [stack,] height, width [, 3 unless grey]) uint8; `size` is (height, width) after an
+    area resize, 210 x 160 without it; a stack holds the oldest frame first.
+    Action space: one of the game's actions each.
+    Rewards, termination and truncation: as in `AtariEnv`; information and autoreset modes as in `GameVectorEnv`. Every
+    returned array is the caller's, but for `info["_score"]`, which is read-only.
+
+    Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset,
+    ClosedEnvironmentError after `close`, DependencyNotInstalled without ale-py.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -67,11 +77,9 @@ class AtariVectorEnv(BaseVectorEnv):
         shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
         super().__init__(game, num_envs, Box(0, 255, shape, np.uint8), settings)
         self.frame_stack = stack
-        emulator()
+        ale = import_ale()
         rom_path(game)
-        from ale_py.vector_env import AtariVectorEnv as AleVectorEnv
-
-        self._engine: Any = AleVectorEnv(
+        self._engine: Any = ale.vector_env.AtariVectorEnv(  # None after close()
             game.rom,
             self.num_envs,
             num_threads=settings.threads or min(CORES, self.num_envs),
@@ -89,152 +97,157 @@ class AtariVectorEnv(BaseVectorEnv):
             use_fire_reset=False,
         )
         n = self.num_envs
-        self._codes, self._rows = np.array(game.codes, np.int64), np.arange(n)
+        self._codes, self._indices = np.array(game.codes, np.int64), np.arange(n)
         self._started = False
         self._score = np.zeros(n)
-        self._over = np.zeros(n, np.bool_)  # ended and not restarted: NEXT_STEP, DISABLED
-        # What each player's game is a function of: see the module.
-        self._seeds, self._resets = np.zeros(n, np.int64), np.zeros(n, np.int64)
-        self._age = np.zeros(n, np.int64)  # steps since the last of them
-        self._played = np.zeros((n, 1024), np.uint8)
-        self._ends: dict[
-            int, np.ndarray
-        ] = {}  # DISABLED: last pictures of players that are over; ale-py has restarted them
+        self._over = np.zeros(n, np.bool_)  # ended and not reset yet; always False in SAME_STEP
+        # The state of each environment is a function of these; see the module.
+        self._seeds = np.zeros(n, np.int64)
+        self._episodes = np.zeros(n, np.int64)  # begun since the seed
+        self._steps = np.zeros(n, np.int64)  # of the running episode
+        self._actions = np.zeros((n, RECORDED_STEPS), np.uint8)  # of the running episode, as ALE's codes
+        # DISABLED: last observations of environments that are over, because ale-py has reset these already
+        self._final_obs: dict[int, np.ndarray] = {}
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
         seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
-        given = np.array([-1 if s is None else s % SEEDS for s in seeds], np.int64)  # -1: the dice go on
+        ale_seeds = np.array([UNSEEDED if s is None else s % SEEDS for s in seeds], np.int64)
         if not self._started:
-            given = np.where(given < 0, self.np_random.integers(SEEDS, size=self.num_envs), given)
-        seeded = mask & (given >= 0)
-        self._seeds[seeded], self._resets[seeded] = given[seeded], 0
-        begun = mask & self._over & ~seeded if self.mode is AutoresetMode.DISABLED else ~self._all
-        anew = mask & ~begun
-        obs = self._look(given, anew)
+            ale_seeds = np.where(ale_seeds < 0, self.np_random.integers(SEEDS, size=self.num_envs), ale_seeds)
+        seeded = mask & (ale_seeds >= 0)
+        self._seeds[seeded], self._episodes[seeded] = ale_seeds[seeded], 0
+        disabled = self.mode is AutoresetMode.DISABLED
+        already_reset = mask & self._over & ~seeded if disabled else ~self._all  # by ale-py; it counted this episode
+        to_reset = mask & ~already_reset
+        obs = self._reset_engine(ale_seeds, to_reset)
         self._started = True
-        self._resets[anew] += 1
-        self._age[mask], self._score[mask], self._over[mask] = 0, 0.0, False
+        self._episodes[to_reset] += 1
+        self._steps[mask], self._score[mask], self._over[mask] = 0, 0.0, False
         for i in np.flatnonzero(mask).tolist():
-            self._ends.pop(i, None)
-        obs = self._shown(obs)
-        for i, end in self._ends.items():
-            obs[i] = end
+            self._final_obs.pop(i, None)
+        obs = self._stack(obs)
+        for i, final_obs in self._final_obs.items():
+            obs[i] = final_obs
         return obs, {"score": self._score.copy(), "_score": self._all}
 
-    def _look(self, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """The pictures of all players after a restart of those of `mask`, which may be nobody."""
-        return self._engine.reset(seed=seeds[mask], options={"reset_mask": mask})[0]
-
     def step(self, actions: np.ndarray):
-        codes = self._take(actions)
-        restarted = self._over if self.mode is AutoresetMode.NEXT_STEP and self._over.any() else None
-        self._remember(codes)
+        codes = self._check_actions(actions)
+        reset = self._over if self.mode is AutoresetMode.NEXT_STEP and self._over.any() else None
+        self._record_actions(codes)
         obs, reward, terminated, truncated, info = self._engine.step(codes)
         reward = reward.astype(np.float64)
-        self._age += 1
+        self._steps += 1
         self._score += reward
-        if restarted is not None:
-            self._resets[restarted] += 1
-            self._age[restarted], self._score[restarted] = 0, 0.0
+        if reset is not None:
+            self._start_episodes(reset)
         done = terminated | truncated
-        ended = done.any()
         self._over = done if self.mode is not AutoresetMode.SAME_STEP else ~self._all
-        score, news = self._score.copy(), {}
-        if ended and self.mode is not AutoresetMode.NEXT_STEP:
-            final = self._shown(info["final_obs"])
-            self._resets[done] += 1
-            self._age[done], self._score[done] = 0, 0.0
+        score, final = self._score.copy(), {}
+        if done.any() and self.mode is not AutoresetMode.NEXT_STEP:  # ale-py has reset these environments
+            final_obs = self._stack(info["final_obs"])
+            self._start_episodes(done)
             if self.mode is AutoresetMode.SAME_STEP:
-                news = final_info(done, final, score)
+                final = final_info(done, final_obs, score)
                 score = self._score.copy()
-            obs = self._shown(obs)
+            obs = self._stack(obs)
             if self.mode is AutoresetMode.DISABLED:
                 for i in np.flatnonzero(done).tolist():
-                    obs[i] = self._ends[i] = final[i]
+                    obs[i] = self._final_obs[i] = final_obs[i]
         else:
-            obs = self._shown(obs)
-        return obs, reward, terminated, truncated, {"score": score, "_score": self._all, **news}
+            obs = self._stack(obs)
+        return obs, reward, terminated, truncated, {"score": score, "_score": self._all, **final}
 
-    def _take(self, actions: Any) -> np.ndarray:
+    def _check_actions(self, actions: Any) -> np.ndarray:
+        """Return ALE's codes of the actions."""
         self._check_open()
         if not self._started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        given = check_actions(actions, self.num_envs)
-        if given.min() < 0 or given.max() >= len(self._codes):
+        checked = check_actions(actions, self.num_envs)
+        if checked.min() < 0 or checked.max() >= len(self._codes):
             raise invalid_action(actions, self.game.name, self.game.actions)
         if self.mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
-        return self._codes[given]
+        return self._codes[checked]
 
-    def _remember(self, codes: np.ndarray) -> None:
-        age = self._age
-        if age.max() >= self._played.shape[1]:
-            self._played = np.concatenate([self._played, np.zeros_like(self._played)], 1)
-        self._played[self._rows, age] = codes
+    def _reset_engine(self, seeds: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Reset ale-py's environments in `mask`, which may be empty, and return the observations of all."""
+        return self._engine.reset(seed=seeds[mask], options={"reset_mask": mask})[0]
 
-    def _shown(self, obs: np.ndarray) -> np.ndarray:
-        """Pictures as Gymnasium stacks them: an episode's first frame also stands for those before it."""
+    def _start_episodes(self, mask: np.ndarray) -> None:
+        self._episodes[mask] += 1
+        self._steps[mask], self._score[mask] = 0, 0.0
+
+    def _record_actions(self, codes: np.ndarray) -> None:
+        if self._steps.max() >= self._actions.shape[1]:
+            self._actions = np.concatenate([self._actions, np.zeros_like(self._actions)], 1)
+        self._actions[self._indices, self._steps] = codes
+
+    def _stack(self, obs: np.ndarray) -> np.ndarray:
+        """Return observations (num_envs, stack, ...) as Gymnasium stacks them: the first frame fills the stack."""
         if self.frame_stack == 1:
             return obs[:, 0]
-        missing = self.frame_stack - 1 - self._age
+        missing = self.frame_stack - 1 - self._steps
         if missing.max() > 0:
             for i in np.flatnonzero(missing > 0):
                 obs[i, : missing[i]] = obs[i, missing[i]]
         return obs
 
     def snapshot(self) -> dict[str, Any]:
-        """What the games are functions of; `restore` plays it again, in about the time that the episodes took.
+        """Return seeds, episode counts and actions, from which `restore` replays the running episodes.
 
-        Raises NotImplementedError with sticky actions, whose dice nobody can set.
+        Raises NotImplementedError with sticky actions, whose RNG cannot be set.
         """
         if self.game.repeat_action_probability:
-            raise NotImplementedError("ale-py's vector environments with sticky actions cannot say their state")
+            raise NotImplementedError("ale-py's vector environments with sticky actions have no snapshot")
         return {
             "game": self.game.name,
             "started": self._started,
             "seeds": self._seeds.copy(),
-            "resets": self._resets.copy(),
-            "age": self._age.copy(),
-            "played": self._played[:, : int(self._age.max())].copy(),
+            "episodes": self._episodes.copy(),
+            "steps": self._steps.copy(),
+            "actions": self._actions[:, : int(self._steps.max())].copy(),
             "score": self._score.copy(),
             "over": self._over.copy(),
-            "ends": {str(i): end.copy() for i, end in self._ends.items()},
+            "final_obs": {str(i): obs.copy() for i, obs in self._final_obs.items()},
             "np_random": self.np_random.bit_generator.state,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to a snapshot. Raises ValueError for one of other environments."""
+        """Go back to a `snapshot()`, in about the time that the running episodes took.
+
+        Raises ValueError if it is of another game or number of environments.
+        """
         self._check_open()
         if (state["game"], len(state["seeds"])) != (self.game.name, self.num_envs):
-            here = f"{self.num_envs} of {self.game.name}"
             raise InvalidValueError(
-                f"this snapshot is of {len(state['seeds'])} environments of {state['game']}, expected {here}"
+                f"this snapshot is of {len(state['seeds'])} environments of {state['game']}, "
+                f"expected {self.num_envs} of {self.game.name}"
             )
         self._started, self._score, self._over = state["started"], state["score"].copy(), state["over"].copy()
-        self._seeds, self._resets, self._age = (state[key].copy() for key in ("seeds", "resets", "age"))
-        self._played = np.zeros((self.num_envs, max(1024, 2 * state["played"].shape[1])), np.uint8)
-        self._played[:, : state["played"].shape[1]] = state["played"]
-        self._ends = {int(i): end.copy() for i, end in state["ends"].items()}
+        self._seeds, self._episodes, self._steps = (state[key].copy() for key in ("seeds", "episodes", "steps"))
+        steps = state["actions"].shape[1]
+        self._actions = np.zeros((self.num_envs, max(RECORDED_STEPS, 2 * steps)), np.uint8)
+        self._actions[:, :steps] = state["actions"]
+        self._final_obs = {int(i): obs.copy() for i, obs in state["final_obs"].items()}
         self.np_random.bit_generator.state = state["np_random"]
         if self._started:
-            self._play_again()
+            self._replay()
 
-    def _play_again(self) -> None:
-        """The longest episode begins first, so that all stand where they stood at the same moment."""
-        self._look(self._seeds, self._all)
-        begin = int(self._age.max()) - self._age
-        for t in range(int(self._age.max()) + 1):
-            now = begin == t
-            if now.any():
-                for again in range(int(self._resets[now].max())):
-                    self._look(
-                        self._seeds if again == 0 else np.full_like(self._seeds, -1), now & (self._resets > again)
-                    )
-            if t < self._age.max():
-                self._engine.step(np.where(t >= begin, self._played[self._rows, t - begin], 0).astype(np.int64))
+    def _replay(self) -> None:
+        """Replay the running episodes, the longest one first, so that all reach their last step at the same time."""
+        self._reset_engine(self._seeds, self._all)
+        unseeded, longest = np.full_like(self._seeds, UNSEEDED), int(self._steps.max())
+        start = longest - self._steps  # step of the replay at which each episode starts
+        for t in range(longest + 1):
+            starting = start == t
+            for episode in range(int(self._episodes[starting].max(initial=0))):
+                self._reset_engine(unseeded if episode else self._seeds, starting & (self._episodes > episode))
+            if t < longest:
+                recorded = self._actions[self._indices, np.maximum(t - start, 0)]
+                self._engine.step(np.where(t >= start, recorded, 0).astype(np.int64))
 
     def _check_open(self) -> None:
         if self._engine is None:

@@ -1,7 +1,7 @@
 """ChromeDino: chrome://dino in the real browser.
 
-`game` holds the options, `env` and `vector_env` are the environments, `players` the episodes, `page` the games in one
-browser tab, `devtools` the protocol to it, `browser` its processes.
+`game` holds the options, `env` and `vector_env` are the environments, `episodes` their state, `page` the games in one
+browser tab, `devtools` the protocol to the tab, `browser` the processes of the browser.
 """
 
 from rlgames.envs.chrome_dino.env import make_env

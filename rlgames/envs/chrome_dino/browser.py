@@ -1,8 +1,8 @@
-"""`Browser`: Chrome or Chromium, started by Selenium with a profile of its own, and gone without a trace.
+"""`Browser`: Chrome or Chromium, started by Selenium with a profile of its own, and removed without a trace.
 
 The driver and all processes of the browser are one process group in a session of their own: Ctrl-C does not reach them,
-and one signal ends them. That happens in `close`, when the object is forgotten, when the interpreter ends, and, should
-Python be killed, through a small shell that waits for that.
+and one signal ends them. That happens in `close`, when the object is garbage collected, when the interpreter exits,
+and, if Python is killed, through a small shell that waits for that.
 """
 
 from __future__ import annotations
@@ -23,38 +23,40 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gymnasium.error import DependencyNotInstalled, Error
+import gymnasium.error
+from gymnasium.error import DependencyNotInstalled
 
 from rlgames.engine.rendering import has_display
+from rlgames.errors import UsageError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 DRIVERS = ("chromedriver", "chromium.chromedriver")
 PACKAGES = 'pip install "rlgames[dino]"'
-CHECKED = "Chromium 156"  # the release that this was written for
-TIMEOUT = 30.0  # seconds that the start and the loading of a page may take
 DEBIAN = "sudo apt-get install -y chromium chromium-driver"
-QUIET = (
+TESTED_RELEASE = "Chromium 156"  # the simulator equals the game of this release
+TIMEOUT = 30.0  # seconds that the start and the loading of a page may take
+QUIET_FLAGS = (
     *("--no-first-run", "--no-default-browser-check", "--disable-sync", "--disable-component-update"),
     *("--disable-background-networking", "--disable-quic", "--disable-breakpad", "--mute-audio"),
     *("--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-extensions"),
-    *("--disable-renderer-backgrounding", "--disable-hang-monitor"),  # it works for us although nobody looks
+    *("--disable-renderer-backgrounding", "--disable-hang-monitor"),  # full speed although the window is not visible
 )
-ALIKE = ("--force-device-scale-factor=1", "--window-size=1280,720", "--lang=en-US")  # on every machine
-# A shell: it reads until Python has died, or a line that tells it not to mind.
+UNIFORM_FLAGS = ("--force-device-scale-factor=1", "--window-size=1280,720", "--lang=en-US")  # same on every machine
+# A shell: it waits until Python dies (end of file), or for a line, after which it does nothing.
 WATCHDOG = 'trap "" INT HUP; read -r line || { kill -s KILL -- "-$1"; sleep 0.5; rm -rf -- "$2"; }'
 
 
-class BrowserError(Error):
-    """The browser cannot be started, does not show what it should, or has gone."""
+class BrowserError(UsageError, gymnasium.error.Error):
+    """The browser cannot be started, does not hold the game, or has exited."""
 
 
-def find(names: tuple[str, ...], given: str | None, what: str) -> str:
-    """Path of a program: the given one, or the first of `names` on the PATH. Raises DependencyNotInstalled."""
-    for name in (given,) if given else names:
-        if path := shutil.which(name):
-            return path
-    where = f"at {given}" if given else f"on the PATH (looked for {', '.join(names)})"
-    raise DependencyNotInstalled(f"there is no {what} {where}: {DEBIAN}")
+def find_program(names: tuple[str, ...], path: str | None, kind: str) -> str:
+    """Return the path of a program: `path`, or the first of `names` on the PATH. Raises DependencyNotInstalled."""
+    for name in (path,) if path else names:
+        if found := shutil.which(name):
+            return found
+    where = f"at {path}" if path else f"on the PATH (looked for {', '.join(names)})"
+    raise DependencyNotInstalled(f"there is no {kind} {where}: {DEBIAN}")
 
 
 def check_packages() -> None:
@@ -65,53 +67,54 @@ def check_packages() -> None:
 
 
 class Browser:
-    """A browser that shows one tab; `script` runs in every document of it before the document's own.
+    """A browser with one tab; `script` runs in every document of it before the document's own scripts.
 
-    `browser` and `driver` are paths, found on the PATH without them. Raises DependencyNotInstalled where something is
-    missing, BrowserError where the two do not start together.
+    `browser` and `driver` are paths; without them both are found on the PATH. Raises DependencyNotInstalled where
+    something is missing, BrowserError where the two do not start together.
     """
 
     def __init__(self, script: str, *, headless: bool = True, browser: str | None = None, driver: str | None = None):
         check_packages()
-        from selenium.common.exceptions import SessionNotCreatedException, WebDriverException
-        from selenium.webdriver import Chrome, ChromeOptions
-        from urllib3.exceptions import HTTPError
+        from selenium.common.exceptions import SessionNotCreatedException, WebDriverException  # noqa: PLC0415  optional
+        from selenium.webdriver import Chrome, ChromeOptions  # noqa: PLC0415  optional
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415  optional
 
         if not headless and not has_display():
             raise BrowserError("there is no display to show the browser on: render_mode='rgb_array' needs none")
-        self.path, driver = find(BROWSERS, browser, "browser"), find(DRIVERS, driver, "driver of the browser")
-        self._gone = (WebDriverException, HTTPError, OSError)  # how the driver says so
-        traces = self._traces = ExitStack()  # what is to be undone, the newest first
-        self._end = weakref.finalize(self, end, os.getpid(), traces)
-        late = threading.Event()
+        self.path = find_program(BROWSERS, browser, "browser")
+        driver = find_program(DRIVERS, driver, "driver of the browser")
+        self._driver_errors = (WebDriverException, HTTPError, OSError)
+        cleanup = self._cleanup = ExitStack()
+        self._finalizer = weakref.finalize(self, clean_up, os.getpid(), cleanup)
+        timed_out = threading.Event()
         try:
             profile = tempfile.mkdtemp(prefix="rlgames-browser-")
-            traces.callback(remove, profile)
+            cleanup.callback(remove_profile, profile)
             options = ChromeOptions()
             options.binary_location = self.path
-            with warnings.catch_warnings():  # deprecated for something that `Chrome` does not take
+            with warnings.catch_warnings():  # deprecated in favor of something that `Chrome` does not accept
                 warnings.simplefilter("ignore", DeprecationWarning)
                 options.ignore_local_proxy_environment_variables()
-            head = ("--headless=new", "--disable-gpu") if headless else ()
-            root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # as root it does not start with one
-            for argument in (*QUIET, *ALIKE, *head, *root, f"--user-data-dir={profile}"):
-                options.add_argument(argument)
-            service = watched(driver, profile)
-            traces.callback(service.dismiss)
-            traces.callback(kill, service)
-            timer = threading.Timer(TIMEOUT, lambda: (late.set(), kill(service)))  # Selenium would wait for ever
-            timer.daemon = True
-            traces.callback(timer.cancel)
+            no_window = ("--headless=new", "--disable-gpu") if headless else ()
+            as_root = ("--no-sandbox",) if os.geteuid() == 0 else ()  # the sandbox refuses to start as root
+            for flag in (*QUIET_FLAGS, *UNIFORM_FLAGS, *no_window, *as_root, f"--user-data-dir={profile}"):
+                options.add_argument(flag)
+            service = make_service(driver, profile)
+            cleanup.callback(service.stop_watchdog)
+            cleanup.callback(kill_process_group, service)
+            timer = threading.Timer(TIMEOUT, lambda: (timed_out.set(), kill_process_group(service)))
+            timer.daemon = True  # Selenium itself has no limit for the start
+            cleanup.callback(timer.cancel)
             timer.start()
             self.driver: Any = Chrome(options=options, service=service)
-            traces.callback(self.driver.command_executor.close)
+            cleanup.callback(self.driver.command_executor.close)
             self.driver.set_page_load_timeout(TIMEOUT)
             self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
             timer.cancel()
-        except self._gone as error:
+        except self._driver_errors as error:
             self.close()
             reason = " ".join(str(getattr(error, "msg", None) or error).split())
-            if late.is_set() and not isinstance(error, SessionNotCreatedException):
+            if timed_out.is_set() and not isinstance(error, SessionNotCreatedException):
                 reason = f"no answer in {TIMEOUT:g} seconds"
             raise BrowserError(f"{self.path} does not start with {driver}: {reason} (both in one: {DEBIAN})") from error
         except BaseException:  # such as Ctrl-C
@@ -120,37 +123,40 @@ class Browser:
 
     @property
     def version(self) -> str:
-        """Such as "chrome 156.0.8078.79"."""
-        told = self.driver.capabilities
-        return f"{told['browserName']} {told['browserVersion']}"
+        """Name and version, such as "chrome 156.0.8078.79"."""
+        capabilities = self.driver.capabilities
+        return f"{capabilities['browserName']} {capabilities['browserVersion']}"
 
     def open(self, url: str) -> str:
-        """Show a page; the address of its debugger. A page that is there without a network is no error."""
+        """Load a page and return the address of its debugger.
+
+        Raises BrowserError if the page does not load; chrome://dino loads without a network too.
+        """
         try:
             self.driver.get(url)
-        except self._gone as error:
+        except self._driver_errors as error:
             reason = str(getattr(error, "msg", None) or error)
             if "ERR_INTERNET_DISCONNECTED" not in reason:
                 raise BrowserError(f"{self.version} does not open {url}: {reason}") from error
         address = self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
         return f"ws://{address}/devtools/page/{self.driver.current_window_handle}"
 
-    def before_end(self, function: Callable[[], None]) -> None:
-        """Call it, which must not hold this object, before the browser ends."""
-        self._traces.callback(function)
+    def on_close(self, function: Callable[[], None]) -> None:
+        """Call `function` before the browser is ended; it must not hold a reference to this object."""
+        self._cleanup.callback(function)
 
     def close(self) -> None:
-        """End all its processes and remove its profile; twice is fine."""
-        self._end()
+        """End all processes and remove the profile; closing twice is fine."""
+        self._finalizer()
 
 
-def end(owner: int, traces: ExitStack) -> None:
-    if os.getpid() == owner:  # a forked copy of Python does not end the browser of the original
-        traces.close()
+def clean_up(owner: int, cleanup: ExitStack) -> None:
+    if os.getpid() == owner:  # a forked process does not end the browser of its parent
+        cleanup.close()
 
 
-def kill(service: Any) -> None:
-    """The driver and with it all processes of its group."""
+def kill_process_group(service: Any) -> None:
+    """Kill the driver and all processes of its group."""
     process = service.process
     if process is None:
         return
@@ -160,38 +166,38 @@ def kill(service: Any) -> None:
     process.stdin.close()
 
 
-def watched(driver: str, profile: str) -> Any:
-    """Selenium's service for the driver, which from the first moment on ends with Python; see `watch`."""
-    from selenium.webdriver.chrome.service import Service
+def make_service(driver: str, profile: str) -> Any:
+    """Return Selenium's service for the driver, with a watchdog that starts right after the driver."""
+    from selenium.webdriver.chrome.service import Service  # noqa: PLC0415  optional
 
-    class Watched(Service):
+    class WatchedService(Service):
         process: Any = None
-        shell: subprocess.Popen | None = None
+        watchdog: subprocess.Popen | None = None
 
         def _start_process(self, path: str) -> None:
             super()._start_process(path)
-            self.shell = watch(self.process.pid, profile)
+            self.watchdog = start_watchdog(self.process.pid, profile)
 
-        def dismiss(self) -> None:
-            if self.shell:
-                self.shell.communicate(b"\n")
+        def stop_watchdog(self) -> None:
+            if self.watchdog:
+                self.watchdog.communicate(b"\n")
 
-    return Watched(
+    return WatchedService(
         driver,
         popen_kw={"start_new_session": True},
         log_output=subprocess.DEVNULL,
-        driver_path_env_key="RLGAMES_CHROMEDRIVER",  # by itself Selenium prefers the one of SE_CHROMEDRIVER
+        driver_path_env_key="RLGAMES_CHROMEDRIVER",  # by default Selenium prefers the driver of SE_CHROMEDRIVER
     )
 
 
-def watch(group: int, profile: str) -> subprocess.Popen:
-    """A shell that ends the group and removes the profile if Python dies before telling it a line, whatever the way."""
+def start_watchdog(group: int, profile: str) -> subprocess.Popen:
+    """Start a shell that kills the group and removes the profile, unless it receives a line before Python dies."""
     command = ["/bin/sh", "-c", WATCHDOG, "rlgames-browser", str(group), profile]
     silent = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, start_new_session=True)
 
 
-def remove(profile: str) -> None:
+def remove_profile(profile: str) -> None:
     for _ in range(100):  # dying processes may still write
         shutil.rmtree(profile, ignore_errors=True)
         if not Path(profile).exists():

@@ -1,8 +1,8 @@
 // The canvas of chrome://dino: records the game's drawing calls and computes the observation and the RGB picture.
 //
 // The game draws sprites of one image, unscaled, at whole pixels. A frame of nothing else is composed here from sprites
-// that the canvas rasterized once, each kept as a list of its pixels. That takes a tenth of the time in which the canvas
-// paints all of them and returns 84,000 pixels, most of them empty. The canvas paints all other frames.
+// that the canvas rasterized once, each kept as a list of its pixels. That takes a tenth of the time in which the
+// canvas paints all of them and returns 84,000 pixels, most of them empty. The canvas paints all other frames.
 
 const dinoCanvas = (() => {
   const WIDTH = 600, HEIGHT = 150;  // pixels of the canvas

@@ -2,8 +2,8 @@
 // page, steps them and returns their observations. It runs before the page's own scripts.
 //
 // The game asks the page for the time, for random numbers and for animation frames. `install` answers all three from
-// the game that is being stepped, `current`. A frame then happens only within `step`, and the same seed and actions give
-// the same episode. Without `install` (real time) the page keeps its own clock and RNG.
+// the game that is being stepped, `current`. A frame then happens only within `step`, and the same seed and actions
+// give the same episode. Without `install` (real time) the page keeps its own clock and RNG.
 
 const dino = (() => {
   const {WIDTH, HEIGHT, recorder, grey, rgb} = dinoCanvas, {pack, toBase64} = dinoBytes;
@@ -210,9 +210,9 @@ const dino = (() => {
       if (!visible) for (const {runner} of games) runner.containerEl.style.display = "none";
     },
 
-    // Execute one command for each game: [RESET, seed], or [action, frames, seed, last]. With a seed (not null) the game
-    // restarts in the same step if it crashed, or if these are the `last` frames of the episode. Return the results of
-    // all games, then the first states of those that restarted.
+    // Execute one command for each game: [RESET, seed], or [action, frames, seed, last]. With a seed (not null) the
+    // game restarts in the same step if it crashed, or if these are the `last` frames of the episode. Return the
+    // results of all games, then the first results of those that restarted.
     step(commands, withPixels, maxPool) {
       const results = [], restarted = [];
       commands.forEach(([action, number, seed, last], i) => {

@@ -1,9 +1,12 @@
 """ChromeDino: chrome://dino in the real browser, Chrome or Chromium (extra `dino`); `Dino` is its simulator.
 
-Selenium starts the browser, chrome_dino.js gives the page a clock and dice of our own, and each step is one round trip
-over the DevTools protocol, for any number of games in one page. So the same seed and actions make the same game, in
-any browser process, and the one that the simulator plays. Actions, rewards, scores and observations are the
-simulator's (`rlgames.envs.dino.rules`).
+Observation space: the page's canvas in grey, (84, 84) uint8, or the state, (24,) float32. Action space: the key held
+during a frame: noop, jump or duck. Rewards: 0.1 for a frame survived and -1 for the crash, or the points of the frame.
+Termination: the crash; truncation after 1,000,000 frames. All four are the simulator's: see `rlgames.envs.dino.rules`.
+
+Selenium starts the browser, game.js replaces the clock and the RNG of the page, and each step is one round trip over
+the DevTools protocol, for any number of games in one page. The same seed and actions therefore give the same episode in
+any browser process, and the same one as in the simulator.
 """
 
 from __future__ import annotations
@@ -26,14 +29,14 @@ __all__ = ["default_pixels", "game", "split_pixels"]
 
 @dataclass(frozen=True)
 class ChromeDinoGame:
-    """What is played, and in which browser: paths, found on the PATH without them."""
+    """A variant of the game, and the browser that runs it."""
 
     name: str
     rules: Game  # the simulator's, with the same options
-    by_score: bool  # what is rewarded
+    by_score: bool  # rewards are points
     acceleration: bool
     real_time: bool
-    browser: str | None
+    browser: str | None  # path; None: found on the PATH
     driver: str | None
     fps: int = 60
 
@@ -44,13 +47,13 @@ class ChromeDinoGame:
         return space
 
     @property
-    def pictures(self) -> bool:
-        """Whether that is what is observed; otherwise it is the state."""
+    def has_pixels(self) -> bool:
+        """True if pixels are observed, False if the state is."""
         return self.observation.dtype == np.uint8
 
     @property
     def max_frames(self) -> int | None:
-        """Frames of an episode at most, as in the simulator; in real time only the T-Rex ends it."""
+        """Frames after which an episode is truncated, as in the simulator; in real time there is no limit."""
         return None if self.real_time else self.rules.max_frames
 
     @property
@@ -67,7 +70,7 @@ class ChromeDinoGame:
 
     @cached_property
     def features(self) -> Any:
-        """Compiled: (records, mask of those to reset, observations to write)."""
+        """Compiled function that writes observations: (records, mask of those to reset, obs)."""
         return self.rules.loops.reset
 
 
@@ -79,18 +82,20 @@ def game(
     browser: str | None = None,
     driver: str | None = None,
 ) -> ChromeDinoGame:
-    """The first three as in `dino.game`. With `real_time` the page keeps its own clock and dice: a step lasts as many
-    frames of the screen as it has, keys are events, and nothing can be reproduced. `browser` and `driver` are paths of
-    Chrome or Chromium and of its chromedriver.
+    """Return the variant with these options; `obs`, `acceleration` and `reward` are those of `dino.game`.
+
+    With `real_time` the page keeps its own clock and RNG: a step lasts as many frames of the screen as `frame_skip`,
+    keys are sent as events, and episodes cannot be reproduced. `browser` and `driver` are paths of Chrome or Chromium
+    and of its chromedriver.
 
     Raises ValueError for other options.
     """
     if type(real_time) is not bool:
         raise InvalidValueError(f"expected ChromeDino's real_time to be True or False, got {real_time!r}")
     rules = dino.game(obs=obs, acceleration=acceleration, reward=reward)
-    told = [rules.name.partition(":")[2]] * (":" in rules.name) + ["real_time=true"] * real_time
+    options = [rules.name.partition(":")[2]] * (":" in rules.name) + ["real_time=true"] * real_time
     return ChromeDinoGame(
-        name="ChromeDino" + ":" * bool(told) + ",".join(told),
+        name="ChromeDino" + ":" * bool(options) + ",".join(options),
         rules=rules,
         by_score=reward == "score",
         acceleration=acceleration,
@@ -101,5 +106,5 @@ def game(
 
 
 def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
-    """The page skips, in one round trip; wrappers see to the rest."""
+    """Split the preprocessing: the page skips frames, in one round trip; wrappers do the rest."""
     return pixels.engine_arguments(), pixels if vector else pixels.after_skip()

@@ -1,4 +1,4 @@
-"""`DinoPage`: any number of games of chrome://dino in one tab, stepped in one round trip by chrome_dino.js."""
+"""`DinoPage`: any number of games of chrome://dino in one tab, stepped in one round trip by game.js."""
 
 from __future__ import annotations
 
@@ -10,102 +10,104 @@ from pathlib import Path
 
 import numpy as np
 
-from rlgames.envs.chrome_dino.browser import CHECKED, Browser, BrowserError
+from rlgames.envs.chrome_dino.browser import TESTED_RELEASE, Browser, BrowserError
 from rlgames.envs.chrome_dino.devtools import Page
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.dino.picture import SIZE
 from rlgames.envs.dino.rules import RECORD
 
 URL = "chrome://dino"
-LOADED = 20.0  # seconds until the game must be there, once the page is
+LOAD_TIMEOUT = 20.0  # seconds until the game must exist, once the page has loaded
 NOOP, RESET = 0, -1
-ROOM = RECORD["kind"].shape[0]  # for obstacles
-PLAIN = (
+MAX_OBSTACLES = RECORD["kind"].shape[0]
+# Fields of a game's state in the order of `state` in game.js. Those that RECORD has mean the same as in the simulator.
+SCALAR_FIELDS = (
     *("frames", "crashed", "points", "dice", "held", "speed", "distance", "running", "y", "velocity"),
     *("jumping", "ducking", "speed_drop", "reached", "night", "night_time", "opacity", "obstacles"),
 )
-LISTS = ("kind", "x", "top", "width", "size", "gap", "offset", "followed")  # of the obstacles, leftmost first
-FIELDS = [*((name, "f8") for name in PLAIN), *((name, "f8", (ROOM,)) for name in LISTS)]  # JavaScript knows no others
+OBSTACLE_FIELDS = ("kind", "x", "top", "width", "size", "gap", "offset", "followed")  # of each, leftmost first
+FIELDS = [
+    *((name, "f8") for name in SCALAR_FIELDS),  # JavaScript has no other numbers
+    *((name, "f8", (MAX_OBSTACLES,)) for name in OBSTACLE_FIELDS),
+]
 STATE = np.dtype(FIELDS)
-SEEN = np.dtype([*FIELDS, ("picture", "u1", (SIZE, SIZE))])
+STATE_AND_PIXELS = np.dtype([*FIELDS, ("pixels", "u1", (SIZE, SIZE))])
 
 
-# What one game is to do in a step: [RESET, dice's state], or [action, frames, dice's state to restart with in the same
+# Command for one game in a step: [RESET, seed of the game's RNG], or [action, frames, seed to restart with in the same
 # step or None, whether the episode ends with these frames even without a crash].
-Order = list[int | None]
+Command = list[int | None]
 
 
 @lru_cache
 def script() -> str:
+    """Return the JavaScript that runs in the page before the game."""
     files = (Path(__file__).parent / name for name in ("bytes.js", "canvas.js", "game.js"))
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
 
 class DinoPage:
-    """`count` games. `visible` is for a person's eyes, at the screen's pace; `real_time` leaves the page its own clock
-    and dice. With `look` a step brings a picture, with `pool` the maximum over its last two frames.
+    """`count` games in one tab.
 
-    Raises BrowserError when the browser does not start, has another game or none, or has gone, and
-    DependencyNotInstalled where something is missing; either way nothing of it remains.
+    `visible` shows the browser and steps at the pace of the screen. A game of real time keeps the page's own clock and
+    RNG.
+
+    Raises BrowserError when the browser does not start, has another game or none, or exits, and DependencyNotInstalled
+    where something is missing. After an error nothing of the browser remains.
     """
 
-    def __init__(
-        self,
-        game: ChromeDinoGame,
-        count: int,
-        *,
-        visible: bool = False,
-        max_pool: bool = False,
-    ):
-        self.real_time, self.slowly = game.real_time, visible or game.real_time
-        self.kind = SEEN if game.pictures else STATE
-        self._more = f"{json.dumps(game.pictures)}, {json.dumps(max_pool)}"
-        code = script() + ("" if game.real_time else f"\ndino.takeOver({json.dumps(visible)});")
+    def __init__(self, game: ChromeDinoGame, count: int, *, visible: bool = False):
+        self.real_time, self.paced = game.real_time, visible or game.real_time
+        code = script() + ("" if game.real_time else f"\ndino.install({json.dumps(visible)});")
         self.browser = Browser(code, headless=not visible, browser=game.browser, driver=game.driver)
         try:
             self._page = Page(self.browser.open(URL))
-            self.browser.before_end(self._page.close)
-            self._check()
-            if self.slowly:  # it would halt behind another window
+            self.browser.on_close(self._page.close)
+            self._check_game()
+            if self.paced:  # otherwise it halts behind another window
                 self._page.call("Emulation.setFocusEmulationEnabled", enabled=True)
-            self._page.evaluate(
-                f"dino.boot({count}, {ROOM}, {json.dumps(game.acceleration)}, {json.dumps(self.slowly)})"
-            )
+            options = f"{json.dumps(game.acceleration)}, {json.dumps(self.paced)}"
+            self._page.evaluate(f"dino.start({count}, {MAX_OBSTACLES}, {options})")
         except BaseException:
             self.close()
             raise
 
-    def _check(self) -> None:
-        missing, until = None, time.monotonic() + LOADED
-        while time.monotonic() < until:
-            missing = self._page.evaluate("typeof dino === 'undefined' ? null : dino.missing()")
+    def _check_game(self) -> None:
+        """Wait until the page has loaded. Raises BrowserError if it does not hold the game."""
+        missing, deadline = None, time.monotonic() + LOAD_TIMEOUT
+        while time.monotonic() < deadline:
+            missing = self._page.evaluate("typeof dino === 'undefined' ? null : dino.findMissing()")
             if missing is not None:
                 break
             time.sleep(0.01)
         if missing != "":
             raise BrowserError(
-                f"{URL} of {self.browser.version} does not hold the game as {CHECKED} has it:"
+                f"{URL} of {self.browser.version} does not hold the game as {TESTED_RELEASE} has it:"
                 f" there is no {missing or 'page'}; try a release near that one"
             )
 
-    def step(self, orders: list[Order]) -> np.ndarray:
-        """Records of SEEN or STATE, of all games and after them of those that restarted in the same step."""
-        told = json.dumps(orders, separators=(",", ":"))
+    def step(self, commands: list[Command], *, pixels: bool = False, max_pool: bool = False) -> np.ndarray:
+        """Execute one command for each game. Return their states, then those of the games that restarted.
+
+        The records are STATE, with `pixels` STATE_AND_PIXELS; with `max_pool` the pixels are the maximum of the last
+        two frames.
+        """
+        arguments = ", ".join(json.dumps(value, separators=(",", ":")) for value in (commands, pixels, max_pool))
         try:
-            if self.slowly:
-                live = json.dumps(self.real_time)
-                text = self._page.evaluate(f"dino.slowly({told}, {self._more}, {live})", wait=True)
+            if self.paced:
+                real_time = json.dumps(self.real_time)
+                text = self._page.evaluate(f"dino.stepPaced({arguments}, {real_time})", wait=True)
             else:
-                text = self._page.evaluate(f"dino.step({told}, {self._more})")
-        except BaseException:  # Ctrl-C too: an answer that nobody has read would be taken for the next one
+                text = self._page.evaluate(f"dino.step({arguments})")
+        except BaseException:  # Ctrl-C too: an answer that was not read would be taken for the next one
             self.close()
             raise
-        return np.frombuffer(a2b_base64(text), self.kind)
+        return np.frombuffer(a2b_base64(text), STATE_AND_PIXELS if pixels else STATE)
 
-    def colours(self, i: int) -> np.ndarray:
-        """What a person sees of game `i`, (150, 600, 3) uint8."""
+    def render(self, i: int) -> np.ndarray:
+        """Return the picture of game `i`, (150, 600, 3) uint8."""
         try:
-            text = self._page.evaluate(f"dino.colours({i})")
+            text = self._page.evaluate(f"dino.render({i})")
         except BaseException:
             self.close()
             raise

@@ -1,4 +1,8 @@
-"""Dino: an exact simulator of chrome://dino. `rules` is the game; `world`, `collision` and `picture` are its parts."""
+"""Dino: an exact simulator of chrome://dino.
+
+`rules` is the game: reset, step, options. It steps the scenery and the obstacles of `world`, tests for crashes with
+`collision`, and is drawn by `picture` from the outlines in `shapes`.
+"""
 
 from rlgames.envs.dino.rules import default_pixels, game
 

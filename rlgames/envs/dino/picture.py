@@ -1,8 +1,8 @@
-"""Dino's picture: (84, 84) uint8 grey, each pixel the mean of 7.14 x 1.79 of the page's canvas of 600 x 150.
+"""Dino's observation: (84, 84) uint8 grey, each pixel the mean of 7.14 x 1.79 pixels of the canvas of 600 x 150.
 
-White by day; at night the page is inverted, and so is this. Everything stands at whole pixels of the canvas, so there
-are 50 places in a column of the picture where it can begin, and `observe` looks up what it covers from there. Not
-drawn: moon and stars, the best score, the page's words at the end.
+White by day; at night the page is inverted, and so is the observation. Everything stands at whole pixels of the canvas,
+so there are 50 positions relative to a column of the observation. For each of these the sprites are computed once, at
+import, and `observe` copies them. Not drawn: moon and stars, the best score, the text after a crash.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numba.extending import register_jitable
 
 from rlgames.engine.rendering import Canvas, Color
-from rlgames.envs.dino import shapes as shapes
+from rlgames.envs.dino import shapes
 from rlgames.envs.dino.world import (
     CACTUS_TOP,
     CLOUD_TOP,
@@ -20,110 +20,113 @@ from rlgames.envs.dino.world import (
     PTERODACTYL,
     PTERODACTYL_TOP,
     RUNNING,
+    TREX_X,
     VIEW,
-    X,
-    shown,
+    displayed_score,
 )
 
 SIZE = 84
-CELL = 150 / SIZE, VIEW / SIZE  # height and width of a pixel on the canvas
-PHASES = 50  # places of a whole pixel of the canvas within a column, a seventh of a pixel apart
+CELL = 150 / SIZE, VIEW / SIZE  # height and width of an observation's pixel, in pixels of the canvas
+PHASES = 50  # positions of a canvas pixel relative to a column: multiples of 1/7 pixel
 STARTS = np.arange(PHASES) / 7
 INK, CLOUD_INK, PAPER = 83, 218, 255
-LOWEST = int(GROUND)  # the T-Rex's top when it does not jump; no jump is higher than 0
+TREX_TOP = int(GROUND)  # top of the T-Rex on the ground; jumps reach up to 0
 GROUND_TOP, GROUND_HEIGHT = 127, 12
-DIGIT_X, DIGIT_TOP, DIGIT_EVERY, PLACES = 534, 10, 11, 5  # of the score
-BLINK = 500  # ms, of which the score is not seen for half
+DIGIT_X, DIGIT_TOP, DIGIT_SPACING, DIGITS_SHOWN = 534, 10, 11, 5  # of the score
+FLASH_PERIOD = 500  # ms; a flashing score is hidden for half of it
 
 
-def sheet(shape: np.ndarray, x: np.ndarray, y: np.ndarray, rows: int, columns: int, ink: int = INK) -> np.ndarray:
-    """Samples of a shape as they are seen from the pixel on that holds its corner, which is at (x, y) of the canvas.
+# ---- sprites ----
 
-    Grey (y, x, rows, columns) uint8 on white; `ink` is the shape's own grey.
+
+def make_sprites(
+    samples: np.ndarray, x: np.ndarray, y: np.ndarray, rows: int, columns: int, ink: int = INK
+) -> np.ndarray:
+    """Return a rasterized shape as observed with its corner at each (x, y) of the canvas.
+
+    The result is (y, x, rows, columns) uint8, the shape's grey `ink` on white, from the pixel on that holds the corner.
     """
-    across = shapes.shares(shape, within(x, CELL[1]), CELL[1], columns)  # (samples, x, columns)
-    both = shapes.shares(across.transpose(1, 2, 0), within(y, CELL[0]), CELL[0], rows)  # (x, columns, y, rows)
-    return np.ascontiguousarray(np.rint(PAPER - (PAPER - ink) * both).transpose(2, 0, 3, 1), np.uint8)
+    by_column = shapes.coverage(samples, offset_in_cell(x, CELL[1]), CELL[1], columns)  # (samples, x, columns)
+    by_cell = shapes.coverage(by_column.transpose(1, 2, 0), offset_in_cell(y, CELL[0]), CELL[0], rows)
+    grey = np.rint(PAPER - (PAPER - ink) * by_cell)  # (x, columns, y, rows)
+    return np.ascontiguousarray(grey.transpose(2, 0, 3, 1), np.uint8)
 
 
-def within(at: np.ndarray, cell: float) -> np.ndarray:
-    """Canvas pixels since the edge of a picture's pixel, for edges, too, that are not quite met in binary."""
-    return np.clip(at - np.floor(at / cell + 1e-9) * cell, 0, None)
+def offset_in_cell(position: np.ndarray, cell: float) -> np.ndarray:
+    """Return the distance of positions from the edge of their cell; 1e-9 forgives the rounding of exact edges."""
+    return np.clip(position - np.floor(position / cell + 1e-9) * cell, 0, None)
 
 
-def trex() -> np.ndarray:
-    """Standing, by its top; then the two strides and the two ducks on the ground: (94 + 4, 28, 10)."""
-    air, x = np.arange(LOWEST + 1), np.array([X])
-    moves = [sheet(shapes.samples(shape, 60, 47), x, air[-1:], 28, 10) for shape in (*shapes.STRIDES, *shapes.DUCKS)]
-    return np.concatenate([sheet(shapes.samples(shapes.STANDING, 60, 47), x, air, 28, 10), *moves]).squeeze(1)
+def trex_sprites() -> np.ndarray:
+    """Return the T-Rex standing, by its top, then two poses each of running and ducking: (94 + 2 + 2, 28, 10)."""
+    tops, x = np.arange(TREX_TOP + 1), np.array([TREX_X])
+    poses = [
+        make_sprites(shapes.rasterize(shape, 60, 47), x, tops[-1:], 28, 10)
+        for shape in (*shapes.RUNNING, *shapes.DUCKING)
+    ]
+    standing = make_sprites(shapes.rasterize(shapes.STANDING, 60, 47), x, tops, 28, 10)
+    return np.concatenate([standing, *poses]).squeeze(1)
 
 
-def obstacles() -> np.ndarray:
-    """Small cacti by size, large ones, pterodactyls by wing and height: (12, PHASES, 30, 12)."""
-    every = [(shape, CACTUS_TOP[:1]) for shape in shapes.SMALL_GROUPS]
-    every += [(shape, CACTUS_TOP[1:]) for shape in shapes.LARGE_GROUPS]
-    flying = [(shape, PTERODACTYL_TOP) for shape in shapes.PTERODACTYLS]
-    known = [(shapes.samples(shape, 76, 50), np.array(tops)) for shape, tops in (*every, *flying)]
-    return np.concatenate([sheet(samples, STARTS, tops, 30, 12) for samples, tops in known])
+def obstacle_sprites() -> np.ndarray:
+    """Return small cacti by size, large ones by size, pterodactyls by wing and height: (12, PHASES, 30, 12)."""
+    obstacles = [(shape, CACTUS_TOP[:1]) for shape in shapes.SMALL_CACTI]
+    obstacles += [(shape, CACTUS_TOP[1:]) for shape in shapes.LARGE_CACTI]
+    obstacles += [(shape, PTERODACTYL_TOP) for shape in shapes.PTERODACTYLS]
+    return np.concatenate(
+        [make_sprites(shapes.rasterize(shape, 76, 50), STARTS, np.array(tops), 30, 12) for shape, tops in obstacles]
+    )
 
 
-def clouds() -> np.ndarray:
-    """By height: (42, PHASES, 9, 8)."""
+def cloud_sprites() -> np.ndarray:
+    """Return clouds by height: (42, PHASES, 9, 8)."""
     tops = np.arange(CLOUD_TOP[0], CLOUD_TOP[1] + 1)
-    return sheet(shapes.samples(shapes.CLOUD_SHAPE, 46, 14), STARTS, tops, 9, 8, CLOUD_INK)
+    return make_sprites(shapes.rasterize(shapes.CLOUD, 46, 14), STARTS, tops, 9, 8, CLOUD_INK)
 
 
-def grounds() -> np.ndarray:
-    """Two tiles side by side, by their pictures: (2, 2, PHASES, 8, 2 * SIZE + 2)."""
-    tiles = [shapes.samples(shapes.ground(bumpy), VIEW, GROUND_HEIGHT) for bumpy in (False, True)]
-    pairs, top = [np.hstack([a, b]) for a in tiles for b in tiles], np.array([GROUND_TOP])
-    return np.concatenate([sheet(pair, STARTS, top, 8, 2 * SIZE + 2) for pair in pairs]).reshape(2, 2, PHASES, 8, -1)
+def ground_sprites() -> np.ndarray:
+    """Return two adjacent ground tiles, by first and second tile: (2, 2, PHASES, 8, 2 * SIZE + 2)."""
+    tiles = [shapes.rasterize(shapes.ground(bumpy), VIEW, GROUND_HEIGHT) for bumpy in (False, True)]
+    pairs, top = [np.hstack([first, second]) for first in tiles for second in tiles], np.array([GROUND_TOP])
+    sprites = [make_sprites(pair, STARTS, top, 8, 2 * SIZE + 2) for pair in pairs]
+    return np.concatenate(sprites).reshape(2, 2, PHASES, 8, -1)
 
 
-def digits() -> np.ndarray:
-    """By digit and place: (10, PLACES, 7, 3)."""
-    places, top = DIGIT_X + DIGIT_EVERY * np.arange(PLACES), np.array([DIGIT_TOP])
-    return np.concatenate([sheet(shapes.samples(digit, 8, 11), places, top, 7, 3) for digit in shapes.DIGITS])
+def digit_sprites() -> np.ndarray:
+    """Return digits by value and place: (10, DIGITS_SHOWN, 7, 3)."""
+    x, top = DIGIT_X + DIGIT_SPACING * np.arange(DIGITS_SHOWN), np.array([DIGIT_TOP])
+    return np.concatenate([make_sprites(shapes.rasterize(digit, 8, 11), x, top, 7, 3) for digit in shapes.DIGITS])
 
 
-TREX, OBSTACLES, CLOUDS, GROUNDS, DIGITS = trex(), obstacles(), clouds(), grounds(), digits()
-HEIGHTS, WIDTHS = (  # of each of OBSTACLES, as far as it is not white
-    np.array([1 + np.flatnonzero((one < PAPER).any(axis))[-1] for one in OBSTACLES]) for axis in ((0, 2), (0, 1))
+TREX, OBSTACLES, CLOUDS = trex_sprites(), obstacle_sprites(), cloud_sprites()
+GROUNDS, DIGITS = ground_sprites(), digit_sprites()
+HEIGHTS, WIDTHS = (  # rows and columns of each obstacle that are not white
+    np.array([1 + np.flatnonzero((sprite < PAPER).any(axes))[-1] for sprite in OBSTACLES]) for axes in ((0, 2), (0, 1))
 )
 
 
-@register_jitable
-def lay(obs, row, column, picture, rows, columns):
-    """A picture of so many rows and columns, from (row, column) on; where it meets another one the darker is seen."""
-    for r in range(rows):
-        for c in range(max(-column, 0), min(columns, SIZE - column)):
-            obs[row + r, column + c] = min(obs[row + r, column + c], picture[r, c])
-
-
-@register_jitable
-def row_of(y) -> int:
-    return int(y) * 14 // 25
+# ---- the observation ----
 
 
 @register_jitable
 def observe(s, obs):
     obs[:] = PAPER
-    start = int(-s.ground) * 7  # sevenths of a pixel, 50 a column
-    strip = GROUNDS[s.bumpy[0], s.bumpy[1], (-start) % PHASES]
-    skipped = (start + PHASES - 1) // PHASES
+    start = int(-s.ground_x) * 7  # in 1/7 pixel, 50 a column
+    tiles = GROUNDS[s.bumpy[0], s.bumpy[1], (-start) % PHASES]
+    first_column = (start + PHASES - 1) // PHASES
     for r in range(8):
         for c in range(SIZE):
-            obs[row_of(GROUND_TOP) + r, c] = strip[r, skipped + c]
+            obs[row_of(GROUND_TOP) + r, c] = tiles[r, first_column + c]
     for i in range(s.clouds):
-        at, top = int(s.cloud_x[i]) * 7, int(s.cloud_top[i])
-        lay(obs, row_of(top), at // PHASES, CLOUDS[top - CLOUD_TOP[0], at % PHASES], 9, 8)
+        x, top = int(s.cloud_x[i]) * 7, int(s.cloud_top[i])
+        draw(obs, row_of(top), x // PHASES, CLOUDS[top - CLOUD_TOP[0], x % PHASES], 9, 8)
     for i in range(s.obstacles):
-        at = int(s.x[i]) * 7
-        which = 3 * s.kind[i] + s.size[i] - 1
+        x = int(s.x[i]) * 7
+        sprite = 3 * s.kind[i] + s.size[i] - 1
         if s.kind[i] == PTERODACTYL:
-            which = 6 + 3 * s.wing[i] + (100 - int(s.top[i])) // 25
-        lay(obs, row_of(s.top[i]), at // PHASES, OBSTACLES[which, at % PHASES], HEIGHTS[which], WIDTHS[which])
-    lay(obs, row_of(s.y), X * 7 // PHASES, TREX[posture(s)], 28, 10)
+            sprite = 6 + 3 * s.wing[i] + (100 - int(s.top[i])) // 25
+        draw(obs, row_of(s.top[i]), x // PHASES, OBSTACLES[sprite, x % PHASES], HEIGHTS[sprite], WIDTHS[sprite])
+    draw(obs, row_of(s.y), TREX_X * 7 // PHASES, TREX[trex_sprite(s)], 28, 10)
     draw_score(s, obs)
     if s.night:
         for r in range(SIZE):
@@ -132,53 +135,69 @@ def observe(s, obs):
 
 
 @register_jitable
-def posture(s) -> int:
-    """Which of TREX: on the ground by what it does, otherwise by its height."""
-    if s.y == LOWEST and s.status == RUNNING:
-        return LOWEST + 1 + s.seen
-    if s.y == LOWEST and s.status == DUCKING:
-        return LOWEST + 3 + s.seen
+def draw(obs, row, column, sprite, rows, columns):
+    """Draw so many rows and columns of a sprite at (row, column); where shapes overlap, the darker pixel stays."""
+    for r in range(rows):
+        for c in range(max(-column, 0), min(columns, SIZE - column)):
+            obs[row + r, column + c] = min(obs[row + r, column + c], sprite[r, c])
+
+
+@register_jitable
+def row_of(y) -> int:
+    return int(y) * 14 // 25
+
+
+@register_jitable
+def trex_sprite(s) -> int:
+    """Return the index in TREX: on the ground by status and pose, otherwise by height."""
+    if s.y == TREX_TOP and s.status == RUNNING:
+        return TREX_TOP + 1 + s.drawn_pose
+    if s.y == TREX_TOP and s.status == DUCKING:
+        return TREX_TOP + 3 + s.drawn_pose
     return int(s.y)
 
 
 @register_jitable
 def draw_score(s, obs):
-    """At each hundred it stands still and blinks."""
-    value = shown(s)
-    if s.flash > 0:
-        if s.flash % BLINK < BLINK / 2:
+    """Draw the score; at each hundred the page flashes this hundred for a while."""
+    value = displayed_score(s)
+    if s.flash_time > 0:
+        if s.flash_time % FLASH_PERIOD < FLASH_PERIOD / 2:
             return
         value -= value % 100
-    for place in range(PLACES - 1, -1, -1):
-        x = (DIGIT_X + DIGIT_EVERY * place) * 7 // PHASES
-        lay(obs, row_of(DIGIT_TOP), x, DIGITS[value % 10, place], 7, 3)
+    for place in range(DIGITS_SHOWN - 1, -1, -1):
+        x = (DIGIT_X + DIGIT_SPACING * place) * 7 // PHASES
+        draw(obs, row_of(DIGIT_TOP), x, DIGITS[value % 10, place], 7, 3)
         value //= 10
 
 
+# ---- the picture for people ----
+
+
 def render(s: np.void) -> np.ndarray:
-    """The canvas itself, larger."""
-    ink, pale, paper = (grey(level, bool(s["night"])) for level in (INK, CLOUD_INK, 247))
+    """Return the canvas, enlarged."""
+    ink, cloud_ink, paper = (grey(level, bool(s["night"])) for level in (INK, CLOUD_INK, 247))
     canvas = Canvas(1600, 400, 8 / 3, paper)
 
-    def put(shape: shapes.Shape, x: float, y: float, colour: Color) -> None:
-        for polygons, shade in ((shape.ink, colour), (shape.holes, paper)):
+    def draw_shape(shape: shapes.Shape, x: float, y: float, color: Color) -> None:
+        for polygons, fill in ((shape.ink, color), (shape.holes, paper)):
             for polygon in polygons:
-                canvas.shape([v for px, py in polygon for v in (px + x, py + y)], shade)
+                canvas.shape([v for px, py in polygon for v in (px + x, py + y)], fill)
 
     for i in range(s["clouds"]):
-        put(shapes.CLOUD_SHAPE, s["cloud_x"][i], s["cloud_top"][i], pale)
+        draw_shape(shapes.CLOUD, s["cloud_x"][i], s["cloud_top"][i], cloud_ink)
     for i, bumpy in enumerate(s["bumpy"]):
-        put(shapes.ground(bool(bumpy)), s["ground"] + VIEW * i, GROUND_TOP, ink)
+        draw_shape(shapes.ground(bool(bumpy)), s["ground_x"] + VIEW * i, GROUND_TOP, ink)
     for i in range(s["obstacles"]):
         shape = shapes.PTERODACTYLS[s["wing"][i]]
         if s["kind"][i] != PTERODACTYL:
-            shape = (shapes.SMALL_GROUPS, shapes.LARGE_GROUPS)[s["kind"][i]][s["size"][i] - 1]
-        put(shape, s["x"][i], s["top"][i], ink)
-    on_ground = s["y"] == LOWEST
-    moves = {RUNNING: shapes.STRIDES, DUCKING: shapes.DUCKS} if on_ground else {}
-    put(moves.get(int(s["status"]), (shapes.STANDING,) * 2)[s["seen"]], X, s["y"], ink)
-    for place, digit in enumerate(f"{int(s['score']):05d}"[-PLACES:]):
-        put(shapes.DIGITS[int(digit)], DIGIT_X + DIGIT_EVERY * place, DIGIT_TOP, ink)
+            shape = (shapes.SMALL_CACTI, shapes.LARGE_CACTI)[s["kind"][i]][s["size"][i] - 1]
+        draw_shape(shape, s["x"][i], s["top"][i], ink)
+    on_ground = s["y"] == TREX_TOP
+    poses = {RUNNING: shapes.RUNNING, DUCKING: shapes.DUCKING} if on_ground else {}
+    draw_shape(poses.get(int(s["status"]), (shapes.STANDING,) * 2)[s["drawn_pose"]], TREX_X, s["y"], ink)
+    for place, digit in enumerate(f"{int(s['score']):05d}"[-DIGITS_SHOWN:]):
+        draw_shape(shapes.DIGITS[int(digit)], DIGIT_X + DIGIT_SPACING * place, DIGIT_TOP, ink)
     return canvas.pixels()
 
 

@@ -1,7 +1,7 @@
-"""The world of Dino: one player's record, the dice, and all that comes towards the T-Rex: ground, clouds, obstacles.
+"""The world of Dino: the record of one environment, the page's RNG, scenery (ground, night, clouds) and obstacles.
 
-The order of the random numbers is the page's. Positions in pixels of the canvas of 600 x 150 are top left corners, y
-grows downwards; times in ms; speeds in pixels a frame of 1000/60 ms.
+Random numbers are drawn in the page's order. Positions are top left corners in pixels of the canvas of 600 x 150, y
+grows downwards; times are in ms, speeds in pixels a frame of 1000/60 ms.
 """
 
 from math import ceil, floor
@@ -11,73 +11,73 @@ from numba.extending import register_jitable
 
 from rlgames.engine.game import CLOCK
 
-RUNNING, JUMPING, DUCKING, CRASHED = range(4)  # what the T-Rex does
-X, GROUND = 24, 93.0  # the T-Rex's left edge; its top when it is on the ground
-POINT = 0.025  # of the score for a pixel of the way
-VIEW = 600  # the canvas's width
+RUNNING, JUMPING, DUCKING, CRASHED = range(4)  # status of the T-Rex
+TREX_X, GROUND = 24, 93.0  # the T-Rex's left edge; its top when it is on the ground
+POINT = 0.025  # score of a pixel of distance
+VIEW = 600  # width of the canvas
 FRAME = 1000 / 60  # ms
-SMALL, LARGE, PTERODACTYL = range(3)  # kinds of obstacles, two of them cacti
+SMALL, LARGE, PTERODACTYL = range(3)  # kinds of obstacles, the first two are cacti
 WIDTH, HEIGHT = (17.0, 25.0, 46.0), (35.0, 50.0, 40.0)  # of one obstacle, by kind
 CACTUS_TOP, PTERODACTYL_TOP = (105.0, 90.0), (100.0, 75.0, 50.0)
-FROM_SPEED = (0.0, 0.0, 8.5)  # from which a kind comes
-GROUPS_FROM = (4.0, 7.0, np.inf)  # the speed from which it comes in groups
-LARGEST_GROUP, IN_A_ROW = 3, 2  # members; obstacles of the same kind
-SMALLEST_GAP, GAP, WIDEST_GAP = (120.0, 120.0, 150.0), 0.6, 1.5
-OWN_SPEED = 0.8  # of a pterodactyl, this much faster or slower than the ground
-WINGS = 1000 / 6  # ms between two beats
-OBSTACLES = 6  # on the board at most: they are 191 pixels apart or more
+MIN_SPEED = (0.0, 0.0, 8.5)  # speed from which a kind appears
+MIN_GROUP_SPEED = (4.0, 7.0, np.inf)  # speed from which it appears in groups
+MAX_GROUP, MAX_REPEATS = 3, 2  # obstacles of a group; consecutive obstacles of one kind
+MIN_GAP, GAP_FACTOR, MAX_GAP_FACTOR = (120.0, 120.0, 150.0), 0.6, 1.5
+SPEED_OFFSET = 0.8  # difference of a pterodactyl's speed from the ground's, either way
+WING_TIME = 1000 / 6  # ms for which a picture of a pterodactyl is shown
+MAX_OBSTACLES = 6  # on the canvas: they are 191 pixels apart or more
 CLOUD_WIDTH, CLOUD_GAP, CLOUD_TOP = 46, (100, 400), (30, 71)
-CLOUDS, CLOUD_CHANCE, CLOUD_SPEED = 6, 0.5, 0.0002
-FADE = 0.035  # of the night's opacity a frame
+MAX_CLOUDS, CLOUD_CHANCE, CLOUD_SPEED = 6, 0.5, 0.0002
+FADE = 0.035  # change of the night's opacity a frame
 
 RECORD = np.dtype(
     [
         *CLOCK,
-        ("dice", "u4"),  # mulberry32
-        ("held", "i4"),  # the action of the frame before
+        ("dice", "u4"),  # state of the page's RNG, mulberry32
+        ("held", "i4"),  # action of the previous frame
         ("speed", "f8"),
         ("distance", "f8"),
-        ("running", "f8"),  # ms of the episode
+        ("running", "f8"),  # ms since the start of the episode
         ("y", "f8"),
         ("velocity", "f8"),
         ("jumping", "u1"),
         ("ducking", "u1"),
-        ("speed_drop", "u1"),  # falls fast, because "down" was pressed in the air
-        ("reached", "u1"),  # the jump is high enough to be cut
+        ("speed_drop", "u1"),  # fast fall: "down" was pressed during a jump
+        ("reached", "u1"),  # the jump is high enough to be ended early
         ("night", "u1"),
         ("night_time", "f8"),  # ms since it began
         ("opacity", "f8"),  # of moon and stars
-        ("obstacles", "i4"),  # how many; leftmost first
-        ("kind", "i4", (OBSTACLES,)),
-        ("x", "f8", (OBSTACLES,)),
-        ("top", "f8", (OBSTACLES,)),
-        ("width", "f8", (OBSTACLES,)),  # of the whole group
-        ("size", "i4", (OBSTACLES,)),  # members of the group
-        ("gap", "f8", (OBSTACLES,)),  # to the next one
-        ("offset", "f8", (OBSTACLES,)),  # its own speed
-        ("followed", "u1", (OBSTACLES,)),  # the next one is there
-        ("wing", "i4", (OBSTACLES,)),  # 0 or 1: picture of a pterodactyl
-        ("wing_time", "f8", (OBSTACLES,)),  # ms that it has been seen
-        ("before", "i4", (IN_A_ROW,)),  # kinds of the last obstacles, newest first; -1: none
-        ("now", "f8"),  # ms, the page's clock
-        ("status", "i4"),  # of the T-Rex: running, jumping, ducking or crashed
-        ("pose", "i4"),  # 0 or 1: its picture
-        ("pose_time", "f8"),  # ms that it has been seen
-        ("seen", "i4"),  # the pose when it was drawn
-        ("flash", "f8"),  # ms that the score has been blinking, 0: it does not
-        ("ground", "f8"),  # where the leading one of its two tiles begins
-        ("bumpy", "u1", (2,)),  # the tiles' pictures, leading one first
-        ("clouds", "i4"),
-        ("cloud_x", "f8", (CLOUDS,)),
-        ("cloud_top", "f8", (CLOUDS,)),
-        ("cloud_gap", "f8", (CLOUDS,)),
+        ("obstacles", "i4"),  # number of obstacles; the fields that follow are by obstacle, leftmost first
+        ("kind", "i4", (MAX_OBSTACLES,)),
+        ("x", "f8", (MAX_OBSTACLES,)),
+        ("top", "f8", (MAX_OBSTACLES,)),
+        ("width", "f8", (MAX_OBSTACLES,)),  # of the whole group
+        ("size", "i4", (MAX_OBSTACLES,)),  # obstacles of the group
+        ("gap", "f8", (MAX_OBSTACLES,)),  # to the next obstacle
+        ("offset", "f8", (MAX_OBSTACLES,)),  # of its speed from the ground's
+        ("followed", "u1", (MAX_OBSTACLES,)),  # 1: the next obstacle has been added
+        ("wing", "i4", (MAX_OBSTACLES,)),  # picture of a pterodactyl, 0 or 1
+        ("wing_time", "f8", (MAX_OBSTACLES,)),  # ms for which it has been shown
+        ("last_kinds", "i4", (MAX_REPEATS,)),  # kinds of the last obstacles, newest first; -1: none
+        ("clock", "f8"),  # ms, the page's time
+        ("status", "i4"),  # of the T-Rex
+        ("pose", "i4"),  # picture of the T-Rex in the next frame, 0 or 1
+        ("pose_time", "f8"),  # ms for which it has been shown
+        ("drawn_pose", "i4"),  # picture of the T-Rex in this frame
+        ("flash_time", "f8"),  # ms for which the score has been flashing; 0: it does not flash
+        ("ground_x", "f8"),  # left edge of the first of two ground tiles
+        ("bumpy", "u1", (2,)),  # pictures of the tiles, first one first
+        ("clouds", "i4"),  # number of clouds; the fields that follow are by cloud
+        ("cloud_x", "f8", (MAX_CLOUDS,)),
+        ("cloud_top", "f8", (MAX_CLOUDS,)),
+        ("cloud_gap", "f8", (MAX_CLOUDS,)),
     ]
 )
 
 
 @register_jitable
-def roll(s) -> float:
-    """A number in [0, 1) from the dice: mulberry32, of 32 bits."""
+def random(s) -> float:
+    """Return a number in [0, 1) from the page's RNG, mulberry32 (32 bits)."""
     mask = np.uint64(0xFFFFFFFF)
     t = (np.uint64(s.dice) + np.uint64(0x6D2B79F5)) & mask
     s.dice = t
@@ -87,49 +87,47 @@ def roll(s) -> float:
 
 
 @register_jitable
-def between(s, first: float, last: float) -> float:
-    """A whole number from `first` to `last`."""
-    return floor(roll(s) * (last - first + 1)) + first
+def random_integer(s, first: float, last: float) -> float:
+    """Return a whole number from `first` to `last`, both included."""
+    return floor(random(s) * (last - first + 1)) + first
 
 
 @register_jitable
 def rounded(x: float) -> float:
-    """To the nearest whole number, halves up, as JavaScript does."""
+    """Round to the nearest whole number, halves up, as JavaScript does."""
     return float(floor(x + 0.5))
 
 
 @register_jitable
-def shown(s) -> int:
-    """The score that the page shows."""
+def displayed_score(s) -> int:
     return floor(POINT * ceil(s.distance) + 0.5)
 
 
 @register_jitable
-def clear(s):
-    """The world at the start of an episode; the page places the stars anew."""
+def reset_world(s):
     s.obstacles, s.clouds = 0, 0
-    for i in range(IN_A_ROW):
-        s.before[i] = -1
-    s.ground, s.bumpy[0], s.bumpy[1] = 0.0, 0, 1
+    for i in range(MAX_REPEATS):
+        s.last_kinds[i] = -1
+    s.ground_x, s.bumpy[0], s.bumpy[1] = 0.0, 0, 1
     s.night, s.night_time, s.opacity = 0, 0.0, 0.0
     place_stars(s)
 
 
 @register_jitable
 def place_stars(s):
-    """Where they stand decides nothing and is not shown: only the dice are rolled."""
+    """Draw the random numbers of the stars' positions, which matter for nothing else and are not drawn."""
     for _ in range(4):
-        roll(s)
+        random(s)
 
 
 @register_jitable
-def scroll(s, dt: float):
-    """The scenery moves for `dt` ms: ground, night, clouds."""
-    s.ground -= floor(s.speed * 0.06 * dt)
-    if s.ground <= -VIEW:
-        s.ground += VIEW
-        s.bumpy[0], s.bumpy[1] = s.bumpy[1], roll(s) > 0.5
-    if s.night and s.opacity < 1:  # and once it is there, in turns below and above 1
+def move_scenery(s, dt: float):
+    """Move ground, night and clouds by `dt` ms."""
+    s.ground_x -= floor(s.speed * 0.06 * dt)
+    if s.ground_x <= -VIEW:
+        s.ground_x += VIEW
+        s.bumpy[0], s.bumpy[1] = s.bumpy[1], random(s) > 0.5
+    if s.night and s.opacity < 1:  # from then on it alternates below and above 1, as on the page
         s.opacity += FADE
     else:
         s.opacity = max(s.opacity - FADE, 0.0)
@@ -146,7 +144,7 @@ def move_clouds(s, dt: float):
     for i in range(s.clouds):
         s.cloud_x[i] -= ceil(CLOUD_SPEED * dt * s.speed)
     last = s.clouds - 1
-    if s.clouds < CLOUDS and VIEW - s.cloud_x[last] > s.cloud_gap[last] and roll(s) < CLOUD_CHANCE:
+    if s.clouds < MAX_CLOUDS and VIEW - s.cloud_x[last] > s.cloud_gap[last] and random(s) < CLOUD_CHANCE:
         add_cloud(s)
     if s.cloud_x[0] + CLOUD_WIDTH <= 0:
         s.clouds -= 1
@@ -157,8 +155,8 @@ def move_clouds(s, dt: float):
 @register_jitable
 def add_cloud(s):
     s.cloud_x[s.clouds] = VIEW
-    s.cloud_gap[s.clouds] = between(s, CLOUD_GAP[0], CLOUD_GAP[1])
-    s.cloud_top[s.clouds] = between(s, CLOUD_TOP[0], CLOUD_TOP[1])
+    s.cloud_gap[s.clouds] = random_integer(s, CLOUD_GAP[0], CLOUD_GAP[1])
+    s.cloud_top[s.clouds] = random_integer(s, CLOUD_TOP[0], CLOUD_TOP[1])
     s.clouds += 1
 
 
@@ -167,10 +165,10 @@ def move_obstacles(s, dt: float):
     for i in range(s.obstacles):
         s.x[i] -= floor((s.speed + s.offset[i]) * 60 / 1000 * dt)
         s.wing_time[i] += dt
-        if s.wing_time[i] >= WINGS:
+        if s.wing_time[i] >= WING_TIME:
             s.wing_time[i], s.wing[i] = 0.0, 1 - s.wing[i]
     while s.obstacles > 0 and s.x[0] + s.width[0] <= 0:
-        drop_first(s)
+        remove_first_obstacle(s)
     if s.obstacles == 0:
         add_obstacle(s)
         return
@@ -181,7 +179,7 @@ def move_obstacles(s, dt: float):
 
 
 @register_jitable
-def drop_first(s):
+def remove_first_obstacle(s):
     s.obstacles -= 1
     for i in range(s.obstacles):
         s.kind[i], s.size[i], s.followed[i], s.wing[i] = s.kind[i + 1], s.size[i + 1], s.followed[i + 1], s.wing[i + 1]
@@ -191,24 +189,27 @@ def drop_first(s):
 
 @register_jitable
 def add_obstacle(s):
-    """Beyond the right edge. The dice: kind until one is allowed, size, [height, own speed,] gap."""
+    """Add an obstacle beyond the right edge.
+
+    Random numbers: its kind until one is allowed, its size, for a pterodactyl height and speed, the gap.
+    """
     i = s.obstacles
     s.obstacles += 1
-    kind = int(between(s, SMALL, PTERODACTYL))
-    while (kind == s.before[0] and kind == s.before[1]) or s.speed < FROM_SPEED[kind]:
-        kind = int(between(s, SMALL, PTERODACTYL))
-    s.before[1] = s.before[0]
-    s.before[0] = kind
-    size = int(between(s, 1, LARGEST_GROUP))
-    if s.speed < GROUPS_FROM[kind]:
+    kind = int(random_integer(s, SMALL, PTERODACTYL))
+    while (kind == s.last_kinds[0] and kind == s.last_kinds[1]) or s.speed < MIN_SPEED[kind]:
+        kind = int(random_integer(s, SMALL, PTERODACTYL))
+    s.last_kinds[1] = s.last_kinds[0]
+    s.last_kinds[0] = kind
+    size = int(random_integer(s, 1, MAX_GROUP))
+    if s.speed < MIN_GROUP_SPEED[kind]:
         size = 1
     s.kind[i], s.size[i], s.followed[i] = kind, size, 0
     s.width[i], s.x[i] = size * WIDTH[kind], VIEW + WIDTH[kind]
     s.offset[i], s.wing[i], s.wing_time[i] = 0.0, 0, 0.0
     if kind == PTERODACTYL:
-        s.top[i] = PTERODACTYL_TOP[int(between(s, 0, 2))]
-        s.offset[i] = OWN_SPEED if roll(s) > 0.5 else -OWN_SPEED
+        s.top[i] = PTERODACTYL_TOP[int(random_integer(s, 0, 2))]
+        s.offset[i] = SPEED_OFFSET if random(s) > 0.5 else -SPEED_OFFSET
     else:
         s.top[i] = CACTUS_TOP[kind]
-    nearest = rounded(s.width[i] * s.speed + SMALLEST_GAP[kind] * GAP)
-    s.gap[i] = between(s, nearest, rounded(nearest * WIDEST_GAP))
+    min_gap = rounded(s.width[i] * s.speed + MIN_GAP[kind] * GAP_FACTOR)
+    s.gap[i] = random_integer(s, min_gap, rounded(min_gap * MAX_GAP_FACTOR))

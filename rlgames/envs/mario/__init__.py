@@ -1,6 +1,6 @@
-"""Super Mario Bros.: `game` holds the options, `env` the environment, `memory_map` the rules.
+"""Super Mario Bros.: `game` holds the options, `env` the environment, `memory_map` the rules, read from the memory.
 
-`nes_py` and `retro` are the consoles that it runs on.
+`nes_py` and `retro` are the two emulators.
 """
 
 from rlgames.envs.mario.env import make_env, make_vector_env, vectorize

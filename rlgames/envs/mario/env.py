@@ -1,4 +1,4 @@
-"""`SoloMario`: one player of Super Mario Bros. as a Gymnasium environment."""
+"""`MarioEnv`: Super Mario Bros. as a Gymnasium environment, on either emulator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
 from rlgames.envs.mario.game import MarioGame
 from rlgames.envs.mario.memory_map import Mario
 from rlgames.envs.mario.nes_py import HEIGHT, WIDTH
-from rlgames.envs.mario.retro import Moment
+from rlgames.envs.mario.retro import ConsoleSnapshot
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.frames import frames_per_second
 from rlgames.wrappers.pixels import Pixels
@@ -36,8 +36,8 @@ def make_env(
     **settings: Any,
 ) -> MarioEnv:
     """Make one environment; `settings` are the fields of `EnvSettings`."""
-    kind = RetroMarioEnv if game.engine == "retro" else MarioEnv
-    return kind(game, EnvSettings(**settings), grey=grey, crop=crop, size=size)
+    env_class = RetroMarioEnv if game.engine == "retro" else MarioEnv
+    return env_class(game, EnvSettings(**settings), grey=grey, crop=crop, size=size)
 
 
 def make_vector_env(
@@ -75,13 +75,16 @@ def vectorize(
 
 
 class MarioEnv(gym.Env):
-    """One player: the screen, (240, 256, 3) uint8, one frame a step unless told otherwise.
+    """One environment of Super Mario Bros.
 
-    `frame_skip` repeats each action and sums the rewards, `max_pool` shows the maximum of the last two frames, `crop`
-    (top, bottom, left, right) a part of the screen, `grey` the luminance, (height, width) uint8, `size` (height, width)
-    what an area resize makes of it; `max_episode_steps` is in steps. The information is that of the last frame, as
-    gym-super-mario-bros gives it: coins, flag_get, life, score, stage, status, time, world, x_pos, y_pos. A console is
-    made when first needed, by nes-py one for each stage, and every array that is handed out is the caller's.
+    Observation space: the screen, (240, 256, 3) uint8. `crop` (top, bottom, left, right) selects a region of it, `grey`
+    takes the luminance, (height, width) uint8, `size` (height, width) resizes by area means, `max_pool` takes the
+    maximum of the last two frames. Action space, rewards and termination: see `game`. `frame_skip` repeats each action
+    and sums the rewards; `max_episode_steps` truncates the episode after so many steps.
+
+    The information is that of the last frame, with gym-super-mario-bros' keys: coins, flag_get, life, score, stage,
+    status, time, world, x_pos, y_pos. A console is made on demand, with nes-py one for each stage. Every returned array
+    is the caller's.
 
     Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, DependencyNotInstalled where the emulator or the ROM is missing.
@@ -99,93 +102,97 @@ class MarioEnv(gym.Env):
         size: tuple[int, int] | None = None,
     ):
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
-        game.emulator().library()
+        game.emulator().load_library()
         self.rom = game.rom_path()
         self.game, self.render_mode, self.grey = game, settings.render_mode, grey
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.max_episode_steps = settings.max_episode_steps
-        score = "x_pos" if game.targets else "score"  # how far Mario came in a stage, or the points of a whole game
+        score = "x_pos" if game.targets else "score"  # the distance in a stage, or the points of the whole game
         self.metadata = {
             **self.metadata,
             "render_fps": frames_per_second(game.fps, settings.frame_skip),
             "score": score,
         }
-        whole = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
-        Pixels(crop=crop, size=size).check(whole)
+        screen = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
+        Pixels(crop=crop, size=size).check(screen)
         top, bottom, left, right = crop or (0, HEIGHT, 0, WIDTH)
-        self._part = slice(top, bottom), slice(left, right)
-        self._size = size[::-1] if size else None  # as OpenCV has it
+        self._region = slice(top, bottom), slice(left, right)
+        self._size = size[::-1] if size else None  # width, height: OpenCV's order
         shape = size or (bottom - top, right - left)
         self.observation_space = Box(0, 255, shape if grey else (*shape, 3), np.uint8)
         self.action_space = Discrete(len(game.actions))
         self._codes = game.codes
         self._window = Window(game.name, game.fps) if settings.render_mode == "human" else None
         self._consoles: list[Any] = []
-        self._marios: dict[tuple[int, int] | None, Mario] = {}
-        self._mario: Mario | None = None  # None: never reset
-        self._age, self._over, self._closed = 0, False, False
-        self._furthest, self._idle = (0, 0, 0), 0  # world, stage and x_pos, and steps since they were reached
+        self._mario_by_target: dict[tuple[int, int] | None, Mario] = {}
+        self._mario: Mario | None = None  # of the running episode; None before the first reset
+        self._num_steps, self._over, self._closed = 0, False, False
+        self._furthest, self._idle_steps = (0, 0, 0), 0  # see `progress`; steps since it was reached
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         self._check_open()
         super().reset(seed=check_seed(seed))
         targets = list(self.game.targets) or [None]
         target = targets[int(self.np_random.integers(len(targets)))] if len(targets) > 1 else targets[0]
-        self._mario = self._at(target)
-        self._mario.begin()
-        self._age, self._over = 0, False
+        self._mario = self._mario_at(target)
+        self._mario.reset()
+        self._num_steps, self._over = 0, False
         info = self._mario.info(False)
-        self._furthest, self._idle = place(info), 0
+        self._furthest, self._idle_steps = progress(info), 0
         self._show(self._mario)
-        return self._picture(self._mario), info
+        return self._observe(self._mario), info
 
-    def _at(self, target: tuple[int, int] | None) -> Mario:
-        """The game with this target, on a console of its own unless that remembers where every game of it begins."""
-        if target not in self._marios:
-            if not self._consoles or self._consoles[0].moments is not None:
+    def _mario_at(self, target: tuple[int, int] | None) -> Mario:
+        """Return the game with this target, on a console of its own if consoles hold one snapshot: its first frame."""
+        if target not in self._mario_by_target:
+            if not self._consoles or self._consoles[0].max_snapshots is not None:
                 self._consoles.append(self.game.emulator().Nes(self.rom))
-            self._marios[target] = Mario(self._consoles[-1], target, self.game.lost_levels)
-        return self._marios[target]
+            self._mario_by_target[target] = Mario(self._consoles[-1], target, self.game.lost_levels)
+        return self._mario_by_target[target]
 
     def step(self, action: int):
         self._check_open()
         mario = self._mario
         if mario is None or self._over:
-            why = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
-            raise ResetNeeded(f"step() of {self.game.name} {why}")
+            when = "before the first reset()" if mario is None else "after the end of an episode: call reset()"
+            raise ResetNeeded(f"step() of {self.game.name} {when}")
         code = lookup_action(self._codes, action)
         if code is None:
             raise invalid_action(action, self.game.name, self.game.actions)
-        total, over, info, before = 0, False, {}, None
+        total, terminated, info, last_but_one = 0, False, {}, None
         for left in reversed(range(self.frame_skip)):
-            reward, over, info = mario.frame(code, tell=left == 0)
+            reward, terminated, info = mario.step(code, with_info=left == 0)
             total += reward
             self._show(mario)
-            if over:
+            if terminated:
                 break
             if self.max_pool and left == 1:
-                before = self._frame(mario)
-        self._age += 1
-        truncated = not over and (
-            self._stuck(info) or (self.max_episode_steps is not None and self._age >= self.max_episode_steps)
+                last_but_one = self._render_region(mario)
+        self._num_steps += 1
+        truncated = not terminated and (
+            self._out_of_patience(info)
+            or (self.max_episode_steps is not None and self._num_steps >= self.max_episode_steps)
         )
-        self._over = over or truncated
-        return self._picture(mario, before), total, over, truncated, info
+        self._over = terminated or truncated
+        return self._observe(mario, last_but_one), total, terminated, truncated, info
 
-    def _stuck(self, info: dict[str, Any]) -> bool:
-        further = place(info) > self._furthest
-        self._furthest, self._idle = max(place(info), self._furthest), 0 if further else self._idle + 1
-        return self.game.patience is not None and self._idle >= self.game.patience
+    def _out_of_patience(self, info: dict[str, Any]) -> bool:
+        """Update the progress; return True after `patience` steps without any."""
+        reached = progress(info)
+        self._idle_steps = 0 if reached > self._furthest else self._idle_steps + 1
+        self._furthest = max(reached, self._furthest)
+        return self.game.patience is not None and self._idle_steps >= self.game.patience
 
-    def _frame(self, mario: Mario) -> np.ndarray:
-        """A copy of what is seen of the screen."""
-        return mario.nes.picture(self._part, self.grey)
+    def _render_region(self, mario: Mario) -> np.ndarray:
+        return mario.nes.render(self._region, self.grey)
 
-    def _picture(self, mario: Mario, before: np.ndarray | None = None) -> np.ndarray:
-        frame = self._frame(mario) if before is None else np.maximum(before, self._frame(mario))
+    def _observe(self, mario: Mario, last_but_one: np.ndarray | None = None) -> np.ndarray:
+        frame = self._render_region(mario)
+        if last_but_one is not None:
+            frame = np.maximum(last_but_one, frame)
         if self._size is None:
             return frame
-        import cv2
+        import cv2  # noqa: PLC0415  heavy
 
         return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA)
 
@@ -193,15 +200,15 @@ class MarioEnv(gym.Env):
         self._check_open()
         if self.render_mode != "rgb_array" or self._mario is None:
             return None
-        return colours(self._mario)
+        return render_screen(self._mario)
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
-        """Key names, as `gymnasium.utils.play` takes them, to actions."""
+        """Return key names, as `gymnasium.utils.play` takes them, and their actions."""
         return self.game.keys
 
     def _show(self, mario: Mario) -> None:
         if self._window:
-            self._window.show(colours(mario))
+            self._window.show(render_screen(mario))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -212,51 +219,51 @@ class MarioEnv(gym.Env):
         for console in self._consoles:
             console.close()
         self._consoles.clear()
-        self._marios.clear()
+        self._mario_by_target.clear()
         if self._window:
             self._window.close()
 
 
 class RetroMarioEnv(MarioEnv):
-    """One player on the emulator of stable-retro, which can say all that comes next depends on.
+    """One environment on the emulator of stable-retro, which has snapshots.
 
     Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
     """
 
     def snapshot(self) -> dict[str, Any]:
-        """Arrays and plain values; `restore` goes on from it bit for bit."""
+        """Return all that the next steps depend on, the RNG included: copies of arrays, and plain values."""
         mario = self._mario
         state: dict[str, Any] = {"game": self.game.name, "np_random": self.np_random.bit_generator.state}
         if mario is None:
             return state | {"mario": None}
-        moment = mario.nes.keep()
+        console = mario.nes.snapshot()
         return state | {
-            "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._age, self._over],
-            "progress": [*self._furthest, self._idle],
-            "console": np.frombuffer(moment.state, np.uint8).copy(),
-            "screen": moment.screen.copy(),
+            "mario": [mario.target and list(mario.target), mario.clock, mario.x, self._num_steps, self._over],
+            "progress": [*self._furthest, self._idle_steps],
+            "console": np.frombuffer(console.state, np.uint8).copy(),
+            "screen": console.screen.copy(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Raises ValueError for a snapshot of another game."""
+        """Return to a snapshot. Raises ValueError for a snapshot of another game."""
         self._check_open()
         if state["game"] != self.game.name:
             raise InvalidValueError(f"this snapshot is of {state['game']}, expected {self.game.name}")
         self.np_random.bit_generator.state = state["np_random"]
         self._mario = None
         if state["mario"] is not None:
-            target, clock, x, self._age, self._over = state["mario"]
-            world, stage, x_pos, self._idle = state["progress"]
+            target, clock, x, self._num_steps, self._over = state["mario"]
+            world, stage, x_pos, self._idle_steps = state["progress"]
             self._furthest = world, stage, x_pos
-            self._mario = self._at(target and tuple(target))
+            self._mario = self._mario_at(target and tuple(target))
             self._mario.clock, self._mario.x = clock, x
-            self._mario.nes.back(Moment(state["console"].tobytes(), state["screen"].copy()))
+            self._mario.nes.restore(ConsoleSnapshot(state["console"].tobytes(), state["screen"].copy()))
 
 
-def place(info: dict[str, Any]) -> tuple[int, int, int]:
+def progress(info: dict[str, Any]) -> tuple[int, int, int]:
     return info["world"], info["stage"], info["x_pos"]
 
 
-def colours(mario: Mario) -> np.ndarray:
-    """The whole screen, (240, 256, 3) uint8."""
-    return mario.nes.picture((slice(None), slice(None)), grey=False)
+def render_screen(mario: Mario) -> np.ndarray:
+    """Return the whole screen, (240, 256, 3) uint8."""
+    return mario.nes.render((slice(None), slice(None)), grey=False)

@@ -1,7 +1,7 @@
-"""The NES emulator of nes-py: buttons in, memory and picture out.
+"""The NES emulator of nes-py: buttons in, memory and screen out.
 
-Only the compiled library of nes-py is used, through its C interface. Its Python part is never imported: that needs old
-gym, and stumbles over NumPy 2. Calls into the library release Python's lock, so threads emulate side by side.
+Only the compiled library of nes-py is used, through its C interface. Its Python part is never imported: it needs old
+gym and fails with NumPy 2. Calls into the library release the GIL, so threads emulate in parallel.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 
 HEIGHT, WIDTH = 240, 256  # of the screen
-RAM = 0x800  # bytes
+RAM_SIZE = 0x800  # bytes
 REMEDY = 'pip install "rlgames[mario]" (it compiles nes-py: with Debian and Ubuntu, apt-get install g++ before)'
-POINTER, NOTHING = ctypes.c_void_p, None
+POINTER = ctypes.c_void_p
 SIGNATURES: dict[str, tuple[list[Any], Any]] = {  # arguments and result of each function
     "Initialize": ([ctypes.c_wchar_p], POINTER),
     "Controller": ([POINTER, ctypes.c_uint], POINTER),
     "Screen": ([POINTER], POINTER),
     "Memory": ([POINTER], POINTER),
-    "Reset": ([POINTER], NOTHING),
-    "Step": ([POINTER], NOTHING),
-    "Backup": ([POINTER], NOTHING),
-    "Restore": ([POINTER], NOTHING),
-    "Close": ([POINTER], NOTHING),
+    "Reset": ([POINTER], None),
+    "Step": ([POINTER], None),
+    "Backup": ([POINTER], None),
+    "Restore": ([POINTER], None),
+    "Close": ([POINTER], None),
 }
 
 
 @lru_cache
-def library() -> ctypes.CDLL:
-    """The compiled emulator. Raises DependencyNotInstalled, with the remedy, where there is none."""
-    files = sorted((folder_of("nes_py")).glob("lib_nes_env*"))
+def load_library() -> ctypes.CDLL:
+    """Load the compiled emulator. Raises DependencyNotInstalled, with the remedy, where there is none."""
+    files = sorted(package_folder("nes_py").glob("lib_nes_env*"))
     if not files:
         raise DependencyNotInstalled(f"nes-py was installed without its compiled emulator: {REMEDY}")
-    found = ctypes.CDLL(str(files[0]))
+    library = ctypes.CDLL(str(files[0]))
     for name, (arguments, result) in SIGNATURES.items():
-        if not hasattr(found, name):
+        if not hasattr(library, name):
             raise DependencyNotInstalled(f"this nes-py has no function {name}, expected nes-py 8: {REMEDY}")
-        function = getattr(found, name)
+        function = getattr(library, name)
         function.argtypes, function.restype = arguments, result
-    return found
+    return library
 
 
-def folder_of(package: str) -> Path:
-    """Where a package lies, without importing it. Raises DependencyNotInstalled where it is missing."""
+def package_folder(package: str) -> Path:
+    """Return the folder of a package, without importing it. Raises DependencyNotInstalled where it is missing."""
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise DependencyNotInstalled(f"NES games need {package.replace('_', '-')}: {REMEDY}")
@@ -56,46 +56,47 @@ def folder_of(package: str) -> Path:
 
 
 class Nes:
-    """One console with a game in it; `ram` and `screen` are live views that end with `close`.
+    """One console with a game inserted; `ram` and `screen` are live views that end with `close`.
 
-    `ram` holds 2,048 bytes, Python integers when read; `screen` (240, 256, 4) uint8 is blue, green, red and nothing.
+    `ram` holds 2,048 bytes, Python integers when read; `screen`, (240, 256, 4) uint8, is blue, green, red and unused.
     """
 
-    moments = 1  # that it remembers
+    max_snapshots = 1
 
     def __init__(self, rom: Path):
-        self._lib = library()
-        self._handle: Any = self._lib.Initialize(str(rom))
-        self.ram: Any = (ctypes.c_ubyte * RAM).from_address(self._lib.Memory(self._handle))
-        memory = (ctypes.c_ubyte * (HEIGHT * WIDTH * 4)).from_address(self._lib.Screen(self._handle))
+        self._library = load_library()
+        self._handle: Any = self._library.Initialize(str(rom))
+        self.ram: Any = (ctypes.c_ubyte * RAM_SIZE).from_address(self._library.Memory(self._handle))
+        memory = (ctypes.c_ubyte * (HEIGHT * WIDTH * 4)).from_address(self._library.Screen(self._handle))
         self.screen: np.ndarray = np.ctypeslib.as_array(memory).reshape(HEIGHT, WIDTH, 4)
-        self._buttons: Any = ctypes.c_ubyte.from_address(self._lib.Controller(self._handle, 0))
+        self._buttons: Any = ctypes.c_ubyte.from_address(self._library.Controller(self._handle, 0))
 
-    def frame(self, buttons: int) -> None:
-        """One frame, a sixtieth of a second, with these buttons held: the sum of `BUTTONS` in `mario`."""
+    def step(self, buttons: int) -> None:
+        """Advance by one frame, a sixtieth of a second, with the buttons held: a sum of `BUTTONS` in `game`."""
         self._buttons.value = buttons
-        self._lib.Step(self._handle)
+        self._library.Step(self._handle)
 
-    def power(self) -> None:
-        """Switch it off and on."""
-        self._lib.Reset(self._handle)
+    def reset(self) -> None:
+        """Switch the console off and on."""
+        self._library.Reset(self._handle)
 
-    def keep(self) -> None:
-        """Remember this moment, the only one that `back` goes back to."""
-        self._lib.Backup(self._handle)
+    def snapshot(self) -> None:
+        """Store the state in the emulator, in place of the one stored before."""
+        self._library.Backup(self._handle)
 
-    def back(self, moment: None = None) -> None:
-        self._lib.Restore(self._handle)
+    def restore(self, snapshot: None = None) -> None:
+        """Return to the stored state."""
+        self._library.Restore(self._handle)
 
-    def picture(self, part: tuple[slice, slice], grey: bool) -> np.ndarray:
-        """A copy of a part of the screen, rows and columns: (height, width, 3) uint8, or (height, width) if `grey`."""
-        import cv2
+    def render(self, region: tuple[slice, slice], grey: bool) -> np.ndarray:
+        """Return a copy of rows and columns of the screen: (height, width, 3) uint8, or (height, width) if `grey`."""
+        import cv2  # noqa: PLC0415  heavy
 
-        return cv2.cvtColor(self.screen[part], cv2.COLOR_BGRA2GRAY if grey else cv2.COLOR_BGRA2RGB)
+        return cv2.cvtColor(self.screen[region], cv2.COLOR_BGRA2GRAY if grey else cv2.COLOR_BGRA2RGB)
 
     def close(self) -> None:
         if self._handle is not None:
             self.ram = self._buttons = None
             self.screen = np.empty((0, 0, 4), np.uint8)
-            self._lib.Close(self._handle)
+            self._library.Close(self._handle)
             self._handle = None

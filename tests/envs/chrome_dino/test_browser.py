@@ -1,4 +1,4 @@
-"""How the browser of ChromeDino starts, is lost and ends: one clear error, and nothing of it is left."""
+"""How the browser of ChromeDino starts, fails and ends: one clear error, and no process or file remains."""
 
 import json
 import os
@@ -8,110 +8,142 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
-from helpers.chrome import assert_gone, group_of, profile_of, remains, solo
+from helpers.chrome import assert_removed, chrome_dino, leftovers, process_group_of, profile_of, remove
 
-from rlgames.envs.chrome_dino import browser
-from rlgames.envs.chrome_dino import page as chrome_dino_page
-from rlgames.envs.chrome_dino.browser import BrowserError
+from rlgames.envs.chrome_dino import browser, page
+from rlgames.envs.chrome_dino.browser import Browser, BrowserError, find_program
 from rlgames.envs.chrome_dino.page import NOOP, DinoPage
-from rlgames.envs.registry import load_game
+from rlgames.errors import UsageError
 
 
-def play(env: Any, seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+@pytest.fixture
+def make() -> Iterator[Callable[..., Any]]:
+    """Make environments that are closed after the test."""
+    with ExitStack() as opened:
+
+        def make_env(**settings: Any) -> Any:
+            env = chrome_dino(**settings)
+            opened.callback(env.close)
+            return env
+
+        yield make_env
+
+
+# ---- a browser that fails while it runs ----
+
+
+def step_until_error(env: Any, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         if env.step(NOOP)[2]:
             env.reset()
 
 
-def crash(env: Any) -> None:
-    page = env._players.page._page
-    page._socket.send(json.dumps({"id": 0, "method": "Page.crash"}))
+def crash_tab(env: Any) -> None:
+    env._state.page._page._socket.send(json.dumps({"id": 0, "method": "Page.crash"}))
 
 
 def close_tab(env: Any) -> None:
-    env._players.page.browser.driver.close()
+    env._state.page.browser.driver.close()
 
 
-def kill_in_mid_step(env: Any) -> None:
-    threading.Timer(0.2, os.killpg, (group_of(env), signal.SIGKILL)).start()
+def kill_browser(env: Any) -> None:
+    """Kill it a little later, in the middle of a step."""
+    threading.Timer(0.1, os.killpg, (process_group_of(env), signal.SIGKILL)).start()
 
 
 @pytest.mark.parametrize(
-    ("harm", "message"),
+    ("fail", "message"),
     [
-        (crash, "the tab crashed"),
+        (crash_tab, "the tab crashed"),
         (close_tab, "the tab was closed|has gone"),
-        (kill_in_mid_step, "the browser has gone"),
+        (kill_browser, "the browser has gone"),
     ],
 )
-def test_a_lost_browser_is_told_and_replaced(harm: Callable[[Any], None], message: str) -> None:
-    env = solo(obs="state", max_episode_steps=10**6)
+def test_step_without_browser_raises_and_reset_starts_another(
+    fail: Callable[[Any], None], message: str, make: Callable[..., Any]
+) -> None:
+    env = make(obs="state")
     first, _ = env.reset(seed=2)
     profile = profile_of(env)
-    harm(env)
+    fail(env)
     with pytest.raises(BrowserError, match=message):
-        play(env, seconds=20)
-    assert_gone(profile)
+        step_until_error(env)
+    assert_removed(profile)
     with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
         env.step(NOOP)
-    if harm is crash:
+    if fail is crash_tab:
         np.testing.assert_array_equal(env.reset(seed=2)[0], first)
         profile = profile_of(env)
         env.close()
-        assert_gone(profile)
+        assert_removed(profile)
 
 
-def test_a_picture_that_does_not_come_costs_the_browser() -> None:
-    env = solo(render_mode="rgb_array")
+def test_render_without_browser_raises_and_closes_the_page(make: Callable[..., Any]) -> None:
+    env = make(obs="state", render_mode="rgb_array")
     assert env.render() is None
-    first, _ = env.reset(seed=2)
+    env.reset(seed=2)
     assert env.render().shape == (150, 600, 3)
-    os.killpg(group_of(env), signal.SIGKILL)
+    profile = profile_of(env)
+    os.killpg(process_group_of(env), signal.SIGKILL)
     with pytest.raises(BrowserError, match="has gone"):
         env.render()
-    np.testing.assert_array_equal(env.reset(seed=2)[0], first)
-    env.close()
+    assert_removed(profile)
+    assert env.render() is None
+    with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
+        env.step(NOOP)
 
 
-def test_what_is_missing_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+# ---- a browser that does not start ----
+
+
+def test_browser_error_is_a_usage_error() -> None:
+    """So the command line prints it in one line."""
+    assert issubclass(BrowserError, UsageError)
+
+
+def test_missing_programs_and_packages_are_named_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for option in ("browser", "driver"):
         with pytest.raises(DependencyNotInstalled, match=f"no {option}.* at /nowhere: sudo apt-get install"):
-            load_game("ChromeDino", **{option: "/nowhere"}).solo()
+            chrome_dino(**{option: "/nowhere"})
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DependencyNotInstalled, match="no browser on the PATH .*: sudo apt-get install -y chr"):
-        load_game("ChromeDino").solo()
+        chrome_dino()
     (tmp_path / "chromium").symlink_to("/bin/sh")
     with pytest.raises(DependencyNotInstalled, match="no driver of the browser on the PATH"):
-        load_game("ChromeDino").solo()
+        chrome_dino()
     for module, package in (("selenium", "selenium"), ("websocket", "websocket-client")):
         monkeypatch.setattr(browser, "find_spec", lambda name, missing=module: None if name == missing else object())
         with pytest.raises(DependencyNotInstalled, match=rf"{package}, which is missing: pip install .rlgames\[dino\]"):
-            load_game("ChromeDino").solo()
+            chrome_dino()
 
 
 @pytest.mark.parametrize("option", ["browser", "driver"])
-def test_programs_that_are_something_else(option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_start_of_another_program_raises_and_leaves_no_profile(
+    option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    env = load_game("ChromeDino", **{option: shutil.which("false")}).solo()
     with pytest.raises(BrowserError, match="does not start"):
-        env.reset(seed=0)
+        Browser("", **{option: shutil.which("false")})
     assert not list(tmp_path.glob("rlgames-*"))
 
 
 MISMATCH = "session not created: This version of ChromeDriver only supports Chrome version 114"
 REFUSE = f"""self.send_response(500)
         self.end_headers()
-        told = {{"error": "session not created", "message": "{MISMATCH}", "stacktrace": ""}}
-        self.wfile.write(json.dumps({{"value": told}}).encode())"""
-STUB = """#!{python}
+        value = {{"error": "session not created", "message": "{MISMATCH}", "stacktrace": ""}}
+        self.wfile.write(json.dumps({{"value": value}}).encode())"""
+FAKE_DRIVER = """#!{python}
 import http.server, json, os, sys, time
 class Driver(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -122,73 +154,80 @@ class Driver(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             os._exit(0)
     def do_POST(self):
-        {what}
+        {answer}
 http.server.HTTPServer(("localhost", int(sys.argv[-1].partition("=")[2])), Driver).serve_forever()
 """
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
+    ("answer", "reason"),
     [
-        ("time.sleep(60)", "no answer in 1 seconds"),
+        ("time.sleep(600)", "no answer in 1 seconds"),
         ("os._exit(1)", "(aborted|reset by peer)"),
         (None, "Exec format error"),
         (REFUSE, MISMATCH),
     ],
+    ids=["no answer", "exit", "no program", "refusal"],
 )
-def test_drivers_that_do_not_answer(
-    what: str | None, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_start_with_a_failing_driver_raises_and_leaves_nothing(
+    answer: str | None, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(browser, "TIMEOUT", 1.0 if "sleep" in str(what) else 30.0)
+    monkeypatch.setattr(browser, "TIMEOUT", 1.0 if "sleep" in str(answer) else 60.0)
     driver = tmp_path / "driver"
-    driver.write_text("\0" if what is None else STUB.format(python=sys.executable, what=what))
+    driver.write_text("\0" if answer is None else FAKE_DRIVER.format(python=sys.executable, answer=answer))
     driver.chmod(0o755)
-    env = load_game("ChromeDino", driver=str(driver)).solo()
-    with pytest.raises(BrowserError, match=f"does not start with .*{reason}"):
-        env.reset(seed=0)
-    assert not list(tmp_path.glob("rlgames-*"))
-    driver.unlink()
-    assert not remains(driver)
+    try:
+        with pytest.raises(BrowserError, match=f"does not start with .*{reason}"):
+            Browser("", driver=str(driver))
+        assert not list(tmp_path.glob("rlgames-*"))
+        driver.unlink()
+        assert not leftovers(driver)
+    finally:
+        remove(driver)
 
 
-def test_the_given_driver_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever Selenium would prefer."""
+def test_start_takes_the_driver_on_the_path_and_not_seleniums(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
+) -> None:
     monkeypatch.setenv("SE_CHROMEDRIVER", "/nowhere")
-    env = solo(obs="state")
-    env.reset(seed=0)
-    env.close()
+    with ExitStack() as opened:
+        started = Browser("", driver=find_program(browser.DRIVERS, None, "driver"))
+        opened.callback(started.close)
+        assert started.driver.service.path != "/nowhere"
 
 
-def test_a_page_without_the_game(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chrome_dino_page, "URL", "about:blank")
+def test_a_page_without_the_game_raises_and_closes_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     profiles = []
-    monkeypatch.setattr(DinoPage, "_check", record_profile(DinoPage._check, profiles))
+
+    def record_profile(dino_page: DinoPage) -> None:
+        profiles.append(Path(dino_page.browser.driver.capabilities["chrome"]["userDataDir"]))
+        check_game(dino_page)
+
+    check_game = DinoPage._check_game
+    monkeypatch.setattr(page, "URL", "about:blank")
+    monkeypatch.setattr(DinoPage, "_check_game", record_profile)
     with pytest.raises(BrowserError, match=r"of chrome \d+.* not hold the game as Chromium \d+ .* no Runner"):
-        load_game("ChromeDino").solo().reset(seed=0)
-    assert_gone(profiles[0])
+        chrome_dino().reset(seed=0)
+    assert_removed(profiles[0])
 
 
-def record_profile(check: Callable[[Any], None], profiles: list[Path]) -> Callable[[Any], None]:
-    def both(page: Any) -> None:
-        profiles.append(Path(page.browser.driver.capabilities["chrome"]["userDataDir"]))
-        check(page)
-
-    return both
-
-
-def test_a_window_needs_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reset_in_human_mode_without_display_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(BrowserError, match="no display"):
-        load_game("ChromeDino").solo(render_mode="human").reset()
+        chrome_dino(render_mode="human").reset()
 
+
+# ---- the end of Python ----
 
 SCRIPT = """
-import gymnasium, sys, time
-env = gymnasium.make("rlgames:rlgames/ChromeDino-v0", disable_env_checker=True)
+import gymnasium, signal, sys, tempfile
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
+tempfile.tempdir = sys.argv[2]
+env = gymnasium.make("rlgames:rlgames/ChromeDino-v0", obs="state", disable_env_checker=True)
 env.reset(seed=0)
-print(env.unwrapped._players.page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
+print(env.unwrapped._state.page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
 if sys.argv[1] == "exception":
     raise ZeroDivisionError("of the user's")
 while True:
@@ -197,33 +236,46 @@ while True:
 """
 
 
-def test_nothing_is_left_however_python_ends() -> None:
-    """By an exception, without close(), by Ctrl-C, killed."""
-    ways = {"exception": None, "interrupt": signal.SIGINT, "kill": signal.SIGKILL}
-    command = [sys.executable, "-c", SCRIPT]
-    ends = {way: subprocess.Popen([*command, way], stdout=-1, stderr=-1, text=True) for way in ways}
-    try:
-        for way, process in ends.items():
-            assert process.stdout
+def run_script(way: str, folder: Path) -> subprocess.Popen:
+    folder.mkdir()
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, way, str(folder)], stdout=-1, stderr=-1, text=True)
+
+
+def end_script(process: subprocess.Popen, folder: Path) -> None:
+    process.kill()
+    process.communicate()
+    for profile in folder.glob("rlgames-browser-*"):
+        remove(profile)
+
+
+def test_the_end_of_python_ends_the_browser(tmp_path: Path) -> None:
+    """By an exception without close(), by Ctrl-C, and killed."""
+    signals = {"exception": None, "interrupt": signal.SIGINT, "kill": signal.SIGKILL}
+    reports = {"exception": "of the user's", "interrupt": "KeyboardInterrupt", "kill": ""}
+    with ExitStack() as started:
+        processes = {}
+        for way in signals:
+            processes[way] = run_script(way, tmp_path / way)
+            started.callback(end_script, processes[way], tmp_path / way)
+        for way, process in processes.items():
             profile = Path(process.stdout.readline().strip())
             assert profile.name.startswith("rlgames-browser-")
-            if number := ways[way]:
-                time.sleep(0.2)
+            if number := signals[way]:
                 process.send_signal(number)
             _, errors = process.communicate(timeout=60)
-            assert {"exception": "of the user's", "interrupt": "KeyboardInterrupt"}.get(way, "") in errors
-            assert_gone(profile)
+            assert reports[way] in errors
+            assert_removed(profile)
+
+
+def test_python_killed_during_the_start_ends_the_browser(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    process = run_script("", folder)
+    try:
+        deadline = time.monotonic() + 60
+        while not (profiles := list(folder.glob("rlgames-*/*"))) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+        assert process.communicate()[0] == "", "the browser had started already"
+        assert_removed(profiles[0].parent)
     finally:
-        for process in ends.values():
-            process.kill()
-
-
-def test_nothing_is_left_of_a_start_that_was_killed(tmp_path: Path) -> None:
-    script = SCRIPT.replace("env.reset", f"__import__('tempfile').tempdir = {str(tmp_path)!r}; env.reset", 1)
-    process = subprocess.Popen([sys.executable, "-c", script, ""], stdout=-1, stderr=-1)
-    until = time.monotonic() + 60
-    while not (profiles := list(tmp_path.glob("rlgames-*/*"))) and time.monotonic() < until:
-        time.sleep(0.005)
-    process.kill()
-    assert process.communicate()[0] == b"", "it had started already"
-    assert_gone(profiles[0].parent)
+        end_script(process, folder)

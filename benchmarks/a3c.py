@@ -1,18 +1,18 @@
-"""What a second worker is worth to A3C: environment steps a second with one and with two worker processes.
+"""Speedup of A3C by a second worker: environment steps a second with one and with two worker processes.
 
     .venv/bin/python benchmarks/a3c.py [--markdown] [--rounds 5] [--seconds 4]     (make bench; about five minutes)
 
-Each worker plays as many players as a row says, and learns: what is counted are the steps of whole updates. One worker
-is measured twice, in a process of its own, as A3C's workers are, and in this one, as `A3CConfig(workers=1)` runs. Each
-has one torch thread. The three take turns; a turn is a new training, whose clock starts when every worker has made its
-first update, so that the start of processes is no part of a rate. A rate is the median over the rounds; a ratio is
-taken within a round, and its median, least and greatest are shown.
+Each worker steps as many environments as a row says, and learns; the steps of whole updates are counted. One worker is
+measured twice: in a process of its own, as several workers are, and in this process, as `A3CConfig(workers=1)` runs.
+Each has one torch thread. The three take turns; a turn is a new training, whose clock starts when every worker has made
+its first update, so that the start of the processes is not counted. A rate is the median over the rounds; a ratio is
+taken within a round, and its median, smallest and largest are shown.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from statistics import median
@@ -20,64 +20,59 @@ from time import perf_counter
 
 import torch
 import tyro
-from side_by_side import machine, progress, rate, report, spread
+from side_by_side import describe_machine, format_rate, format_ratios, print_table, progress
 
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Update
 
-END = sys.maxsize  # steps, of a training that is broken off
+TOTAL_TIMESTEPS = sys.maxsize  # of a training that is stopped by the clock
 
 
 @dataclass(frozen=True)
 class Row:
     game: str
-    players: int  # of each worker
+    num_envs: int  # of each worker
 
 
 ROWS = (Row("CartPole", 1), Row("CartPole", 8), Row("Cave", 1), Row("Cave", 8))
 
 
-def here(row: Row, seconds: float) -> float:
-    agent = A3C(row.game, A3CConfig(workers=1), num_envs=row.players)
-    return steps_a_second(agent, agent.alone(END), row, seconds)
+def in_process(row: Row, seconds: float) -> float:
+    agent = A3C(row.game, A3CConfig(workers=1), num_envs=row.num_envs)
+    return measure_rate(agent, agent.train_alone(TOTAL_TIMESTEPS), row, seconds)
 
 
-def processes(row: Row, seconds: float, workers: int) -> float:
-    agent = A3C(row.game, A3CConfig(workers=workers), num_envs=row.players * workers)
-    return steps_a_second(agent, agent.together(END), row, seconds)
+def in_processes(row: Row, seconds: float, workers: int) -> float:
+    agent = A3C(row.game, A3CConfig(workers=workers), num_envs=row.num_envs * workers)
+    return measure_rate(agent, agent.train_with_workers(TOTAL_TIMESTEPS), row, seconds)
 
 
-def steps_a_second(agent: A3C, updates: Generator[Update, None, None], row: Row, seconds: float) -> float:
-    began, before, now, after = 0.0, 0, 0.0, 0
-    with closing(updates):
+def measure_rate(agent: A3C, updates: Iterator[Update], row: Row, seconds: float) -> float:
+    """Train for `seconds` after the first update of every worker; return environment steps a second."""
+    start, first, now, last = 0.0, 0, 0.0, 0  # times, and the number of updates at these times
+    with agent, closing(updates):  # pyright: ignore[reportArgumentType]  a generator
         for _ in updates:
-            now, after = perf_counter(), agent.shared.updates()
-            if not began and (agent.shared.begun > 1).all():
-                began, before = now, after
-            elif began and now - began >= seconds:
+            now, last = perf_counter(), agent.shared.num_updates()
+            if not start and (agent.shared.started > 1).all():
+                start, first = now, last
+            elif start and now - start >= seconds:
                 break
-    if agent.envs:
-        agent.envs.close()
-    return (after - before) * row.players * agent.config.n_steps / (now - began)
+    return (last - first) * row.num_envs * agent.config.n_steps / (now - start)
 
 
 def measure(row: Row, rounds: int, seconds: float) -> tuple[str, ...]:
-    """The cells of one row."""
-    turns = []
+    """Return the cells of one row."""
+    rates = []
     for _ in range(rounds):
-        turn = here(row, seconds), processes(row, seconds, 1), processes(row, seconds, 2)
-        progress.print(f"{row.game}, {row.players}: {', '.join(map(rate, turn))}", style="dim", highlight=False)
-        turns.append(turn)
+        rates.append((in_process(row, seconds), in_processes(row, seconds, 1), in_processes(row, seconds, 2)))
+        cells = ", ".join(map(format_rate, rates[-1]))
+        progress.print(f"{row.game}, {row.num_envs} envs a worker: {cells}", style="dim", highlight=False)
     return (
-        *(row.game, str(row.players)),
-        *(rate(median(side)) for side in zip(*turns, strict=True)),
-        ratio([two / one for _, one, two in turns]),
-        ratio([two / inside for inside, _, two in turns]),
+        *(row.game, str(row.num_envs)),
+        *(format_rate(median(side)) for side in zip(*rates, strict=True)),
+        format_ratios([two / one for _, one, two in rates], 2),
+        format_ratios([two / inside for inside, _, two in rates], 2),
     )
-
-
-def ratio(ratios: Sequence[float]) -> str:
-    return spread(ratios, 2)
 
 
 def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:
@@ -86,14 +81,14 @@ def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:
     Args:
         rounds: turns of each side; medians are over these.
         seconds: length of a turn, without the start of its processes.
-        markdown: print a table for a README.
+        markdown: print the table as Markdown.
     """
     torch.set_num_threads(1)
-    report(
-        "A3C: environment steps a second, played and learnt from, all players counted",
+    print_table(
+        "A3C: environment steps a second while learning, summed over the environments",
         {
             "game": "left",
-            "players a worker": "right",
+            "envs a worker": "right",
             "one worker, in-process": "right",
             "1 process": "right",
             "2 processes": "right",
@@ -101,7 +96,10 @@ def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:
             "2 processes / in-process": "right",
         },
         [measure(row, rounds, seconds) for row in ROWS],
-        (f"Medians of {rounds} turns of {seconds:g} s a side.", machine("gymnasium", "numpy", "numba", "torch")),
+        (
+            f"Medians of {rounds} turns of {seconds:g} s a side.",
+            describe_machine("gymnasium", "numpy", "numba", "torch"),
+        ),
         markdown,
     )
 

@@ -1,10 +1,10 @@
-"""A3C beside PPO, both ours: what the same number of environment steps teaches, and how long that takes.
+"""A3C compared with PPO, both ours: the score after the same number of environment steps, and the seconds it took.
 
     .venv/bin/python benchmarks/a3c_and_ppo.py [--markdown] [--seeds 3] [--games CartPole CatchBall Cave]
 
-PPO has its preset, A3C two worker processes and the settings below, found by a few tries. Both learn from the same
-rewards. Seconds are those of the whole training, the start of A3C's processes included. A score is the mean of the
-greedy policy's scores over 20 episodes. Seeds and both agents take turns. Cave takes about ten minutes a seed.
+PPO has its preset, A3C two worker processes and the settings below, found by a few trials. Both learn from the same
+rewards. Seconds are those of the whole training, the start of A3C's processes included. A score is the greedy policy's
+mean over 20 episodes. Both agents take turns, seed by seed. Cave takes about ten minutes a seed.
 """
 
 from __future__ import annotations
@@ -13,70 +13,85 @@ import dataclasses
 from collections.abc import Callable
 from statistics import median
 from time import perf_counter
+from typing import NamedTuple
 
 import tyro
-from side_by_side import machine, progress, report
+from side_by_side import describe_machine, print_table, progress
 
 import rlgames
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Agent
-from rlgames.presets import lookup as presets
+from rlgames.presets.lookup import find_preset
 
-GAMES: dict[str, tuple[int, int, A3CConfig]] = {  # environment steps, A3C's players, its settings
-    "CartPole": (100_000, 8, A3CConfig(learning_rate=3e-3, gamma=0.98, gae_lambda=0.9, entropy=0.0)),
-    "CatchBall": (300_000, 16, A3CConfig(learning_rate=2e-3, encoder="vector")),
-    "Cave": (1_000_000, 16, A3CConfig(learning_rate=7e-4, entropy=0.003)),
+
+class Settings(NamedTuple):
+    total_timesteps: int
+    num_envs: int  # A3C's
+    config: A3CConfig
+
+
+GAMES = {
+    "CartPole": Settings(100_000, 8, A3CConfig(learning_rate=3e-3, gamma=0.98, gae_lambda=0.9, ent_coef=0.0)),
+    "CatchBall": Settings(300_000, 16, A3CConfig(learning_rate=2e-3, encoder="vector")),
+    "Cave": Settings(1_000_000, 16, A3CConfig(learning_rate=7e-4, ent_coef=0.003)),
 }
 
 
-def ppo(game: str, seed: int) -> Agent:
+def make_ppo(game: str, seed: int) -> Agent:
     return rlgames.PPO(game, seed=seed, device="cpu")
 
 
-def a3c(game: str, seed: int) -> A3C:
-    _, players, config = GAMES[game]
-    agent = A3C(game, config, seed=seed, num_envs=players)
-    rewards = presets.preset("ppo", agent.task).rewards
-    agent.task = dataclasses.replace(agent.task, rewards=rewards)  # of which the workers make their environments
+def make_a3c(game: str, seed: int) -> A3C:
+    agent = A3C(game, GAMES[game].config, seed=seed, num_envs=GAMES[game].num_envs)
+    assert agent.task is not None  # made from a game's name
+    rewards = find_preset("ppo", agent.task).rewards
+    agent.task = dataclasses.replace(agent.task, rewards=rewards)  # the workers make their environments from it
     return agent
 
 
-def run(build: Callable[[str, int], Agent], game: str, seed: int) -> tuple[float, float]:
-    """Seconds of training, and the mean score after it."""
-    agent = build(game, seed)
-    start = perf_counter()
-    agent.learn(GAMES[game][0])
-    seconds = perf_counter() - start
-    score = rlgames.evaluate(agent, episodes=20, seed=1_000_000).mean
-    if agent.envs:
-        agent.envs.close()
+def train(make_agent: Callable[[str, int], Agent], game: str, seed: int, steps: int) -> tuple[float, float]:
+    """Return the mean score after training, and the seconds of training."""
+    with make_agent(game, seed) as agent:
+        start = perf_counter()
+        agent.learn(steps)
+        seconds = perf_counter() - start
+        score = rlgames.evaluate(agent, episodes=20, seed=1_000_000).mean
     progress.print(f"{agent.name} on {game}, seed {seed}: {score:,.1f} after {seconds:.1f} s", highlight=False)
-    return seconds, score
+    return score, seconds
 
 
-def cells(game: str, seeds: int) -> tuple[str, ...]:
-    runs = [(run(a3c, game, seed), run(ppo, game, seed)) for seed in range(seeds)]
-    seconds, scores = (list(zip(*([own[i] for own in pair] for pair in runs), strict=True)) for i in (0, 1))
+def measure(game: str, seeds: int, steps: int | None) -> tuple[str, ...]:
+    """Return the cells of one row."""
+    steps = GAMES[game].total_timesteps if steps is None else steps
+    runs = [(train(make_a3c, game, seed, steps), train(make_ppo, game, seed, steps)) for seed in range(seeds)]
+    (a3c_scores, a3c_seconds), (ppo_scores, ppo_seconds) = (zip(*side, strict=True) for side in zip(*runs, strict=True))
+    columns = a3c_scores, ppo_scores, a3c_seconds, ppo_seconds
     return (
-        *(game, f"{GAMES[game][0]:,}"),
-        *(f"{median(side):,.1f} ({min(side):,.1f}–{max(side):,.1f})" for side in (*scores, *seconds)),
+        *(game, f"{steps:,}"),
+        *(f"{median(column):,.1f} ({min(column):,.1f}–{max(column):,.1f})" for column in columns),
     )
 
 
-def main(seeds: int = 3, games: tuple[str, ...] = tuple(GAMES), markdown: bool = False) -> None:
+def main(
+    seeds: int = 3, games: tuple[str, ...] = tuple(GAMES), steps: int | None = None, markdown: bool = False
+) -> None:
     """Train both agents on each game.
 
     Args:
-        seeds: how many trainings of each, with the seeds 0, 1, ...
-        games: of CartPole, CatchBall, Cave.
-        markdown: print a table for a README.
+        seeds: number of trainings of each, with the seeds 0, 1, ...
+        games: some of CartPole, CatchBall, Cave.
+        steps: environment steps of each training; None: the game's own number.
+        markdown: print the table as Markdown.
     """
-    heads = [f"{what}, {side}" for what in ("score", "seconds") for side in ("A3C", "PPO")]
-    report(
-        "A3C with two workers beside PPO",
+    heads = [f"{quantity}, {agent}" for quantity in ("score", "seconds") for agent in ("A3C", "PPO")]
+    print_table(
+        "A3C with two workers, and PPO",
         {"game": "left", **dict.fromkeys(("steps", *heads), "right")},
-        [cells(game, seeds) for game in games],
-        (f"Medians of {seeds} seeds, in brackets least and greatest.", machine("gymnasium", "numpy", "numba", "torch")),
+        [measure(game, seeds, steps) for game in games],
+        (
+            f"Medians of {seeds} seeds, in brackets smallest and largest.",
+            describe_machine("gymnasium", "numpy", "numba", "torch"),
+        ),
         markdown,
     )
 

@@ -1,90 +1,99 @@
-"""ChromeDino: steps a second in the real browser, beside the tutorials' way to play the same page.
+"""Step rates of ChromeDino, compared with the tutorials' method of driving the same page.
 
-    .venv/bin/python benchmarks/dino.py [--markdown] [--rounds 7] [--seconds 2] [--players 16]
+    .venv/bin/python benchmarks/dino.py [--markdown] [--rounds 7] [--seconds 2] [--num-envs 16]
 
 A step of ours is a key that is held for four frames, the reward, the score and an observation. The tutorials make four
-calls of Selenium: the key, whether the T-Rex has crashed, the score, and the canvas as a PNG, which OpenCV then decodes
-and resizes; the game goes on meanwhile, so how many frames such a step has, nobody knows. All sides run in a browser of
-their own at the same time, halted when it is not their turn; they take turns, and a ratio is taken within a round.
+calls of Selenium: the key, whether the T-Rex has crashed, the score, and the canvas as a PNG, which OpenCV decodes and
+resizes; the game runs on meanwhile, so that the number of frames in such a step is unknown. Each side has a browser of
+its own, which is halted while another side has its turn; a ratio is taken within a round.
 """
 
 from __future__ import annotations
 
 import base64
 from statistics import median
-from time import perf_counter
 
 import cv2
 import gymnasium as gym
 import numpy as np
 import tyro
-from side_by_side import Turn, in_turn, machine, rate, report, spread
+from side_by_side import (
+    Benchmark,
+    describe_machine,
+    format_rate,
+    format_ratios,
+    measure_in_turns,
+    print_table,
+    steps_per_second,
+)
 
 from rlgames.envs.chrome_dino.browser import Browser
 from rlgames.envs.chrome_dino.devtools import Page
 from rlgames.envs.chrome_dino.page import URL
 
-SKIP = 4
+FRAME_SKIP = 4
 IMAGE = "return Runner.getInstance().canvas.toDataURL('image/png').slice(22)"
 
 
-def single(obs: str) -> Turn:
-    env = gym.make("rlgames/ChromeDino-v0", obs=obs, frame_skip=SKIP, disable_env_checker=True).unwrapped
+def benchmark_single(obs: str) -> Benchmark:
+    env = gym.make("rlgames/ChromeDino-v0", obs=obs, frame_skip=FRAME_SKIP, disable_env_checker=True).unwrapped
+    actions = np.arange(2)
 
-    def turn(seconds: float) -> float:
-        env.reset(seed=0)
-        steps, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            if env.step(steps % 2)[2]:
+    def step_both() -> int:
+        for action in actions:
+            if env.step(action)[2]:
                 env.reset()
-            steps += 1
-        return steps / (perf_counter() - start)
+        return len(actions)
 
-    return turn
+    def run(seconds: float) -> float:
+        env.reset(seed=0)
+        return steps_per_second(step_both, seconds)
+
+    return run
 
 
-def batch(obs: str, players: int) -> Turn:
-    envs = gym.make_vec("rlgames/ChromeDino-v0", players, obs=obs, frame_skip=SKIP)
-    actions = np.arange(players) % 2
+def benchmark_vector(obs: str, num_envs: int) -> Benchmark:
+    envs = gym.make_vec("rlgames/ChromeDino-v0", num_envs, obs=obs, frame_skip=FRAME_SKIP)
+    actions = np.arange(num_envs) % 2
 
-    def turn(seconds: float) -> float:
+    def step() -> int:
+        envs.step(actions)
+        return num_envs
+
+    def run(seconds: float) -> float:
         envs.reset(seed=0)
-        steps, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            envs.step(actions)
-            steps += players
-        return steps / (perf_counter() - start)
+        return steps_per_second(step, seconds)
 
-    return turn
+    return run
 
 
-def round_trip() -> Turn:
-    """The protocol alone: an expression that costs nothing, there and back."""
+def benchmark_round_trip() -> Benchmark:
+    """The protocol alone: evaluate an expression that costs nothing."""
     browser = Browser("")
     page = Page(browser.open("about:blank"))
-    browser.before_end(page.close)
+    browser.on_close(page.close)
 
-    def turn(seconds: float, kept: Browser = browser) -> float:  # it ends when it is forgotten
-        trips, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            page.evaluate("1")
-            trips += 1
-        return trips / (perf_counter() - start)
+    def evaluate() -> int:
+        page.evaluate("1")
+        return 1
 
-    return turn
+    def run(seconds: float, _browser: Browser = browser) -> float:  # the browser ends when nothing refers to it
+        return steps_per_second(evaluate, seconds)
+
+    return run
 
 
-def tutorials() -> Turn:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
+def benchmark_tutorials() -> Benchmark:
+    from selenium.webdriver.common.by import By  # noqa: PLC0415  optional
+    from selenium.webdriver.common.keys import Keys  # noqa: PLC0415  optional
 
     browser = Browser("")
     browser.open(URL)
-    driver = browser.driver  # which lives as long as `browser` is held
+    driver = browser.driver
     body = driver.find_element(By.TAG_NAME, "body")
 
-    def step(t: int) -> bool:
-        body.send_keys((Keys.ARROW_UP, Keys.ARROW_DOWN)[t % 2])
+    def step(key: str) -> bool:
+        body.send_keys(key)
         crashed = driver.execute_script("return Runner.getInstance().crashed")
         driver.execute_script("return Runner.getInstance().distanceMeter.digits.join('')")
         png = np.frombuffer(base64.b64decode(driver.execute_script(IMAGE)), np.uint8)
@@ -93,46 +102,48 @@ def tutorials() -> Turn:
         cv2.resize(picture[..., 3], (84, 84), interpolation=cv2.INTER_AREA)
         return crashed
 
-    def turn(seconds: float) -> float:
-        steps, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            if step(steps):
+    def step_both() -> int:
+        keys = Keys.ARROW_UP, Keys.ARROW_DOWN
+        for key in keys:
+            if step(key):
                 driver.execute_script("Runner.getInstance().restart()")
-            steps += 1
-        browser.driver.execute_script("Runner.getInstance().gameOver()")
-        return steps / (perf_counter() - start)
+        return len(keys)
 
-    return turn
+    def run(seconds: float) -> float:
+        rate = steps_per_second(step_both, seconds)
+        browser.driver.execute_script("Runner.getInstance().gameOver()")  # halts the page
+        return rate
+
+    return run
 
 
-def main(rounds: int = 7, seconds: float = 2.0, players: int = 16, markdown: bool = False) -> None:
+def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bool = False) -> None:
     """Measure ChromeDino.
 
     Args:
         rounds: turns of each side.
-        seconds: of each turn.
-        players: games in one page.
-        markdown: print a table for a README.
+        seconds: length of a turn.
+        num_envs: games in one page.
+        markdown: print the table as Markdown.
     """
-    sides: dict[str, Turn] = {
-        "one game, pictures": single("pixels"),
-        "one game, its state": single("state"),
-        f"{players} games in one page, pictures": batch("pixels", players),
-        f"{players} games in one page, their states": batch("state", players),
-        "a round trip that does nothing": round_trip(),
-        "the tutorials' way": tutorials(),
+    benchmarks = {
+        "one game, pictures": benchmark_single("pixels"),
+        "one game, state": benchmark_single("state"),
+        f"{num_envs} games in one page, pictures": benchmark_vector("pixels", num_envs),
+        f"{num_envs} games in one page, states": benchmark_vector("state", num_envs),
+        "an empty round trip": benchmark_round_trip(),
+        "the tutorials' method": benchmark_tutorials(),
     }
-    rates = in_turn(sides.values(), rounds, seconds)
+    rates = measure_in_turns(benchmarks.values(), rounds, seconds)
     rows = []
-    for i, name in enumerate(sides):
-        ratios = [row[i] / row[-1] for row in rates]
-        ratio = spread(ratios, 1) if i < len(sides) - 1 else ""
-        rows.append((name, rate(median(row[i] for row in rates)), ratio))
-    report(
-        f"ChromeDino, {SKIP} frames a step: steps a second",
-        {"who": "left", "steps/s": "right", "of the tutorials'": "right"},
+    for i, name in enumerate(benchmarks):
+        ratios = format_ratios([row[i] / row[-1] for row in rates], 1) if i < len(benchmarks) - 1 else ""
+        rows.append((name, format_rate(median(row[i] for row in rates)), ratios))
+    print_table(
+        f"ChromeDino, frame skip {FRAME_SKIP}: steps a second",
+        {"method": "left", "steps/s": "right", "relative to the tutorials'": "right"},
         rows,
-        (machine("selenium", "websocket-client", "gymnasium", "numpy"),),
+        (describe_machine("selenium", "websocket-client", "gymnasium", "numpy"),),
         markdown,
     )
 

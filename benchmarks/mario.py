@@ -1,11 +1,12 @@
-"""Mario: frames a second, beside the bare emulator and beside Gymnasium's vector environments.
+"""Frame rates of Mario, compared with the bare emulator and with Gymnasium's vector environments.
 
-    .venv/bin/python benchmarks/mario.py [--markdown] [--rounds 7] [--seconds 3] [--players 16]
+    .venv/bin/python benchmarks/mario.py [--markdown] [--rounds 7] [--seconds 3] [--num-envs 16]
 
-The bare emulator is nes-py's library alone: a thread a core, each with consoles of its own, no picture read, no reward.
-Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped,
-84 x 84 grey, four pictures stacked. engine=retro is another emulator, seen in the same way. In all Mario stands at the
-beginning of 1-1, so that all compute the same frames; the sides take turns, and a ratio is taken within a round.
+The bare emulator is nes-py's library alone: one thread a core, each with consoles of its own, no rendering, no reward.
+Ours and Gymnasium's do all that an agent needs: four frames a step, rewards, information, the score board cropped, 84 x
+84 grey, four frames stacked. engine=retro is another emulator with the same preprocessing. Mario stands still at the
+start of 1-1 in all of them, so that all compute the same frames; the sides take turns, and a ratio is taken within a
+round.
 """
 
 from __future__ import annotations
@@ -13,13 +14,20 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from statistics import median
-from time import perf_counter
 
 import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from side_by_side import Turn, in_turn, machine, rate, report, spread
+from side_by_side import (
+    Benchmark,
+    describe_machine,
+    format_rate,
+    format_ratios,
+    measure_in_turns,
+    print_table,
+    steps_per_second,
+)
 
 import rlgames
 from rlgames.engine.vector_env import CORES
@@ -27,80 +35,76 @@ from rlgames.envs.mario.memory_map import Mario
 from rlgames.envs.mario.nes_py import Nes
 from rlgames.envs.registry import load_game
 
-GAME, SKIP = "Mario:world=1,stage=1", 4
+GAME, FRAME_SKIP = "Mario:world=1,stage=1", 4
+NOTHING = 0  # as buttons and as an action
 
 
-def bare(players: int) -> Turn:
+def benchmark_emulator(num_envs: int) -> Benchmark:
     rom = load_game("Mario", world=1, stage=1).rom_path()
-    consoles = [Mario(Nes(rom), (1, 1)) for _ in range(players)]
-
-    def thread(mine: list[Mario], seconds: float) -> int:
-        frames, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            for mario in mine:
-                for _ in range(SKIP):
-                    mario.nes.frame(0)
-            frames += SKIP * len(mine)
-        return frames
-
+    consoles = [Mario(Nes(rom), (1, 1)) for _ in range(num_envs)]
     pool = ThreadPoolExecutor(CORES)
 
-    def turn(seconds: float) -> float:
+    def step(own: list[Mario]) -> int:
+        for mario in own:
+            for _ in range(FRAME_SKIP):
+                mario.nes.step(NOTHING)
+        return FRAME_SKIP * len(own)
+
+    def run(seconds: float) -> float:
         for mario in consoles:
-            mario.begin()
-        start = perf_counter()
-        work = [pool.submit(thread, consoles[i::CORES], seconds) for i in range(CORES)]
-        return sum(future.result() for future in work) / (perf_counter() - start)
+            mario.reset()
+        slices = [consoles[i::CORES] for i in range(min(CORES, num_envs))]
+        return sum(pool.map(lambda own: steps_per_second(lambda: step(own), seconds), slices))
 
-    return turn
+    return run
 
 
-def played(envs: VectorEnv) -> Turn:
-    actions = np.zeros(envs.num_envs, np.int64)
+def benchmark_envs(envs: VectorEnv) -> Benchmark:
+    actions = np.full(envs.num_envs, NOTHING)
 
-    def turn(seconds: float) -> float:
+    def step() -> int:
+        _ = envs.step(actions)
+        return FRAME_SKIP * envs.num_envs
+
+    def run(seconds: float) -> float:
         envs.reset(seed=0)
-        steps, start = 0, perf_counter()
-        while perf_counter() - start < seconds:
-            _ = envs.step(actions)
-            steps += 1
-        return steps * SKIP * envs.num_envs / (perf_counter() - start)
+        return steps_per_second(step, seconds)
 
-    return turn
+    return run
 
 
-def make() -> gym.Env:
+def make_single() -> gym.Env:
     return rlgames.make(GAME)
 
 
-def main(rounds: int = 7, seconds: float = 3.0, players: int = 16, markdown: bool = False) -> None:
+def main(rounds: int = 7, seconds: float = 3.0, num_envs: int = 16, markdown: bool = False) -> None:
     """Measure Mario.
 
     Args:
         rounds: turns of each side.
-        seconds: of each turn.
-        players: games at once, on each side.
-        markdown: print a table for a README.
+        seconds: length of a turn.
+        num_envs: environments on each side.
+        markdown: print the table as Markdown.
     """
-    sides: dict[str, Turn] = {
-        "rlgames.make_vec, threads": played(rlgames.make_vec(GAME, players)),
-        "the bare emulator, threads": bare(players),
-        "AsyncVectorEnv, processes": played(AsyncVectorEnv([make] * players)),
-        "SyncVectorEnv, one thread": played(SyncVectorEnv([make] * players)),
+    benchmarks = {
+        "rlgames.make_vec, threads": benchmark_envs(rlgames.make_vec(GAME, num_envs)),
+        "the bare emulator, threads": benchmark_emulator(num_envs),
+        "Gymnasium's AsyncVectorEnv, processes": benchmark_envs(AsyncVectorEnv([make_single] * num_envs)),
+        "Gymnasium's SyncVectorEnv, one thread": benchmark_envs(SyncVectorEnv([make_single] * num_envs)),
     }
     if find_spec("stable_retro"):
-        sides["rlgames.make_vec, engine=retro, processes"] = played(rlgames.make_vec(f"{GAME},engine=retro", players))
-    rates = in_turn(sides.values(), rounds, seconds)
+        retro = rlgames.make_vec(f"{GAME},engine=retro", num_envs)
+        benchmarks["rlgames.make_vec, engine=retro, processes"] = benchmark_envs(retro)
+    rates = measure_in_turns(benchmarks.values(), rounds, seconds)
     rows = []
-    for i, name in enumerate(sides):
-        ratios = [row[0] / row[i] for row in rates]
-        ratio = spread(ratios, 2) if i else ""
-        rows.append((name, rate(median(row[i] for row in rates)), ratio))
-    report(
-        f"Mario, {players} players: frames a second",
-        {"who": "left", "frames/s": "right", "ours / theirs": "right"},
+    for i, name in enumerate(benchmarks):
+        ratios = format_ratios([row[0] / row[i] for row in rates], 2) if i else ""
+        rows.append((name, format_rate(median(row[i] for row in rates)), ratios))
+    print_table(
+        f"Mario, {num_envs} environments: frames a second",
+        {"method": "left", "frames/s": "right", "ours / theirs": "right"},
         rows,
-        (machine("nes-py", "stable-retro", "gymnasium", "numpy", "opencv-python-headless"),),
+        (describe_machine("nes-py", "stable-retro", "gymnasium", "numpy", "opencv-python-headless"),),
         markdown,
     )
 

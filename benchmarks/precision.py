@@ -1,28 +1,36 @@
-"""What bfloat16 gains over float32 on this processor, for each of the networks.
+"""Throughput of the networks in bfloat16 and in float32 on this processor.
 
     .venv/bin/python benchmarks/precision.py [--markdown] [--rounds 9] [--seconds 0.3] [--threads 1]
 
-A pass is what agents do with a batch: the policy of what players see (forward), or the gradients of a loss (training).
-The two sides take turns; the first turn of each does not count. A ratio is taken within a round. About two minutes.
+A pass is one batch of observations: the policy's logits (forward), or the gradients of a loss (training). The two
+precisions take turns; the first turn of each does not count. A ratio is taken within a round. About two minutes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import median
-from time import perf_counter
 
 import numpy as np
 import torch
 import tyro
 from gymnasium.spaces import Box
-from side_by_side import machine, progress, rate, report, spread
+from side_by_side import (
+    Benchmark,
+    describe_machine,
+    format_rate,
+    format_ratios,
+    measure_in_turns,
+    print_table,
+    progress,
+    steps_per_second,
+)
 
 from rlgames.networks.models import ActorCritic
-from rlgames.networks.precision import arithmetic
+from rlgames.networks.precision import choose_precision
 
 ACTIONS = 6
-NETWORKS = {  # encoder: the observations it is for
+NETWORKS = {  # encoder: shape of its observations
     "grid": (16, 16),
     "cave": (48, 48),
     "nips": (2, 80, 80),
@@ -30,59 +38,58 @@ NETWORKS = {  # encoder: the observations it is for
     "nature": (4, 84, 84),
 }
 PASSES = ("forward", "training")
-BATCHES = (32, 512)
+BATCH_SIZES = (32, 512)
+PRECISIONS = ("bfloat16", "float32")
 
 
-def passes(encoder: str, batch: int, precision: str) -> dict[str, Callable[[], object]]:
-    """Functions that make one pass each."""
+def make_passes(encoder: str, batch_size: int, precision: str) -> dict[str, Callable[[], int]]:
+    """Return functions that compute one pass and return the number of observations."""
     space = Box(0, 255, NETWORKS[encoder], np.uint8)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = ActorCritic(space, ACTIONS, encoder, ())
-    obs = torch.from_numpy(np.random.default_rng(0).integers(256, size=(batch, *space.shape), dtype=np.uint8))
-    context = arithmetic(precision, encoder, space, torch.device("cpu"))
+    obs = torch.from_numpy(np.random.default_rng(0).integers(256, size=(batch_size, *space.shape), dtype=np.uint8))
+    autocast = choose_precision(precision, encoder, space, torch.device("cpu")).autocast
 
-    def forward() -> None:
-        with torch.no_grad(), context():
+    def forward() -> int:
+        with torch.no_grad(), autocast():
             net.logits(obs)
+        return batch_size
 
-    def training() -> None:
-        with context():
-            logits, value = net(obs)
-        torch.autograd.grad(logits.logsumexp(1).mean() + value.square().mean(), list(net.parameters()))
+    def training() -> int:
+        with autocast():
+            logits, values = net(obs)
+        torch.autograd.grad(logits.logsumexp(1).mean() + values.square().mean(), list(net.parameters()))
+        return batch_size
 
     return {"forward": forward, "training": training}
 
 
-def turn(one: Callable[[], object], batch: int, seconds: float) -> float:
-    """Samples a second."""
-    count, start = 0, perf_counter()
-    while (taken := perf_counter() - start) < seconds:
-        one()
-        count += 1
-    return count * batch / taken
+def make_benchmark(compute: Callable[[], int]) -> Benchmark:
+    return lambda seconds: steps_per_second(compute, seconds)
 
 
-def row(encoder: str, batch: int, what: str, rounds: int, seconds: float) -> tuple[str, ...]:
-    progress.print(f"{encoder}, {what}, {batch}", highlight=False)
-    sides = [passes(encoder, batch, precision)[what] for precision in ("bfloat16", "float32")]
-    rates = [[turn(side, batch, seconds) for side in sides] for _ in range(rounds + 1)][1:]
-    half, single = (median(column) for column in zip(*rates, strict=True))
-    return encoder, what, f"{batch}", rate(half), rate(single), spread([a / b for a, b in rates], 2)
+def measure(encoder: str, batch_size: int, name: str, rounds: int, seconds: float) -> tuple[str, ...]:
+    """Return the cells of one row."""
+    progress.print(f"{encoder}, {name}, {batch_size}", highlight=False)
+    benchmarks = [make_benchmark(make_passes(encoder, batch_size, precision)[name]) for precision in PRECISIONS]
+    rates = measure_in_turns(benchmarks, rounds, seconds)
+    medians = (format_rate(median(side)) for side in zip(*rates, strict=True))
+    return encoder, name, f"{batch_size}", *medians, format_ratios([half / single for half, single in rates], 2)
 
 
 def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool = False) -> None:
-    """Measure both.
+    """Measure both precisions.
 
     Args:
-        rounds: turns of each side.
-        seconds: of each turn.
+        rounds: turns of each.
+        seconds: length of a turn.
         threads: of torch.
-        markdown: print a table for a README.
+        markdown: print the table as Markdown.
     """
     torch.set_num_threads(threads)
-    report(
-        "Samples a second through the networks",
+    print_table(
+        "Networks: observations a second",
         {
             "encoder": "left",
             "pass": "left",
@@ -91,8 +98,13 @@ def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool
             "float32": "right",
             "bfloat16 / float32": "right",
         },
-        [row(encoder, batch, what, rounds, seconds) for encoder in NETWORKS for what in PASSES for batch in BATCHES],
-        (f"Torch's threads: {threads}.", machine("numpy", "torch")),
+        [
+            measure(encoder, batch_size, name, rounds, seconds)
+            for encoder in NETWORKS
+            for name in PASSES
+            for batch_size in BATCH_SIZES
+        ],
+        (f"Threads of torch: {threads}.", describe_machine("numpy", "torch")),
         markdown,
     )
 

@@ -1,11 +1,12 @@
-"""Two implementations of one algorithm learn one task: how long until it is solved? Seed by seed, in turns.
+"""Compare two implementations of an algorithm: seconds of training until a task is solved, seed by seed, in turns.
 
-What is timed is training alone. Each run has a process of its own. The clock starts at the first environment step, when
-everything has been imported, built and reset (and, for our games, Numba's machine code has been loaded, by one step of
-a spare environment), and stands still while a policy is judged. A policy is judged at the first end of an update at or
-after every `every` environment steps: greedily, on Gymnasium's environment, over the first episodes of `EPISODES` rows
-that are always seeded alike. The task is solved at the first mean that reaches `solved`. Training goes on to the end of
-the budget, where the policy is judged once more, so that a quick start that does not last shows.
+Training alone is timed. Each run has a process of its own. The clock starts at the first environment step, when
+everything was imported, built and reset (and, for our games, Numba's machine code was loaded by one step of a spare
+environment), and stops during evaluations. A policy is evaluated at the first end of an update at or after each
+multiple of `eval_freq` environment steps: greedily, on Gymnasium's environment, over the first episode of each of
+`EVAL_EPISODES` environments with the same seeds each time. The task is solved at the first mean that reaches `solved`.
+Training continues to the end of the budget, where the policy is evaluated once more, so that an early success that
+does not last shows.
 """
 
 from __future__ import annotations
@@ -22,153 +23,158 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from side_by_side import machine, progress, rate, report
+from side_by_side import NONE, describe_machine, format_rate, print_table, progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlgames.agents.base import Agent
 
-EPISODES, EVALUATION_SEED = 20, 1_000_000
-NOT_SOLVED, NONE = "not solved", "—"
-Learner = Agent | BaseAlgorithm
+EVAL_EPISODES, EVAL_SEED = 20, 1_000_000
+NOT_SOLVED = "not solved"
 
 
 @dataclass(frozen=True)
-class Contest:
+class Race:
     title: str
     peer_name: str
-    task: str  # Gymnasium's id of the environment that judges
+    env_id: str  # of Gymnasium's environment for evaluations
     solved: float  # mean return of the greedy policy
     budget: int  # environment steps
-    ours: Callable[[int], Agent]  # seed -> the agent; a function of a module, so that a new process finds it
-    peer: Callable[[int], BaseAlgorithm]
-    every: int = 2048  # environment steps between two judgements
+    make_ours: Callable[[int], Agent]  # seed -> agent; a function of a module, so that a new process finds it
+    make_peer: Callable[[int], BaseAlgorithm]
+    eval_freq: int = 2048  # environment steps between two evaluations
 
 
 @dataclass(frozen=True)
-class Run:
-    """What became of one seed; `steps` and `seconds`, both until solved, are infinite if the task was not."""
+class Result:
+    """Result of one seed; `steps` and `seconds`, both until solved, are infinite if the task was not."""
 
     steps: float
     seconds: float  # of training
     rate: float  # environment steps a second, over the whole budget
-    final: float  # mean return of the greedy policy at the end
+    final_mean: float  # return of the greedy policy at the end
 
 
-class Referee:
-    """Holds the clock. To be called when the first step is about to be made, and after every update."""
+class SolveTimer:
+    """Times the training and evaluates the policy; call it before the first step, and after every update."""
 
-    def __init__(self, contest: Contest):
-        self.contest, self.envs = contest, gym.make_vec(contest.task, EPISODES)
-        self.running_since: float | None = None
-        self.seconds, self.steps, self.due = 0.0, 0, contest.every
-        self.solved_at = (math.inf, math.inf)  # steps, seconds
+    def __init__(self, race: Race):
+        self.race, self.envs = race, gym.make_vec(race.env_id, EVAL_EPISODES)
+        self.started: float | None = None  # when the clock was started last
+        self.seconds, self.steps, self.next_evaluation = 0.0, 0, race.eval_freq
+        self.solved_steps = self.solved_seconds = math.inf
 
-    def __call__(self, steps: int, learner: Learner) -> None:
-        if self.running_since is not None:
-            self.seconds += perf_counter() - self.running_since
+    def __call__(self, steps: int, agent: Agent | BaseAlgorithm) -> None:
+        if self.started is not None:
+            self.seconds += perf_counter() - self.started
         self.steps = steps
-        if steps >= self.due and math.isinf(self.solved_at[0]):
-            self.due = (steps // self.contest.every + 1) * self.contest.every
-            if self.judge(learner) >= self.contest.solved:
-                self.solved_at = (steps, self.seconds)
-        self.running_since = perf_counter()
+        if steps >= self.next_evaluation and math.isinf(self.solved_steps):
+            self.next_evaluation = (steps // self.race.eval_freq + 1) * self.race.eval_freq
+            if self.evaluate(agent) >= self.race.solved:
+                self.solved_steps, self.solved_seconds = steps, self.seconds
+        self.started = perf_counter()
 
-    def judge(self, learner: Learner) -> float:
-        """The mean return of the greedy policy over the first episode of each row."""
-        total, playing = np.zeros(EPISODES), np.ones(EPISODES, np.bool_)
-        obs, _ = self.envs.reset(seed=EVALUATION_SEED)
-        while playing.any():
-            action, _ = learner.predict(obs, deterministic=True)
-            obs, reward, terminated, truncated, _ = self.envs.step(action)
-            total += reward * playing
-            playing &= ~(terminated | truncated)
-        return float(total.mean())
+    def evaluate(self, agent: Agent | BaseAlgorithm) -> float:
+        """Return the mean return of the greedy policy over the first episode of each environment."""
+        returns, running = np.zeros(EVAL_EPISODES), np.ones(EVAL_EPISODES, np.bool_)
+        obs, _ = self.envs.reset(seed=EVAL_SEED)
+        while running.any():
+            actions, _ = agent.predict(obs, deterministic=True)
+            obs, rewards, terminated, truncated, _ = self.envs.step(actions)
+            returns += rewards * running
+            running &= ~(terminated | truncated)
+        return float(returns.mean())
 
-
-def train_ours(agent: Agent, steps: int, referee: Referee) -> None:
-    """`agent` was made from a game's name: its `task` makes the spare environment that loads the machine code."""
-    spare = agent.task.make_vec(agent.playing().n)  # `playing` resets the agent's own
-    spare.reset(seed=0)
-    spare.step(np.full(spare.num_envs, agent.action_space.start))
-    spare.close()
-    referee(0, agent)
-    for update in agent.train(steps):
-        referee(update.step, agent)
+    def result(self, agent: Agent | BaseAlgorithm) -> Result:
+        return Result(self.solved_steps, self.solved_seconds, self.steps / self.seconds, self.evaluate(agent))
 
 
-class UpdateEnds(BaseCallback):
-    """Calls the referee where SB3 begins to play: before its first step, and after every update."""
+class UpdateCallback(BaseCallback):
+    """Calls the timer before SB3's first step and after every update."""
 
-    def __init__(self, referee: Referee):
+    def __init__(self, timer: SolveTimer):
         super().__init__()
-        self.referee = referee
+        self.timer = timer
 
     def _on_rollout_start(self) -> None:
-        self.referee(self.model.num_timesteps, self.model)
+        self.timer(self.model.num_timesteps, self.model)
 
     def _on_training_end(self) -> None:
-        self.referee(self.model.num_timesteps, self.model)
+        self.timer(self.model.num_timesteps, self.model)
 
     def _on_step(self) -> bool:
         return True
 
 
-def run(contest: Contest, build: Callable[[int], Learner], seed: int, threads: int) -> Run:
+def load_machine_code(agent: Agent) -> None:
+    """Step a spare environment once; the agent was made from a game's name."""
+    assert agent.task is not None
+    spare = agent.task.make_vec(agent.start_training().num_envs)  # which resets the agent's own
+    spare.reset(seed=0)
+    spare.step(np.full(spare.num_envs, agent.action_space.start))
+    spare.close()
+
+
+def run(race: Race, make_agent: Callable[[int], Agent | BaseAlgorithm], seed: int, threads: int) -> Result:
     torch.set_num_threads(threads)
-    learner, referee = build(seed), Referee(contest)
-    if isinstance(learner, Agent):
-        train_ours(learner, contest.budget, referee)
+    agent, timer = make_agent(seed), SolveTimer(race)
+    if isinstance(agent, Agent):
+        load_machine_code(agent)
+        timer(0, agent)
+        for update in agent.train(race.budget):
+            timer(update.step, agent)
     else:
-        learner.learn(contest.budget, callback=UpdateEnds(referee))
-    return Run(*referee.solved_at, referee.steps / referee.seconds, referee.judge(learner))
+        agent.learn(race.budget, callback=UpdateCallback(timer))
+    return timer.result(agent)
 
 
-def in_new_process(function: Callable[..., Run], *arguments: Any) -> Run:
-    """Its return value; raises what it raises, BrokenProcessPool if the process dies."""
+def call_in_new_process(function: Callable[..., Result], *arguments: Any) -> Result:
+    """Return the function's result; raises what it raises, BrokenProcessPool if the process dies."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(function, *arguments).result()
 
 
-def race(contest: Contest, seeds: int, threads: int | None, markdown: bool) -> None:
-    """Run every seed on both sides and print the table. `threads` of torch, for both; None: torch's own choice."""
+def compare(race: Race, seeds: int, threads: int | None, markdown: bool) -> None:
+    """Run every seed on both sides and print the table; `threads` of torch, None: torch's own choice."""
     threads, pairs = threads or torch.get_num_threads(), []
     for seed in range(seeds):
         pair = []
-        for name, build in (("rlgames", contest.ours), (contest.peer_name, contest.peer)):
-            result = in_new_process(run, contest, build, seed, threads)
-            progress.print(f"{name}, seed {seed}: {known(result.seconds, '{:.2f} s')}", style="dim", highlight=False)
+        for name, make_agent in (("rlgames", race.make_ours), (race.peer_name, race.make_peer)):
+            result = call_in_new_process(run, race, make_agent, seed, threads)
+            solved = format_finite(result.seconds, "{:.2f} s")
+            progress.print(f"{name}, seed {seed}: {solved}", style="dim", highlight=False)
             pair.append(result)
         pairs.append(pair)
     rows = [cells(str(seed), *pair) for seed, pair in enumerate(pairs)]
     heads = "steps to solved", "seconds to solved", "steps/s", "final mean"
-    both = [f"{head}, {side}" for head in heads for side in ("ours", contest.peer_name)]
-    report(
-        f"{contest.title}: training until the greedy policy's mean return is {contest.solved:g}",
-        dict.fromkeys(("seed", *both[:4], f"{contest.peer_name}'s seconds / ours", *both[4:]), "right"),
-        [*rows, cells("median", *map(middle, zip(*pairs, strict=True)))],
+    both = [f"{head}, {side}" for head in heads for side in ("ours", race.peer_name)]
+    print_table(
+        f"{race.title}: training until the greedy policy's mean return is {race.solved:g}",
+        dict.fromkeys(("seed", *both[:4], f"{race.peer_name}'s seconds / ours", *both[4:]), "right"),
+        [*rows, cells("median", *map(median_result, zip(*pairs, strict=True)))],
         (
-            f"Judged every {contest.every:,} steps over {EPISODES} episodes of {contest.task}.",
-            f"Budget: {contest.budget:,} steps. Torch's threads: {threads}.",
-            machine("gymnasium", "torch", "numba", "stable-baselines3"),
+            f"Evaluated every {race.eval_freq:,} steps over {EVAL_EPISODES} episodes of {race.env_id}.",
+            f"Budget: {race.budget:,} steps. Threads of torch: {threads}.",
+            describe_machine("gymnasium", "torch", "numba", "stable-baselines3"),
         ),
         markdown,
     )
 
 
-def middle(runs: Sequence[Run]) -> Run:
-    """The median of each field; a run that did not solve the task is slower than any that did."""
-    return Run(*map(median, zip(*map(astuple, runs), strict=True)))
+def median_result(results: Sequence[Result]) -> Result:
+    """Return the median of each field; a run that did not solve the task counts as slower than any that did."""
+    return Result(*map(median, zip(*map(astuple, results), strict=True)))
 
 
-def cells(label: str, ours: Run, peer: Run) -> tuple[str, ...]:
+def cells(label: str, ours: Result, peer: Result) -> tuple[str, ...]:
+    """Return the cells of one row."""
     return (
-        *(label, known(ours.steps, "{:,.0f}"), known(peer.steps, "{:,.0f}")),
-        *(known(ours.seconds, "{:.2f}"), known(peer.seconds, "{:.2f}")),
+        *(label, format_finite(ours.steps, "{:,.0f}"), format_finite(peer.steps, "{:,.0f}")),
+        *(format_finite(ours.seconds, "{:.2f}"), format_finite(peer.seconds, "{:.2f}")),
         f"{peer.seconds / ours.seconds:.2f}" if math.isfinite(ours.seconds + peer.seconds) else NONE,
-        *(rate(ours.rate), rate(peer.rate), f"{ours.final:.0f}", f"{peer.final:.0f}"),
+        *(format_rate(ours.rate), format_rate(peer.rate), f"{ours.final_mean:.0f}", f"{peer.final_mean:.0f}"),
     )
 
 
-def known(value: float, form: str) -> str:
-    return form.format(value) if math.isfinite(value) else NOT_SOLVED
+def format_finite(value: float, template: str) -> str:
+    return template.format(value) if math.isfinite(value) else NOT_SOLVED

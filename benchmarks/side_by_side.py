@@ -1,4 +1,4 @@
-"""What the benchmarks share: one line on the machine, and one table, for a terminal or for a README."""
+"""Helpers of the benchmarks: timed loops, measurements in turns, a line on the machine, and one table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 from typing import Literal
 
 from rich.console import Console
@@ -15,79 +16,85 @@ from rich.table import Table
 import rlgames
 from rlgames.engine.vector_env import CORES
 
-Turn = Callable[[float], float]  # plays for so many seconds: steps or frames a second
+Benchmark = Callable[[float], float]  # runs for so many seconds; returns steps, frames or samples a second
 Justify = Literal["left", "right"]
-progress = Console(stderr=True)  # what is being measured right now; kept out of what is pasted
+NONE = "—"  # a cell without a value
+progress = Console(stderr=True)  # names what is measured at the moment; stdout has the table alone
 
 
-def machine(*packages: str) -> str:
-    """The processor, its cores, and the versions of Python, rlgames and those of `packages` that are installed."""
-    found = [f"Python {platform.python_version()}", f"rlgames {rlgames.__version__}"]
+def steps_per_second(work: Callable[[], int], seconds: float) -> float:
+    """Call `work` for `seconds`, at least once; return the sum of its results for each second."""
+    steps, start = 0, perf_counter()
+    while not steps or perf_counter() - start < seconds:
+        steps += work()
+    return steps / (perf_counter() - start)
+
+
+def measure_in_turns(benchmarks: Collection[Benchmark], rounds: int, seconds: float) -> list[list[float]]:
+    """Return the rates of all benchmarks in each round.
+
+    They take turns, so that anything else the machine does slows all of them equally. A first turn of each does not
+    count: it compiles code and fills caches.
+    """
+    for benchmark in benchmarks:
+        benchmark(seconds)
+    return [[benchmark(seconds) for benchmark in benchmarks] for _ in range(rounds)]
+
+
+def format_rate(rate: float) -> str:
+    """Return three digits: 91.2 M, 243 k, 87."""
+    for size, unit in ((1e6, " M"), (1e3, " k"), (1.0, "")):
+        if rate >= size:
+            value = rate / size
+            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{unit}"
+    return f"{rate:.2g}"
+
+
+def format_ratios(ratios: Sequence[float], digits: int) -> str:
+    """Return the median and, in brackets, the smallest and largest of the ratios of all rounds."""
+    middle, smallest, largest = (f"{value:,.{digits}f}" for value in (median(ratios), min(ratios), max(ratios)))
+    return f"{middle} ({smallest}–{largest})"
+
+
+def describe_machine(*packages: str) -> str:
+    """Return the processor, its cores, and the versions of Python, rlgames and the installed ones of `packages`."""
+    versions = [f"Python {platform.python_version()}", f"rlgames {rlgames.__version__}"]
     for package in packages:
         try:
-            found.append(f"{package} {version(package)}")
+            versions.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
-    return f"{processor()}, {CORES} core{'s' * (CORES > 1)}; {', '.join(found)}"
-
-
-def spread(ratios: Sequence[float], digits: int) -> str:
-    """Median (least–greatest)."""
-    middle, least, greatest = (f"{value:,.{digits}f}" for value in (median(ratios), min(ratios), max(ratios)))
-    return f"{middle} ({least}–{greatest})"
-
-
-def in_turn(sides: Collection[Turn], rounds: int, seconds: float) -> list[list[float]]:
-    """Rates of all sides in each round, so that whatever else the machine does slows all of them alike.
-
-    A first turn of each is not counted.
-    """
-    for turn in sides:
-        turn(seconds)
-    rates = []
-    for i in range(rounds):
-        progress.print(f"round {i + 1} of {rounds}", highlight=False)
-        rates.append([turn(seconds) for turn in sides])
-    return rates
+    return f"{processor()}, {CORES} core{'s' * (CORES > 1)}; {', '.join(versions)}"
 
 
 def processor() -> str:
-    about = Path("/proc/cpuinfo")  # Linux
-    lines = about.read_text().splitlines() if about.is_file() else []
+    cpuinfo = Path("/proc/cpuinfo")  # Linux
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def rate(per_second: float) -> str:
-    """Three digits: 91.2 M, 243 k, 87."""
-    for size, unit in ((1e6, " M"), (1e3, " k"), (1.0, "")):
-        if per_second >= size:
-            value = per_second / size
-            return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}{unit}"
-    return f"{per_second:.2g}"
-
-
-def report(
+def print_table(
     title: str,
     columns: Mapping[str, Justify],
     rows: Sequence[Sequence[str]],
     notes: Sequence[str],
     markdown: bool,
 ) -> None:
-    """Print a table between its title and its notes: rich on a terminal, else (or with `markdown`) Markdown.
+    """Print a table between its title and its notes: rich on a terminal, otherwise (or with `markdown`) Markdown.
 
-    `columns` maps their heads to the side on which they are flush.
+    `columns` maps each head to its justification.
     """
     console = Console()
     if console.is_terminal and not markdown:
         table = Table(title=title, title_justify="left")
-        for head, side in columns.items():
-            table.add_column(head, justify=side)
+        for head, justify in columns.items():
+            table.add_column(head, justify=justify)
         for row in rows:
             table.add_row(*row)
         console.print(table)
         console.print(*notes, sep="\n", markup=False, highlight=False)
         return
-    rule = ["---:" if side == "right" else "---" for side in columns.values()]
+    rule = ["---:" if justify == "right" else "---" for justify in columns.values()]
     table = ["| " + " | ".join(row) + " |" for row in (columns, rule, *rows)]
     print("\n".join([title, "", *table, *(f"\n{note}" for note in notes)]))

@@ -98,7 +98,7 @@ def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 24_
         seeds: trainings behind each curve.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    steps, seeds = (2_000, 1) if quick else (steps, seeds)
+    steps, seeds = (1_400, 1) if quick else (steps, seeds)
     random_score = rlgames.evaluate(rlgames.Random("CatchBall"), episodes=200).mean
 
     print(f"Four steps from Q-learning to Double DQN: {steps:,} environment steps each, {seeds} seed{'s'[: seeds > 1]}")

@@ -92,7 +92,7 @@ def main(
     """
     folder.mkdir(parents=True, exist_ok=True)
     four_frames, one_frame = rlgames.Pixels(skip=frame_skip, stack=4), rlgames.Pixels(skip=frame_skip)
-    config, steps = (QUICK, 1_200) if quick else (CONFIG, steps)
+    config, steps = (QUICK, 600) if quick else (CONFIG, steps)
     sequences = replace(config, recurrent=True, batch_size=config.batch_size // 4)  # a batch of sequences, not of steps
     variants = {
         "dqn": ("DQN, four frames", four_frames, config),

@@ -149,7 +149,8 @@ def main(
     envs.close()
 
     env = rlgames.make(game, render_mode="rgb_array")
-    recording = rlgames.record(agent, folder / "dino.gif", env, seed=seed + 1_000)
+    seconds = 1.0 if quick else 30.0
+    recording = rlgames.record(agent, folder / "dino.gif", env, seed=seed + 1_000, seconds=seconds)
     env.close()
     print(f"score of the recording: {recording.scores[-1]:,.0f}")
     print("written:", *sorted(map(str, folder.iterdir())))

@@ -118,7 +118,7 @@ def main(
 
     Args:
         folder: for checkpoints, table, curve and recording; one for each stage.
-        quick: three short rollouts.
+        quick: two short rollouts.
         watch: do not train; show the newest checkpoint in a window.
         show_training: show the first environment in a window during training.
         world: 1 to 8.
@@ -134,7 +134,7 @@ def main(
     if watch:
         return watch_agent(folder, game, 1 if quick else 3)
     folder.mkdir(parents=True, exist_ok=True)
-    n_steps, num_envs, rollouts, save_freq = (12, 2, 3, 1) if quick else (512, num_envs, rollouts, SAVE_FREQ)
+    n_steps, num_envs, rollouts, save_freq = (12, 2, 2, 1) if quick else (512, num_envs, rollouts, SAVE_FREQ)
 
     render_mode = "rgb_array" if show_training else None
     envs = rlgames.make_vec(game, num_envs, pixels=PIXELS, rewards=REWARDS, render_mode=render_mode)

@@ -1,6 +1,6 @@
 """A game of your own: Slalom, which PPO learns in seconds: python examples/own_game.py
 
-Being registered, it is known to the command line too: python examples/own_game.py train dqn Slalom, then watch, ...
+It is registered, so the command line has it too: python examples/own_game.py train dqn Slalom, then watch, ...
 """
 
 import sys
@@ -12,18 +12,17 @@ from numba.extending import register_jitable
 
 import rlgames
 from rlgames.agents.ppo import PPOConfig
-from rlgames.cli import main as cli
-from rlgames.engine.game import CLOCK, Game
-from rlgames.engine.rendering import BLUE, RED, Canvas
-from rlgames.engine.rng import below
+from rlgames.cli.main import main as command_line
+from rlgames.engine import CLOCK, Canvas, Game, below
+from rlgames.engine.rendering import BLUE, RED
 
-WIDTH, APART, GATES = 9, 7, 30  # columns of the slope; steps from one gate to the next; gates on the way down
+WIDTH, SPACING, GATES = 9, 7, 30  # columns of the slope; steps from one gate to the next; gates on the way down
 RECORD = np.dtype([*CLOCK, ("skier", "i4"), ("gate", "i4"), ("distance", "i4"), ("passed", "i4")])
 
 
 @register_jitable
-def spawn(s):
-    s.skier, s.gate, s.distance, s.passed = WIDTH // 2, below(s, WIDTH), APART, 0
+def reset(s):
+    s.skier, s.gate, s.distance, s.passed = WIDTH // 2, below(s, WIDTH), SPACING, 0
 
 
 @register_jitable
@@ -34,13 +33,13 @@ def step(s, action):
         return 0.0, False
     if abs(s.skier - s.gate) > 1:
         return -1.0, True
-    s.gate, s.distance, s.passed = below(s, WIDTH), APART, s.passed + 1
+    s.gate, s.distance, s.passed = below(s, WIDTH), SPACING, s.passed + 1
     return 1.0, False
 
 
 @register_jitable
-def draw(s, obs):
-    obs[0], obs[1], obs[2] = s.skier / WIDTH, s.gate / WIDTH, s.distance / APART
+def observe(s, obs):
+    obs[0], obs[1], obs[2] = s.skier / WIDTH, s.gate / WIDTH, s.distance / SPACING
 
 
 @register_jitable
@@ -48,8 +47,8 @@ def score(s, reward):
     return float(s.passed)
 
 
-def paint(s):
-    canvas = Canvas(WIDTH * 40, (APART + 1) * 40, 40)
+def render(s):
+    canvas = Canvas(WIDTH * 40, (SPACING + 1) * 40, 40)
     for post in (s["gate"] - 1, s["gate"] + 1):
         canvas.bar(post + 0.4, s["distance"], post + 0.6, s["distance"] + 1, RED)
     canvas.disc(s["skier"] + 0.5, 0.5, 0.3, BLUE)
@@ -57,8 +56,8 @@ def paint(s):
 
 
 def game() -> Game:
-    actions, observation = ("left", "straight", "right"), Box(0, 1, (3,), np.float32)
-    return Game("Slalom", RECORD, observation, actions, APART * GATES, spawn, step, draw, paint, fps=8, score=score)
+    actions, observation, max_frames = ("left", "straight", "right"), Box(0, 1, (3,), np.float32), SPACING * GATES
+    return Game("Slalom", RECORD, observation, actions, max_frames, reset, step, observe, render, fps=8, score=score)
 
 
 rlgames.register_game("Slalom", __name__, "pass every gate on the way down")
@@ -72,4 +71,4 @@ def main(steps: int = 100_000) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.main()) if sys.argv[1:] else main()
+    sys.exit(command_line()) if sys.argv[1:] else main()

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import gymnasium as gym
 import numpy as np
@@ -19,6 +19,7 @@ import rlgames
 from rlgames.agents import AGENTS
 from rlgames.agents.config import make_config
 from rlgames.agents.reinforce import REINFORCEConfig
+from rlgames.engine.rendering import Window
 from rlgames.envs.registry import GAMES, WRAPPERS
 from rlgames.envs.task import Task
 from rlgames.presets.lookup import find_preset
@@ -29,8 +30,10 @@ EXAMPLES = TESTS.parent / "examples"
 
 @pytest.fixture(autouse=True)
 def fresh_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Import each example anew, without a display; drop what it registers."""
+    """Import each example anew, drop what it registers; without a display, at no fixed frame rate."""
     monkeypatch.syspath_prepend(EXAMPLES)
+    init = Window.__init__
+    monkeypatch.setattr(Window, "__init__", lambda self, title, fps: init(self, title, fps=0))
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     monkeypatch.setenv("SDL_AUDIODRIVER", "dummy")
     with patch.dict(GAMES), patch.dict(WRAPPERS), patch.dict(AGENTS), patch.dict(gym.registry):
@@ -144,7 +147,10 @@ def test_reinforce_agent_computes_the_gradients_of_pong_reinforce_numpy() -> Non
 # ---- tutorials ----
 
 
-def test_catch_dqn_tutorial_compares_variants_and_optimizers(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_catch_dqn_tutorial_compares_variants_and_optimizers(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("catch_dqn_tutorial"), "EVALUATIONS", 4)
     assert -1 <= run("catch_dqn_tutorial", tmp_path, quick=True) <= 99
     out = capsys.readouterr().out
     for name in ("experience replay", "+ target network", "+ Huber loss", "+ Double DQN", "RMSPropGraves", "Adam"):
@@ -155,7 +161,10 @@ def test_catch_dqn_tutorial_compares_variants_and_optimizers(tmp_path: Path, cap
     assert isinstance(rlgames.load(tmp_path / "catch.ckpt"), rlgames.DDQN)
 
 
-def test_cave_drqn_tutorial_compares_dqn_and_drqn(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_cave_drqn_tutorial_compares_dqn_and_drqn(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("cave_drqn_tutorial"), "EVALUATIONS", 4)
     assert run("cave_drqn_tutorial", tmp_path, quick=True) > 10
     out = capsys.readouterr().out
     for name in ("random: ", "DQN, four frames", "DRQN, one frame and an LSTM"):
@@ -185,7 +194,7 @@ def test_cartpole_a3c_tutorial_moving_average() -> None:
 
 
 def test_dino_dqn_tutorial_trains_resumes_and_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run("dino_dqn_tutorial", tmp_path, quick=True) > 30
+    assert run("dino_dqn_tutorial", tmp_path, quick=True) > 5
     counts = count_frames(tmp_path)
     assert counts.pop("dino.gif") > 5
     assert counts == {"scores.png": 1}
@@ -197,7 +206,7 @@ def test_dino_dqn_tutorial_trains_resumes_and_is_watched(tmp_path: Path, capsys:
 def test_mario_ppo_tutorial_resumes_exactly(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupt it after the first rollout: the resumed run ends as the unbroken one, and keeps three checkpoints."""
+    """Interrupt it after the first rollout: the resumed run ends as the unbroken one."""
     if not find_spec("gym_super_mario_bros"):
         pytest.skip("needs the extra mario")
     tutorial = import_module("mario_ppo_tutorial")
@@ -218,12 +227,17 @@ def test_mario_ppo_tutorial_resumes_exactly(
     assert (unbroken / "rollouts.csv").read_text() == (resumed / "rollouts.csv").read_text()
 
     newest = [tutorial.checkpoints(folder)[-1] for folder in (unbroken, resumed)]
-    envs = [rlgames.make_vec("Mario:world=1,stage=2", pixels=tutorial.PIXELS) for _ in newest]
-    agents = [rlgames.load(path, each, weights_only=True) for path, each in zip(newest, envs, strict=True)]
-    assert agents[0].step == agents[1].step == 3 * 24
+    agents = [rlgames.load(path, weights_only=True) for path in newest]
+    assert agents[0].step == agents[1].step == 2 * 24
     for a, b in zip(agents[0].net.parameters(), agents[1].net.parameters(), strict=True):
         assert (a == b).all()
-    (resumed / "rollout-00000.ckpt").touch()
-    tutorial.save(agents[1], resumed, 4)
-    assert [path.stem for path in tutorial.checkpoints(resumed)] == ["rollout-00002", "rollout-00003", "rollout-00004"]
     assert run("mario_ppo_tutorial", unbroken, quick=True, watch=True) > 30
+
+
+def test_mario_ppo_tutorial_keeps_the_newest_checkpoints(tmp_path: Path) -> None:
+    tutorial = import_module("mario_ppo_tutorial")
+    agent = Mock(save=Path.touch)
+    for rollout in (8, 9, 10, 20):
+        tutorial.save(agent, tmp_path, rollout)
+    assert [path.stem for path in tutorial.checkpoints(tmp_path)] == ["rollout-00009", "rollout-00010", "rollout-00020"]
+    assert agent.restart_episodes.call_count == 4

@@ -36,6 +36,15 @@ def compile_loops(
 ) -> CompiledLoops:
     checksum = rules_checksum(reset, step, observe, score, uniform)
 
+    def compile_cached(function: Callable) -> Callable:
+        """Compile with a name of its own for these rules, which gives them an index of their own in Numba's cache.
+
+        Numba writes the index and the code without a lock: games that share an index and are compiled by two processes
+        at once could get each other's code.
+        """
+        function.__qualname__ += f"_{checksum:08x}"
+        return njit(cache=True, nogil=True)(function)
+
     @register_jitable
     def reset_record(s):
         s.age, s.over, s.score = 0, 0, 0.0
@@ -49,7 +58,7 @@ def compile_loops(
         s.over = terminated | (s.age >= max_frames)
         return reward, terminated
 
-    @njit(cache=True, nogil=True)
+    @compile_cached
     def reset_batch(records, mask, obs):
         checksum  # noqa: B018  a closure's cell: part of the cache's key
         for i in range(len(records)):
@@ -57,7 +66,7 @@ def compile_loops(
                 reset_record(records[i])
             observe(records[i], obs[i])
 
-    @njit(cache=True, nogil=True)
+    @compile_cached
     def step_batch(
         first, last, records, actions, mode, frame_skip, max_pool, max_frames,
         obs, rewards, terminated, truncated, scores, final_obs, final_scores,
@@ -104,7 +113,7 @@ def compile_loops(
                     observe(s, obs[i])
         return ended
 
-    @njit(cache=True, nogil=True)
+    @compile_cached
     def step_single(records, action, frame_skip, max_pool, max_frames, obs):
         """Return (reward, terminated, over, score); `over` is negative if nothing was stepped."""
         checksum  # noqa: B018

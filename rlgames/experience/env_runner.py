@@ -141,8 +141,8 @@ class EnvRunner:
         return Episode(score, float(self._returns[i]), int(self._lengths[i]))
 
     def snapshot(self) -> dict[str, Any] | None:
-        """Return the state of the environments, or None if the outermost of them has no snapshot()."""
-        if not hasattr(type(self.envs), "snapshot"):  # a VectorWrapper would pass on what is wrapped inside
+        """Return the state of the environments, or None if they or one of their wrappers have no snapshot()."""
+        if not has_snapshot(self.envs):
             return None
         try:
             return self.envs.snapshot()  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
@@ -186,13 +186,18 @@ class EnvRunner:
             self.envs.restore(state["envs"])  # pyright: ignore[reportAttributeAccessIssue]  it has snapshot()
         except KeyError as error:
             raise InvalidValueError(
-                f"saved with environments of other rewards or pixels: their state has no {error}"
+                f"saved with environments of other rewards or pixels or wrappers: their state has no {error}"
             ) from error
         self.obs, self.episode_start = state["obs"].copy(), state["episode_start"].copy()
         self._returns, self._lengths = state["returns"].copy(), state["lengths"].copy()
         self._resetting, self.reset_seed = state["resetting"].copy(), state["reset_seed"]
         self._episodes, self.exact = [Episode(*episode) for episode in state["episodes"]], state["exact"]
         self._info = {}  # the last step belongs to other episodes
+
+
+def has_snapshot(envs: VectorEnv) -> bool:
+    """Return True if `envs` and all that they wrap have a snapshot() of their own: then no state is missing in it."""
+    return hasattr(type(envs), "snapshot") and (not isinstance(envs, VectorWrapper) or has_snapshot(envs.env))
 
 
 def single_spaces(envs: VectorEnv) -> tuple[Box, Discrete]:

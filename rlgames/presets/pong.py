@@ -55,9 +55,9 @@ PRESETS: dict[str, Preset] = {
         pixels=FIELD,
     ),
     "ppo": Preset(
-        dict(
+        dict(  # with less entropy it stays at -21
             n_steps=64, rollout_fraction=0.5, learning_rate=1e-3, ent_coef=0.03, encoder="nips"
-        ),  # with less entropy it stays at -21
+        ),
         steps=1_500_000,
         envs=32,
         pixels=FIELD,

@@ -11,7 +11,7 @@ from rlgames.wrappers.rewards import Rewards
 
 @dataclass(frozen=True)
 class Preset:
-    """A tuned training; `config` holds the fields of the agent's config that differ from its defaults."""
+    """A tuned training; `config` holds fields of the agent's config; the others keep their defaults."""
 
     config: dict[str, Any]
     steps: int  # environment steps, summed over the environments

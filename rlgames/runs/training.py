@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,11 @@ class Session:
             print(self.memory, flush=True)
         agent.start_training()
         self.started, self.first_step = time.perf_counter(), agent.step
-        with stop_signals() as stop, Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress:
+        with (
+            closing(writer) if writer else nullcontext(),
+            stop_signals() as stop,
+            Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress,
+        ):
             for update in agent.train(c.steps):
                 self.metrics.add(update)
                 progress.update(update.step, self.metrics.score_mean)
@@ -203,8 +207,6 @@ class Session:
             self.save(self.directory.final)
         elif agent.start_training().snapshot() is not None:
             self.save()
-        if writer:
-            writer.close()
         title = f"{c.agent} on {c.game}, seed {c.seed}"
         draw_curve(read_rows(self.directory.metrics), self.directory.curve, title)
         return TrainingResult(self.directory, agent, seconds, self.best, None if done else stop[0])

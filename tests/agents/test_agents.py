@@ -28,10 +28,10 @@ from rlgames.envs.task import Task
 agents = pytest.mark.parametrize("name", AGENTS)
 BY_NAME = [  # each agent with one game, each game and each kind of name with one agent
     *((name, "CatchBall") for name in AGENTS),
-    ("ppo", "Cave"),
-    ("dqn", "Dino"),
+    ("reinforce", "Cave"),
+    ("ppo", "Dino"),
     ("a3c", "rlgames/CartPole-v0"),
-    ("reinforce", "Pong:max_episode_steps=20"),
+    ("dqn", "Pong:max_episode_steps=20"),
     ("ppo", "Mario:world=1,stage=1,max_episode_steps=20"),
     ("ddqn", "ChromeDino:obs=state"),
     ("a3c", "CatchBall:size=16"),

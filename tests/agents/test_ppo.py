@@ -1,4 +1,4 @@
-"""PPO's update against the same arithmetic written a second time, in NumPy and with another autograd graph."""
+"""PPO's update against the same arithmetic written a second time: in NumPy, and with another autograd graph."""
 
 from __future__ import annotations
 
@@ -8,317 +8,333 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode
-from helpers.toys import Bits, Dice, quick, several
+from helpers.toys import AUTORESET_MODES, GuessBitEnv, RandomLengthEnv, quick_config, sync_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import rlgames
-from rlgames.agents.ppo import PPO, SCALARS, Now, PPOConfig, drawn
-from rlgames.experience.rollout import Rows
-from rlgames.networks.models import ActorCritic, default_encoder, encoder
-from rlgames.networks.threads import ParallelSlices
+from rlgames.agents.ppo import PPO, SCALARS, PPOConfig, ScheduledValues
+from rlgames.experience.rollout import Minibatch
+from rlgames.networks.models import sample_actions
 
-ROWS = 24
-ENDLESS = 1e30  # norm: no clipping
-
-
-def agent_of(seed: int = 0, **changes: Any) -> PPO:
-    return PPO(several(Dice, 4), quick("ppo", **changes), seed=seed)
+SIZE = 24  # of a minibatch
+UNLIMITED = 1e30  # norm: no clipping
 
 
-def minibatch(agent: PPO, seed: int) -> Rows:
-    """Rows as `judge` gives them, from an older policy and older values, so that every clip has work to do."""
+def make_agent(seed: int = 0, **changes: Any) -> PPO:
+    return PPO(sync_vector(RandomLengthEnv, 4), quick_config("ppo", **changes), seed=seed)
+
+
+def scheduled_values(agent: PPO, clip_range: float) -> ScheduledValues:
+    return ScheduledValues(agent.config.learning_rate, clip_range, agent.config.ent_coef)
+
+
+def train_minibatch(agent: PPO, minibatch: Minibatch, clip_range: float = 0.2) -> dict[str, float]:
+    scalars = agent.train_minibatch(minibatch, scheduled_values(agent, clip_range)).tolist()
+    return dict(zip(SCALARS, scalars, strict=True))
+
+
+def random_minibatch(agent: PPO, seed: int) -> Minibatch:
+    """Return a minibatch of an older policy with older values, so that every clip applies somewhere."""
     rng = np.random.default_rng(seed)
-    obs, action = rng.normal(size=(ROWS, 3)), rng.integers(3, size=ROWS)
+    obs, actions = rng.normal(size=(SIZE, 3)), rng.integers(3, size=SIZE)
     with torch.no_grad():
-        logits, value = agent.forward(torch.from_numpy(obs))
-    logp = torch.log_softmax(logits, 1)[torch.arange(ROWS), torch.from_numpy(action)]
+        logits, values = agent.net(torch.from_numpy(obs))
+    log_prob = torch.log_softmax(logits, 1)[torch.arange(SIZE), torch.from_numpy(actions)]
 
     def noise(scale: float) -> Tensor:
-        return torch.from_numpy(rng.normal(size=ROWS, scale=scale).astype(np.float32))
+        return torch.from_numpy(rng.normal(size=SIZE, scale=scale).astype(np.float32))
 
-    weight = torch.from_numpy(rng.integers(4, size=ROWS).astype(np.float32))
-    numbers = (logp + noise(0.3), value + noise(0.3), noise(1.0), value + noise(1.0), weight)
-    return Rows(torch.from_numpy(obs), torch.from_numpy(action), *numbers)
+    weights = torch.from_numpy(rng.integers(4, size=SIZE).astype(np.float32))
+    numbers = (log_prob + noise(0.3), values + noise(0.3), noise(1.0), values + noise(1.0), weights)
+    return Minibatch(torch.from_numpy(obs), torch.from_numpy(actions), *numbers)
 
 
-def by_numpy(agent: PPO, rows: Rows, clip: float) -> dict[str, float]:
-    """The terms of the loss, one row at a time."""
+def scalars_by_numpy(agent: PPO, minibatch: Minibatch, clip_range: float) -> dict[str, float]:
+    """Return the terms of the loss, computed for one transition at a time."""
     c = agent.config
     with torch.no_grad():
-        logits, values = (x.double().numpy() for x in agent.forward(rows.obs)[:2])
-    advantage = rows.advantage.double().numpy()
-    terms = {name: [] for name in ("policy_loss", "value_loss", "entropy", "kl", "clipped")}
-    for i in range(ROWS):
-        pi = np.exp(logits[i]) / np.exp(logits[i]).sum()
-        ratio = pi[rows.action[i]] / math.exp(rows.logp[i])
-        terms["policy_loss"].append(-min(ratio * advantage[i], min(max(ratio, 1 - clip), 1 + clip) * advantage[i]))
-        old, goal = float(rows.value[i]), float(rows.goal[i])
-        error = (values[i] - goal) ** 2
-        if c.value_clip is not None:
-            held = min(max(values[i], old - c.value_clip), old + c.value_clip)
-            error = max(error, (held - goal) ** 2)
-        terms["value_loss"].append(error)
-        terms["entropy"].append(-sum(p * math.log(p) for p in pi))
-        terms["kl"].append(ratio - 1 - math.log(ratio))  # Schulman's estimator, joschu.net/blog/kl-approx.html
-        terms["clipped"].append(abs(ratio - 1) > clip)
-    return {name: float(np.average(values, weights=rows.weight)) for name, values in terms.items()}
+        logits, values = (x.double().numpy() for x in agent.net(minibatch.obs))
+    advantages = minibatch.advantages.double().numpy()
+    names = ("policy_gradient_loss", "value_loss", "entropy_loss", "approx_kl", "clip_fraction")
+    terms: dict[str, list[float]] = {f"train/{name}": [] for name in names}
+    for i in range(SIZE):
+        pi, advantage = np.exp(logits[i]) / np.exp(logits[i]).sum(), advantages[i]
+        ratio = pi[minibatch.actions[i]] / math.exp(minibatch.log_prob[i])
+        clipped_ratio = min(max(ratio, 1 - clip_range), 1 + clip_range)
+        old_value, target = float(minibatch.old_values[i]), float(minibatch.returns[i])
+        error = (values[i] - target) ** 2
+        if c.clip_range_vf is not None:
+            clipped_value = min(max(values[i], old_value - c.clip_range_vf), old_value + c.clip_range_vf)
+            error = max(error, (clipped_value - target) ** 2)
+        terms["train/policy_gradient_loss"].append(-min(ratio * advantage, clipped_ratio * advantage))
+        terms["train/value_loss"].append(error)
+        terms["train/entropy_loss"].append(sum(p * math.log(p) for p in pi))
+        terms["train/approx_kl"].append(ratio - 1 - math.log(ratio))  # joschu.net/blog/kl-approx.html
+        terms["train/clip_fraction"].append(abs(ratio - 1) > clip_range)
+    means = {name: float(np.average(values, weights=minibatch.weights)) for name, values in terms.items()}
+    policy_loss, value_loss, entropy_loss = list(means.values())[:3]
+    return means | {"train/loss": policy_loss + c.vf_coef * value_loss + c.ent_coef * entropy_loss}
 
 
-def by_autograd(agent: PPO, rows: Rows, clip: float) -> list[Tensor]:
-    """The gradient of the same loss, written with torch's distributions and cases instead of min and max."""
+def gradients_by_autograd(agent: PPO, minibatch: Minibatch, clip_range: float) -> list[Tensor]:
+    """Return the gradients of the same loss, written with torch's distributions and cases instead of min and max."""
     c = agent.config
-    logits, value = agent.net(rows.obs)
-    pi, advantage, share = (
-        torch.distributions.Categorical(logits=logits),
-        rows.advantage,
-        rows.weight / sum(rows.weight),
-    )
-    ratio = (pi.log_prob(rows.action) - rows.logp).exp()
-    stopped = ((advantage > 0) & (ratio > 1 + clip)) | ((advantage < 0) & (ratio < 1 - clip))
-    gain = torch.where(stopped, torch.zeros_like(ratio), ratio * advantage)  # a constant has no gradient
-    goal, old = rows.goal, rows.value
-    error = (value - goal) ** 2
-    if c.value_clip is not None:
-        far = (value - old).abs() > c.value_clip
-        held = old + c.value_clip * (value - old).sign()
-        error = torch.where(far & ((held - goal) ** 2 >= error), torch.zeros_like(error), error)
-    loss = -gain @ share + c.value * error @ share - c.entropy * pi.entropy() @ share
+    logits, values = agent.net(minibatch.obs)
+    pi, advantages = torch.distributions.Categorical(logits=logits), minibatch.advantages
+    weights = minibatch.weights / sum(minibatch.weights)
+    ratio = (pi.log_prob(minibatch.actions) - minibatch.log_prob).exp()
+    clipped = ((advantages > 0) & (ratio > 1 + clip_range)) | ((advantages < 0) & (ratio < 1 - clip_range))
+    gain = torch.where(clipped, torch.zeros_like(ratio), ratio * advantages)  # a constant has no gradient
+    returns, old_values = minibatch.returns, minibatch.old_values
+    error = (values - returns) ** 2
+    if c.clip_range_vf is not None:
+        far = (values - old_values).abs() > c.clip_range_vf
+        clipped_values = old_values + c.clip_range_vf * (values - old_values).sign()
+        error = torch.where(far & ((clipped_values - returns) ** 2 >= error), torch.zeros_like(error), error)
+    loss = -gain @ weights + c.vf_coef * error @ weights - c.ent_coef * pi.entropy() @ weights
     return list(torch.autograd.grad(loss, list(agent.net.parameters())))
 
 
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 1000),
-    clip=st.sampled_from([0.05, 0.2, 0.5]),
+    clip_range=st.sampled_from([0.05, 0.2, 0.5]),
     clip_range_vf=st.sampled_from([None, 0.1, 0.4]),
-    entropy=st.sampled_from([0.0, 0.05]),
-    value=st.sampled_from([0.1, 1.0]),
-    threads=st.sampled_from([1, 2, 5]),
+    ent_coef=st.sampled_from([0.0, 0.05]),
+    vf_coef=st.sampled_from([0.1, 1.0]),
+    n_threads=st.sampled_from([1, 2, 5]),
 )
-def test_one_step_is_the_papers(
-    seed: int, clip: float, value_clip: float | None, entropy: float, value: float, threads: int
+def test_a_gradient_step_is_the_papers(
+    seed: int, clip_range: float, clip_range_vf: float | None, ent_coef: float, vf_coef: float, n_threads: int
 ):
-    weights = {"clip_range_vf": value_clip, "entropy": entropy, "value": value}
-    agent = agent_of(seed, max_grad_norm=ENDLESS, threads=threads, **weights)
-    rows = minibatch(agent, seed)
-    expected, gradient = by_numpy(agent, rows, clip), by_autograd(agent, rows, clip)
-    before = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
-    found: dict[str, float] = dict(zip(SCALARS, agent.improve(rows, Now(clip, entropy)).tolist(), strict=True))
+    coefficients = {"clip_range_vf": clip_range_vf, "ent_coef": ent_coef, "vf_coef": vf_coef}
+    with make_agent(seed, max_grad_norm=UNLIMITED, n_threads=n_threads, **coefficients) as agent:
+        minibatch = random_minibatch(agent, seed)
+        expected = scalars_by_numpy(agent, minibatch, clip_range)
+        gradients = gradients_by_autograd(agent, minibatch, clip_range)
+        copies = [p.detach().clone().requires_grad_() for p in agent.net.parameters()]
+        found = train_minibatch(agent, minibatch, clip_range)
 
-    for name, wanted in expected.items():
-        assert found[name] == pytest.approx(wanted, rel=1e-4, abs=1e-5), name
-    for p, wanted in zip(agent.net.parameters(), gradient, strict=True):
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-4, abs=1e-5), name
+    for p, gradient in zip(agent.net.parameters(), gradients, strict=True):
         assert p.grad is not None
-        torch.testing.assert_close(p.grad, wanted, rtol=1e-4, atol=1e-6)
-    norms = [torch.stack([p.grad.norm() for p in group if p.grad is not None]).norm() for group in agent.groups]
-    assert (found["policy_norm"], found["value_norm"]) == pytest.approx(tuple(map(float, norms)), rel=1e-4)
+        torch.testing.assert_close(p.grad, gradient, rtol=1e-4, atol=1e-6)
+    groups = agent.parameter_groups
+    norms = [torch.stack([p.grad.norm() for p in group if p.grad is not None]).norm() for group in groups]
+    found_norms = found["train/grad_norm"], found["train/value_grad_norm"]
+    assert found_norms == pytest.approx(tuple(map(float, norms)), rel=1e-4)
 
-    adam = torch.optim.Adam(before, agent.config.learning_rate, eps=1e-5, foreach=False)
-    for p, kept in zip(agent.net.parameters(), before, strict=True):
-        kept.grad = p.grad
+    adam = torch.optim.Adam(copies, agent.config.learning_rate, eps=1e-5, foreach=False)
+    for p, copied in zip(agent.net.parameters(), copies, strict=True):
+        copied.grad = p.grad
     adam.step()
-    for p, kept in zip(agent.net.parameters(), before, strict=True):
-        torch.testing.assert_close(p.detach(), kept.detach(), rtol=1e-5, atol=1e-6)
+    for p, copied in zip(agent.net.parameters(), copies, strict=True):
+        torch.testing.assert_close(p.detach(), copied.detach(), rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_is_the_slope_of_the_loss():
     """By finite differences along a random direction."""
-    agent = agent_of(3, max_grad_norm=ENDLESS, clip_range_vf=0.2, entropy=0.03, value=0.7)
-    rows, parameters = minibatch(agent, 3), list(agent.net.parameters())
+    agent = make_agent(3, max_grad_norm=UNLIMITED, clip_range_vf=0.2, ent_coef=0.03, vf_coef=0.7)
+    minibatch, parameters = random_minibatch(agent, 3), list(agent.net.parameters())
     start, rng = [p.detach().clone() for p in parameters], np.random.default_rng(0)
-    way = [torch.from_numpy(rng.normal(size=p.shape).astype(np.float32)) for p in start]
+    directions = [torch.from_numpy(rng.normal(size=p.shape).astype(np.float32)) for p in start]
 
     def loss(shift: float) -> float:
         with torch.no_grad():
-            for p, origin, direction in zip(parameters, start, way, strict=True):
+            for p, origin, direction in zip(parameters, start, directions, strict=True):
                 p.copy_(origin + shift * direction)
-        terms = by_numpy(agent, rows, 0.2)
-        return terms["policy_loss"] + 0.7 * terms["value_loss"] - 0.03 * terms["entropy"]
+        return scalars_by_numpy(agent, minibatch, 0.2)["train/loss"]
 
     step = 2e-4
     slope = (loss(step) - loss(-step)) / (2 * step)
     loss(0.0)
-    agent.improve(rows, Now(0.2, agent.config.entropy))
-    found = sum(
-        float((p.grad * direction).sum()) for p, direction in zip(parameters, way, strict=True) if p.grad is not None
-    )
+    train_minibatch(agent, minibatch)
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    found = sum(float((gradient * way).sum()) for gradient, way in zip(gradients, directions, strict=True))
     assert found == pytest.approx(slope, rel=0.01)
 
 
-def raw_norms(agent: PPO, rows: Rows) -> list[Tensor]:
-    """The gradient of the unclipped loss, by group."""
-    gradient = dict(zip(agent.net.parameters(), by_autograd(agent, rows, 0.2), strict=True))
-    return [torch.cat([gradient[p].flatten() for p in group]) for group in agent.groups]
+# ---- clipping of gradients ----
 
 
-def test_value_errors_do_not_starve_the_policy():
-    """Two networks, two norms: a huge value error shrinks the value's gradient alone."""
-    agent = agent_of(1, max_grad_norm=0.01)
-    rows = minibatch(agent, 1)
-    rows = rows._replace(goal=rows.goal + 1000.0)
-    raw = raw_norms(agent, rows)
-    found = dict(zip(SCALARS, agent.improve(rows, Now(0.2, agent.config.entropy)).tolist(), strict=True))
-    assert found["value_norm"] == pytest.approx(float(raw[1].norm()), rel=1e-4)
-    assert found["policy_norm"] == pytest.approx(float(raw[0].norm()), rel=1e-4)
-    assert found["value_norm"] > 100 > 1 > found["policy_norm"] > 0.01
-    for group, gradient in zip(agent.groups, raw, strict=True):
-        kept = torch.cat([p.grad.flatten() for p in group if p.grad is not None])
-        torch.testing.assert_close(kept, gradient * 0.01 / gradient.norm(), rtol=1e-3, atol=1e-6)
-    assert sum(len(group) for group in agent.groups) == len(list(agent.net.parameters()))
+def unclipped_gradients(agent: PPO, minibatch: Minibatch) -> list[Tensor]:
+    """Return the flat gradient of each parameter group."""
+    gradients = gradients_by_autograd(agent, minibatch, 0.2)
+    by_parameter = dict(zip(agent.net.parameters(), gradients, strict=True))
+    return [torch.cat([by_parameter[p].flatten() for p in group]) for group in agent.parameter_groups]
 
 
-def test_gradients_within_the_limit_stay_as_they_are():
-    agent = agent_of(1, max_grad_norm=1e6)
-    rows = minibatch(agent, 1)
-    raw = raw_norms(agent, rows)
-    agent.improve(rows, Now(0.2, agent.config.entropy))
-    for group, gradient in zip(agent.groups, raw, strict=True):
-        torch.testing.assert_close(torch.cat([p.grad.flatten() for p in group if p.grad is not None]), gradient)
+def flat_gradients(agent: PPO) -> list[Tensor]:
+    groups = agent.parameter_groups
+    return [torch.cat([p.grad.flatten() for p in group if p.grad is not None]) for group in groups]
 
 
-def test_planes_share_one_network_and_one_norm():
-    agent = PPO(rlgames.make_vec("CatchBall", 2), quick("ppo", max_grad_norm=0.01))
-    [group] = agent.groups
+def test_value_errors_do_not_shrink_the_policys_gradient():
+    """Two networks have two norms: a huge value error clips the value's gradient alone."""
+    agent = make_agent(1, max_grad_norm=0.01)
+    minibatch = random_minibatch(agent, 1)
+    minibatch = minibatch._replace(returns=minibatch.returns + 1000.0)
+    policy, value = unclipped_gradients(agent, minibatch)
+    found = train_minibatch(agent, minibatch)
+    assert found["train/value_grad_norm"] == pytest.approx(float(value.norm()), rel=1e-4)
+    assert found["train/grad_norm"] == pytest.approx(float(policy.norm()), rel=1e-4)
+    assert found["train/value_grad_norm"] > 100 > 1 > found["train/grad_norm"] > 0.01
+    for clipped, gradient in zip(flat_gradients(agent), (policy, value), strict=True):
+        torch.testing.assert_close(clipped, gradient * 0.01 / gradient.norm(), rtol=1e-3, atol=1e-6)
+    assert sum(map(len, agent.parameter_groups)) == len(list(agent.net.parameters()))
+
+
+def test_gradients_below_the_limit_are_not_changed():
+    agent = make_agent(1, max_grad_norm=1e6)
+    minibatch = random_minibatch(agent, 1)
+    expected = unclipped_gradients(agent, minibatch)
+    train_minibatch(agent, minibatch)
+    for found, gradient in zip(flat_gradients(agent), expected, strict=True):
+        torch.testing.assert_close(found, gradient)
+
+
+def test_images_share_one_network_and_one_norm():
+    agent = PPO(rlgames.make_vec("CatchBall", 2), quick_config("ppo", max_grad_norm=0.01))
+    [group] = agent.parameter_groups
     assert {id(p) for p in group} == {id(p) for p in agent.net.parameters()}
-    update = next(agent.train(16))
-    assert update.scalars["policy_norm"] == update.scalars["value_norm"] > 0.01
+    scalars = next(agent.train(16)).scalars
+    assert scalars["train/grad_norm"] == scalars["train/value_grad_norm"] > 0.01
 
 
-class Spy:
-    """Stands in for `improve`: keeps what it was called with, learns nothing, and tells the KL that it was given."""
+# ---- epochs, minibatches, schedules ----
+
+
+class Recorder:
+    """Stands in for `train_minibatch`: records its arguments, changes nothing, and returns the given KLs in turn."""
 
     def __init__(self, agent: PPO, kl: list[float]) -> None:
         self.agent, self.kl = agent, kl
-        self.calls: list[Rows] = []
-        self.clips, self.entropies, self.rates = [], [], []
-        agent.improve = self  # type: ignore[method-assign]  # that is its purpose
+        self.minibatches: list[Minibatch] = []
+        self.clip_ranges, self.ent_coefs, self.rates = [], [], []
+        agent.train_minibatch = self  # type: ignore[method-assign]  # stands in for it
 
-    def __call__(self, rows: Rows, now: Now) -> Tensor:
-        self.calls.append(rows)
-        self.clips.append(now.clip)
-        self.entropies.append(now.entropy)
-        self.rates.append(self.agent.optimiser.param_groups[0]["lr"])
-        row = torch.zeros(len(SCALARS))
-        row[SCALARS.index("kl")] = self.kl[(len(self.calls) - 1) % len(self.kl)]
-        return row
+    def __call__(self, minibatch: Minibatch, scheduled: ScheduledValues) -> Tensor:
+        self.minibatches.append(minibatch)
+        self.clip_ranges.append(scheduled.clip_range)
+        self.ent_coefs.append(scheduled.ent_coef)
+        self.rates.append(self.agent.optimizer.param_groups[0]["lr"])
+        scalars = torch.zeros(len(SCALARS))
+        scalars[SCALARS.index("train/approx_kl")] = self.kl[(len(self.minibatches) - 1) % len(self.kl)]
+        return scalars
 
 
-@pytest.mark.parametrize(("target", "passes"), [(None, 5), (0.5, 3), (0.65, 4), (2.0, 5), (0.0, 1)])
-def test_the_passes_stop_at_the_target_kl(target: float | None, passes: int):
-    agent = agent_of(n_epochs=5, num_minibatches=2, target_kl=target)
-    spy = Spy(agent, [9.0, 0.2, 0.0, 0.4, 0.0, 0.6, 0.0, 0.7, 0.0, 1.0])  # the last minibatch of each pass counts
+@pytest.mark.parametrize(("target_kl", "epochs"), [(None, 5), (0.5, 3), (0.65, 4), (2.0, 5), (0.0, 1)])
+def test_epochs_stop_at_the_target_kl(target_kl: float | None, epochs: int):
+    agent = make_agent(n_epochs=5, num_minibatches=2, target_kl=target_kl)
+    recorder = Recorder(agent, [9.0, 0.2, 0.0, 0.4, 0.0, 0.6, 0.0, 0.7, 0.0, 1.0])  # an epoch's last minibatch counts
     update = next(agent.train(10_000))
-    assert len(spy.calls) == 2 * passes
-    assert float(update.scalars["kl"]) == pytest.approx(np.mean(spy.kl[: 2 * passes]))
+    assert len(recorder.minibatches) == 2 * epochs
+    assert float(update.scalars["train/approx_kl"]) == pytest.approx(np.mean(recorder.kl[: 2 * epochs]))
 
 
-def test_each_pass_takes_every_transition_once():
-    for minibatches in (1, 3, 5, 32, 100):
-        agent = agent_of(n_epochs=3, num_minibatches=minibatches, n_steps=8)
-        spy = Spy(agent, [0.0])
-        next(agent.train(10_000))
-        count = -(-32 // -(-32 // minibatches))
-        assert len(spy.calls) == 3 * count
-        passes = [torch.cat([call.obs for call in spy.calls[k * count : (k + 1) * count]]) for k in range(3)]
-        every = [sorted(map(tuple, rows.tolist())) for rows in passes]
-        assert every[0] == every[1] == every[2]
-        assert len(set(every[0])) == 32
-        assert minibatches == 1 or not torch.equal(passes[0], passes[1])  # in another order
+@pytest.mark.parametrize("num_minibatches", [1, 3, 5, 32, 100])
+def test_an_epoch_takes_every_transition_once(num_minibatches: int):
+    agent = make_agent(n_epochs=3, num_minibatches=num_minibatches, n_steps=8)
+    recorder = Recorder(agent, [0.0])
+    next(agent.train(10_000))
+    count = -(-32 // -(-32 // num_minibatches))
+    assert len(recorder.minibatches) == 3 * count
+    epochs = [torch.cat([each.obs for each in recorder.minibatches[k * count : (k + 1) * count]]) for k in range(3)]
+    transitions = [sorted(map(tuple, obs.tolist())) for obs in epochs]
+    assert transitions[0] == transitions[1] == transitions[2]
+    assert len(set(transitions[0])) == 32
+    assert num_minibatches == 1 or not torch.equal(epochs[0], epochs[1])  # in another order
 
 
-def test_learning_rate_clip_and_entropy_follow_their_lines():
-    starts = {"learning_rate": 8e-3, "clip": 0.4, "entropy": 0.04}
-    ends = {"final_learning_rate": 4e-3, "final_clip_range": 0.2, "final_ent_coef": 0.0}
-    agent = agent_of(0, **starts, **ends, n_epochs=1, num_minibatches=1)
-    spy = Spy(agent, [0.0])
-    for _ in agent.train(4 * 32):
-        pass
-    assert spy.rates == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
-    assert spy.clips == pytest.approx([0.4, 0.35, 0.3, 0.25])
-    assert spy.entropies == pytest.approx([0.04, 0.03, 0.02, 0.01])
-    agent = agent_of(clip=0.3, entropy=0.02, n_epochs=1, num_minibatches=1)
-    spy = Spy(agent, [0.0])
+def test_schedules_are_linear():
+    initial = {"learning_rate": 8e-3, "clip_range": 0.4, "ent_coef": 0.04}
+    final = {"final_learning_rate": 4e-3, "final_clip_range": 0.2, "final_ent_coef": 0.0}
+    agent = make_agent(0, **initial, **final, n_epochs=1, num_minibatches=1)
+    recorder = Recorder(agent, [0.0])
+    updates = list(agent.train(4 * 32))
+    assert recorder.rates == pytest.approx([8e-3, 7e-3, 6e-3, 5e-3])
+    assert recorder.clip_ranges == pytest.approx([0.4, 0.35, 0.3, 0.25])
+    assert recorder.ent_coefs == pytest.approx([0.04, 0.03, 0.02, 0.01])
+    assert [float(x.scalars["train/learning_rate"]) for x in updates] == pytest.approx(recorder.rates)
+    assert [float(x.scalars["train/clip_range"]) for x in updates] == pytest.approx(recorder.clip_ranges)
+
+
+def test_without_final_values_only_the_learning_rate_falls():
+    agent = make_agent(clip_range=0.3, ent_coef=0.02, n_epochs=1, num_minibatches=1)
+    recorder = Recorder(agent, [0.0])
     list(agent.train(4 * 32))
-    assert (spy.clips, spy.entropies) == ([0.3] * 4, [0.02] * 4)
-    assert spy.rates == pytest.approx([2.5e-4 * (1 - k / 4) for k in range(4)])
+    assert (recorder.clip_ranges, recorder.ent_coefs) == ([0.3] * 4, [0.02] * 4)
+    assert recorder.rates == pytest.approx([2.5e-4 * (1 - k / 4) for k in range(4)])
 
 
-def test_the_first_pass_starts_at_the_policy_that_played():
-    """Before any gradient step the ratio is 1: nothing clipped, no KL, and the policy's loss is the mean advantage."""
-    for mode in AutoresetMode:
-        agent = PPO(several(Dice, 4, mode), quick("ppo", n_epochs=1, num_minibatches=1, normalize_advantage=False))
-        scalars = next(agent.train(32)).scalars
-        assert float(scalars["kl"]) == pytest.approx(0.0, abs=1e-6)
-        assert float(scalars["clipped"]) == 0.0
+@pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
+def test_the_first_epoch_starts_at_the_policy_of_the_rollout(mode: Any):
+    """Before any gradient step the ratio is 1: no KL, nothing is clipped."""
+    config = quick_config("ppo", n_epochs=1, num_minibatches=1, normalize_advantage=False)
+    scalars = next(PPO(sync_vector(RandomLengthEnv, 4, mode), config).train(32)).scalars
+    assert float(scalars["train/approx_kl"]) == pytest.approx(0.0, abs=1e-6)
+    assert float(scalars["train/clip_fraction"]) == 0.0
 
 
-def test_advantages_are_normalised_over_the_rollout():
-    for mode in AutoresetMode:
-        agent = PPO(several(Dice, 4, mode), quick("ppo", n_epochs=1, num_minibatches=1, n_steps=16), seed=2)
-        spy = Spy(agent, [0.0])
-        next(agent.train(10_000))
-        [rows] = spy.calls
-        assert float(rows.advantage.mean()) == pytest.approx(0.0, abs=1e-5)
-        assert float(rows.advantage.std()) == pytest.approx(1.0, rel=1e-4)
-        plain = rows.goal - rows.value
-        torch.testing.assert_close(rows.advantage, (plain - plain.mean()) / plain.std())
+@pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
+def test_advantages_are_normalized_over_the_rollout(mode: Any):
+    config = quick_config("ppo", n_epochs=1, num_minibatches=1, n_steps=16)
+    agent = PPO(sync_vector(RandomLengthEnv, 4, mode), config, seed=2)
+    recorder = Recorder(agent, [0.0])
+    next(agent.train(10_000))
+    [minibatch] = recorder.minibatches
+    assert float(minibatch.advantages.mean()) == pytest.approx(0.0, abs=1e-5)
+    assert float(minibatch.advantages.std()) == pytest.approx(1.0, rel=1e-4)
+    raw = minibatch.returns - minibatch.old_values
+    torch.testing.assert_close(minibatch.advantages, (raw - raw.mean()) / raw.std())
 
 
-def test_actions_are_drawn_from_the_policy():
-    agent = PPO(several(Bits, 1), quick("ppo"), seed=5)
+def test_actions_are_sampled_from_the_policy():
+    agent = PPO(sync_vector(GuessBitEnv, 1), quick_config("ppo"), seed=5)
     with torch.no_grad():
         agent.net.policy.bias.copy_(torch.tensor([0.0, 1.2]))
     obs = np.repeat(np.array([[1.0, 0.5]], np.float32), 20_000, 0)
-    expected = float(torch.softmax(torch.from_numpy(agent.see(obs[:1]).logits), 1)[0, 1])
-    found = drawn(agent.see(obs).logits, np.random.default_rng(0)).mean()
+    expected = float(torch.softmax(torch.from_numpy(agent.policy_outputs(obs[:1]).logits), 1)[0, 1])
+    found = sample_actions(agent.policy_outputs(obs).logits, np.random.default_rng(0)).mean()
     assert found == pytest.approx(expected, abs=4 * 0.5 / math.sqrt(len(obs)))
 
 
-def test_threads_share_the_work_and_nothing_else():
-    """ParallelSlices give the sums of one thread but for rounding, the same bits every time, and torch its threads back."""
+# ---- threads and precision ----
 
-    def trained(threads: int) -> list[Tensor]:
-        before = threads
-        torch.set_num_threads(before)
-        agent = PPO("CatchBall", quick("ppo", threads=threads, num_minibatches=3), num_envs=2)
-        for _ in agent.train(64):
-            assert torch.get_num_threads() == before
-        assert torch.get_num_threads() == before
-        return [p.detach() for p in agent.net.parameters()]
 
+def test_slices_in_threads_learn_what_one_thread_learns():
+    """Equal but for rounding, to the bit each time; torch has its own threads between the updates."""
+
+    def trained(n_threads: int) -> list[Tensor]:
+        torch.set_num_threads(n_threads)
+        config = quick_config("ppo", n_threads=n_threads, num_minibatches=3)
+        with PPO("CatchBall", config, num_envs=2) as agent:
+            for _ in agent.train(64):
+                assert torch.get_num_threads() == n_threads
+            assert torch.get_num_threads() == n_threads
+            return [p.detach() for p in agent.net.parameters()]
+
+    threads = torch.get_num_threads()
     try:
-        one, other, again = trained(1), trained(2), trained(2)
+        results = zip(trained(1), trained(2), trained(2), strict=True)
     finally:
-        torch.set_num_threads(1)
-    for alone, shared, same in zip(one, other, again, strict=True):
-        torch.testing.assert_close(alone, shared, rtol=1e-3, atol=1e-5)
-        assert torch.equal(shared, same)
-
-
-def test_what_fails_in_a_share_is_raised():
-    def square(x: int) -> int:
-        return x * x
-
-    for count in (1, 2):
-        shares, before = ParallelSlices(count), torch.get_num_threads()
-        assert shares.map(square, range(7)) == [0, 1, 4, 9, 16, 25, 36]
-        assert shares.map(square, []) == []
-        with pytest.raises(ZeroDivisionError), shares.torch_threads():
-            shares.map(lambda x: 1 // x, [2, 1, 0])
-        assert torch.get_num_threads() == before
+        torch.set_num_threads(threads)
+    for one, two, again in results:
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-5)
+        assert torch.equal(two, again)
 
 
 @pytest.mark.parametrize("encoder", ["grid", "vector"])
-def test_bfloat16_learns_in_float32_parameters(encoder: str):
-    agent = PPO("CatchBall", quick("ppo", precision="bfloat16", encoder=encoder), num_envs=2)
-    exact = PPO("CatchBall", quick("ppo", encoder=encoder), num_envs=2)
-    obs = agent.playing().obs
-    assert not np.array_equal(agent.see(obs).logits, exact.see(obs).logits)
-    np.testing.assert_allclose(agent.see(obs).logits, exact.see(obs).logits, atol=1e-3)
+def test_bfloat16_trains_float32_parameters(encoder: str):
+    agent = PPO("CatchBall", quick_config("ppo", precision="bfloat16", encoder=encoder), num_envs=2)
+    exact = PPO("CatchBall", quick_config("ppo", encoder=encoder), num_envs=2)
+    obs = agent.start_training().obs
+    logits, exact_logits = agent.policy_outputs(obs).logits, exact.policy_outputs(obs).logits
+    assert not np.array_equal(logits, exact_logits)
+    np.testing.assert_allclose(logits, exact_logits, atol=1e-3)
     scalars = next(agent.train(16)).scalars
     assert all(value.isfinite() for value in scalars.values())
     assert {p.dtype for p in agent.net.parameters()} == {torch.float32}
@@ -327,61 +343,17 @@ def test_bfloat16_learns_in_float32_parameters(encoder: str):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_steps": 0}, "horizon >= 1, got 0"),
-        ({"n_epochs": 0}, "epochs >= 1, got 0"),
-        ({"num_minibatches": -1}, "minibatches >= 1, got -1"),
-        ({"threads": 0}, "threads >= 1, got 0"),
+        ({"n_steps": 0}, "n_steps >= 1, got 0"),
+        ({"n_epochs": 0}, "n_epochs >= 1, got 0"),
+        ({"num_minibatches": -1}, "num_minibatches >= 1, got -1"),
+        ({"n_threads": 0}, "n_threads >= 1, got 0"),
+        ({"rollout_fraction": 0.0}, "rollout_fraction above 0 and up to 1, got 0.0"),
+        ({"rollout_fraction": 1.01}, "rollout_fraction above 0 and up to 1, got 1.01"),
         ({"gamma": 1.1}, "gamma in 0..1, got 1.1"),
         ({"gae_lambda": -0.1}, "gae_lambda in 0..1, got -0.1"),
         ({"precision": "float16"}, "got 'float16'"),
     ],
 )
-def test_wrong_settings_are_refused(changes: dict[str, Any], message: str):
+def test_wrong_settings_are_rejected(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         PPOConfig(**changes)
-
-
-@pytest.mark.parametrize(
-    ("shape", "kind"),
-    [
-        ((), "vector"),
-        ((4,), "vector"),
-        ((8, 8), "grid"),
-        ((16, 16), "grid"),
-        ((3, 16, 16), "grid"),
-        ((48, 48), "cave"),
-        ((4, 48, 48), "cave"),
-        ((84, 84), "nature"),
-        ((4, 84, 84), "nature"),
-    ],
-)
-@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_the_network_fits_the_space(shape: tuple[int, ...], kind: str, dtype: type):
-    """Bytes are seen as 0..1; policy and value have a network each for vectors only; rows are on their own."""
-    space = Box(0, 255, shape, dtype)
-    assert default_encoder(space) == kind
-    torch.manual_seed(0)
-    net = ActorCritic(space, 3, "auto", (16,))
-    assert (net.critic is not None) == (kind == "vector")
-    seen = np.random.default_rng(0).integers(0, 256, size=(5, *shape)).astype(dtype)
-    with torch.no_grad():
-        logits, value = net(torch.from_numpy(seen))
-        assert (logits.shape, value.shape) == ((5, 3), (5,))
-        torch.testing.assert_close(net.logits(torch.from_numpy(seen)), logits)
-        torch.testing.assert_close(net(torch.from_numpy(seen[2:3]))[0], logits[2:3], rtol=1e-4, atol=1e-5)
-        if dtype is np.uint8:
-            scaled = torch.from_numpy(seen.astype(np.float32) / 255)
-            torch.testing.assert_close(net(scaled)[1], value, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("shape", "kind", "message"),
-    [
-        ((8, 8), "nature", "too small for the encoder 'nature': try 'vector'"),
-        ((4,), "grid", "takes planes"),
-        ((8, 8), "resnet", "unknown encoder 'resnet'"),
-    ],
-)
-def test_a_network_that_does_not_fit_is_refused(shape: tuple[int, ...], kind: str, message: str):
-    with pytest.raises(ValueError, match=message):
-        encoder(Box(0, 255, shape, np.uint8), kind)

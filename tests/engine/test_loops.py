@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
+from helpers.games import COMPILED
 
 import rlgames
 
@@ -55,8 +55,13 @@ SCRIPT = """
 import json, sys
 from importlib import import_module, reload
 from pathlib import Path
-from rlgames.engine import make_env
-from rlgames.envs.registry import load_game
+from rlgames.engine import Game, make_env
+from rlgames.engine.loops import rules_checksum
+from rlgames.envs.registry import GAMES, load_game
+
+
+def checksum(game):
+    return rules_checksum(game.reset, game.step, game.observe, game.score)
 
 
 def play(game):
@@ -68,22 +73,24 @@ def play(game):
         rewards, steps = rewards + reward, steps + 1
     loops = game.loops.reset, game.loops.step_single
     return {
-        "rewards": rewards, "place": int(obs[0].flat[0]), "length": steps,
+        "rewards": rewards, "place": int(obs[0]), "length": steps,
         "hits": sum(sum(loop.stats.cache_hits.values()) for loop in loops),
         "compiled": sum(sum(loop.stats.cache_misses.values()) for loop in loops),
     }
 
 
-folder, edits = Path(sys.argv[1]), json.loads(sys.argv[2])
-names = json.loads(sys.argv[3])
+folder, names, edits = Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
 modules = [import_module(Path(name).stem) for name in names]
-results = [play(modules[-1].game)]
+checksums, results = [checksum(modules[-1].game)], [play(modules[-1].game)]
 for name, text in edits:
     (folder / name).write_text(text)
     modules = [reload(module) for module in modules]
+    checksums.append(checksum(modules[-1].game))
+if edits:
     results.append(play(modules[-1].game))
-shipped = play(load_game("CatchBall"))
-print(json.dumps({"results": results, "shipped": [shipped["hits"], shipped["compiled"]]}))
+games = {name: game for name in GAMES if isinstance(game := load_game(name), Game)}
+shipped = {name: checksum(game) for name, game in games.items()}
+print(json.dumps({"results": results, "checksums": checksums, "shipped": shipped}))
 """
 
 
@@ -102,11 +109,13 @@ class Workspace:
         return name, self.files[name]
 
     def play(self, edits: list[tuple[str, str]]) -> dict[str, Any]:
-        """Play an episode, and one after each edit of a file, in a new process."""
+        """Play an episode in a new process, and another one there once all `edits` are made.
+
+        Returns the results, the checksums of the rules after each edit, and those of the games of rlgames.
+        """
         path = os.pathsep.join([str(self.folder), str(Path(rlgames.__file__).parents[1])])
         env = {**os.environ, "PYTHONPATH": path, "NUMBA_CACHE_DIR": str(self.cache), "PYTHONDONTWRITEBYTECODE": "1"}
-        arguments = [str(self.folder), json.dumps(edits), json.dumps(list(FILES))]
-        command = [sys.executable, "-c", SCRIPT, *arguments]
+        command = [sys.executable, "-c", SCRIPT, str(self.folder), json.dumps(list(FILES)), json.dumps(edits)]
         return json.loads(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
 
     def compiled(self) -> int:
@@ -114,17 +123,13 @@ class Workspace:
         return len(list(self.cache.rglob("*.nbc")))
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace(tmp_path_factory.mktemp("workspace"))
-
-
-def test_cache_is_used_for_unchanged_rules_and_not_for_edited_ones(workspace: Workspace) -> None:
-    """Three processes: the first compiles, the second finds that and compiles each edit, the third finds the last."""
+def test_cache_is_used_for_unchanged_rules_and_not_for_edited_ones(tmp_path: Path) -> None:
+    """Three processes: the first compiles, the second finds that and compiles edited rules, the third finds those."""
+    workspace = Workspace(tmp_path)
     first = workspace.play([])
     walk = {"rewards": 30.0, "place": 10, "length": 10}
-    assert first == {"results": [{**walk, "hits": 0, "compiled": 2}], "shipped": [0, 2]}
-    assert workspace.compiled() == 4
+    assert first["results"] == [{**walk, "hits": 0, "compiled": 2}]
+    assert workspace.compiled() == 2
 
     second = workspace.play(
         [
@@ -134,14 +139,13 @@ def test_cache_is_used_for_unchanged_rules_and_not_for_edited_ones(workspace: Wo
             workspace.edited("constants.py", "(1)", "(2)"),  # a constant of another module
         ]
     )
-    assert second["shipped"] == [2, 0]  # a game of rlgames
-    assert second["results"] == [
-        {**walk, "hits": 2, "compiled": 0},
-        {"rewards": 15.0, "place": 10, "length": 5, "hits": 0, "compiled": 2},
-        {"rewards": 20.0, "place": 10, "length": 5, "hits": 0, "compiled": 2},
-        {"rewards": 12.0, "place": 6, "length": 3, "hits": 0, "compiled": 2},
-        {"rewards": 24.0, "place": 6, "length": 3, "hits": 0, "compiled": 2},
-    ]
+    edited = {"rewards": 24.0, "place": 6, "length": 3}
+    assert second["results"] == [{**walk, "hits": 2, "compiled": 0}, {**edited, "hits": 0, "compiled": 2}]
+    assert len(set(second["checksums"])) == 5  # each edit alone changes the cache's key
+    assert second["checksums"][0] == first["checksums"][0]
 
     third = workspace.play([])
-    assert third["results"] == [{"rewards": 24.0, "place": 6, "length": 3, "hits": 2, "compiled": 0}]
+    assert third["results"] == [{**edited, "hits": 2, "compiled": 0}]
+    assert third["checksums"] == second["checksums"][-1:]
+    assert first["shipped"] == second["shipped"] == third["shipped"]  # so the games of rlgames are found too
+    assert set(COMPILED) <= set(first["shipped"])

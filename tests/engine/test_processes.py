@@ -80,7 +80,9 @@ def check_invalid_arguments(envs: ProcessVectorEnv) -> None:
 
 
 def check_exceptions_of_an_env(envs: ProcessVectorEnv) -> None:
-    with pytest.raises(RuntimeError, match="(?s)environment 1 .*in reset\n.*LookupError: 100% of the seeds are used up"):
+    with pytest.raises(
+        RuntimeError, match="(?s)environment 1 .*in reset\n.*LookupError: 100% of the seeds are used up"
+    ):
         envs.reset(seed=6)
     envs.reset(seed=0)
     with pytest.raises(RuntimeError, match="(?s)environment 1 .*in step\n.*LookupError: the cartridge was removed"):

@@ -124,7 +124,8 @@ def test_invalid_env_settings(game: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_episode_steps", "own", "expected"), [(None, None, None), (None, 90, 90), (7, None, 28), (7, 90, 28), (7, 9, 9)]
+    ("max_episode_steps", "own", "expected"),
+    [(None, None, None), (None, 90, 90), (7, None, 28), (7, 90, 28), (7, 9, 9)],
 )
 def test_max_frames_is_the_smaller_limit(max_episode_steps: int | None, own: int | None, expected: int | None) -> None:
     assert EnvSettings(frame_skip=4, max_episode_steps=max_episode_steps).max_frames(own) == expected
@@ -190,8 +191,8 @@ def test_action_out_of_range_in_vector_env(game: str, threads: int) -> None:
     envs = vector(game, 3, threads=threads)
     envs.reset(seed=0)
     records = envs.snapshot()["records"]
-    with pytest.raises(ValueError, match=re.escape(f"invalid action [0, 0, 99] for {game}: expected 0 (")):
-        envs.step([0, 0, 99])
+    with pytest.raises(ValueError, match=re.escape(f"invalid action [ 0  0 99] for {game}: expected 0 (")):
+        envs.step(np.array([0, 0, 99]))
     assert np.array_equal(envs.snapshot()["records"], records)
 
 

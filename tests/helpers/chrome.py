@@ -1,4 +1,4 @@
-"""Helpers of the tests in the browser. A module that imports this one is skipped where there is no browser."""
+"""Helpers of the tests in the browser."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from rlgames.envs.dino.rules import RECORD
 
 COMMON_FIELDS = [name for name in SCALAR_FIELDS if name in (RECORD.names or ())]  # of the page and of the simulator
 
-try:
-    check_packages()
-    find_program(BROWSERS, None, "browser")
-    find_program(DRIVERS, None, "driver")
-except DependencyNotInstalled as missing:
-    pytest.skip(str(missing), allow_module_level=True)
+
+def skip_without_browser() -> None:
+    """Skip the module that calls this where a package, the browser or its driver is missing."""
+    try:
+        check_packages()
+        find_program(BROWSERS, None, "browser")
+        find_program(DRIVERS, None, "driver")
+    except DependencyNotInstalled as missing:
+        pytest.skip(str(missing), allow_module_level=True)
 
 
 def chrome_dino(**settings: Any) -> Any:

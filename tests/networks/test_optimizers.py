@@ -26,7 +26,7 @@ def graves(w: np.ndarray, gradients: list[np.ndarray], lr: float, a: float, b: f
     return w
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     steps=st.integers(1, 30),

@@ -75,7 +75,7 @@ def test_agents_train_in_bfloat16(name: str):
         config = quick_config(name, precision=precision, encoder="grid")
         agent: Any = find(name)("CatchBall", config, num_envs=2, seed=3)
         with agent:
-            agent.learn(120)
+            agent.learn(64)
             return torch.cat([p.detach().flatten() for p in agent.net.parameters()])
 
     one, again, float32 = (parameters_after_training(x) for x in ("bfloat16", "bfloat16", "float32"))

@@ -1,4 +1,4 @@
-"""A run that is stopped, killed or damaged at any moment, and resumed, ends like an uninterrupted one, byte for byte."""
+"""A run that is stopped, killed or damaged, and then resumed, ends like an uninterrupted one, byte for byte."""
 
 from __future__ import annotations
 
@@ -317,13 +317,15 @@ class RunProcess:
     def __init__(self, training: Training, out: Path, temporary: Path) -> None:
         self.out = out
         settings = json.dumps(checkpoint.config_to_json(training))
+        torch_cache = str(temporary.parent / "torch")  # torch makes it when it is imported
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", "-c", PROGRAM, settings, str(out)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            env={**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"},
+            env=os.environ
+            | {"TMPDIR": str(temporary), "TORCHINDUCTOR_CACHE_DIR": torch_cache, "OMP_NUM_THREADS": "1"},
         )
 
     def num_rows(self) -> int:
@@ -384,11 +386,13 @@ def test_run_of_killed_and_interrupted_processes_resumes_exactly(tmp_path: Path,
 @pytest.mark.parametrize("training", [LONG_PPO, LONG_DQN], ids=["ppo", "dqn"])
 def test_run_of_many_signalled_processes_resumes_exactly(training: Training, tmp_path: Path) -> None:
     """Also the first and the last part, and the uninterrupted run, are processes of their own."""
-    exit_status, (stopped_by, weights) = RunProcess(training, tmp_path / "uninterrupted", tmp_path).wait()
+    temporary = tmp_path / "temporary of uninterrupted runs"
+    temporary.mkdir()
+    exit_status, (stopped_by, weights) = RunProcess(training, tmp_path / "uninterrupted", temporary).wait()
     assert (exit_status, stopped_by) == (0, "None")
     numbers = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
     out = signal_processes(training, tmp_path, numbers)
-    assert RunProcess(training, out, tmp_path).wait() == (0, ["None", weights])
+    assert RunProcess(training, out, temporary).wait() == (0, ["None", weights])
     assert_same_files(out, files_of(tmp_path / "uninterrupted"))
 
 
@@ -586,7 +590,8 @@ class BufferedWriter:
         self.disk += self.buffer
         self.buffer = []
 
-    close = flush
+    def close(self) -> None:
+        """Lose the rest: the last checkpoint of a run that is not killed flushes everything."""
 
 
 def test_events_before_a_checkpoint_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,8 +238,8 @@ class AtariVectorEnv(BaseVectorEnv):
 
     def _replay(self) -> None:
         """Replay the running episodes, the longest one first, so that all reach their last step at the same time."""
-        self._reset_engine(self._seeds, self._all)
         unseeded, longest = np.full_like(self._seeds, UNSEEDED), int(self._steps.max())
+        self._reset_engine(unseeded, self._all)  # ale-py steps environments only after a first reset of all
         start = longest - self._steps  # step of the replay at which each episode starts
         for t in range(longest + 1):
             starting = start == t

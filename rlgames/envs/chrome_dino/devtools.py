@@ -37,7 +37,8 @@ class Page:
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=wait)
         if "exceptionDetails" in answer:
             exception = answer["exceptionDetails"].get("exception", {})
-            reason = exception.get("description") or answer["exceptionDetails"].get("text", "")
+            description = exception.get("description") or answer["exceptionDetails"].get("text", "")
+            reason = " ".join(description.split())  # one line
             raise BrowserError(
                 f"the page's script failed: {reason}; try a release of the browser near {TESTED_RELEASE}"
             )

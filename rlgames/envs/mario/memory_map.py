@@ -29,8 +29,9 @@ class Console(Protocol):
     """A NES with the game inserted, on any emulator."""
 
     ram: Any  # 2,048 bytes, integers when read
-    max_snapshots: int | None  # snapshots that it can restore; None: any number
 
+    @property
+    def max_snapshots(self) -> int | None: ...  # that it can hold; None: any number
     def step(self, buttons: int) -> None: ...
     def reset(self) -> None: ...
     def snapshot(self) -> Any: ...

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,22 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled, ResetNeeded
-from helpers.chrome import assert_removed, chrome_dino, leftovers, process_group_of, profile_of, remove
+from helpers.chrome import (
+    assert_removed,
+    chrome_dino,
+    leftovers,
+    process_group_of,
+    profile_of,
+    remove,
+    skip_without_browser,
+)
 
 from rlgames.envs.chrome_dino import browser, page
-from rlgames.envs.chrome_dino.browser import Browser, BrowserError, find_program
+from rlgames.envs.chrome_dino.browser import Browser, BrowserError
 from rlgames.envs.chrome_dino.page import NOOP, DinoPage
 from rlgames.errors import UsageError
 
-
-@pytest.fixture
-def make() -> Iterator[Callable[..., Any]]:
-    """Make environments that are closed after the test."""
-    with ExitStack() as opened:
-
-        def make_env(**settings: Any) -> Any:
-            env = chrome_dino(**settings)
-            opened.callback(env.close)
-            return env
-
-        yield make_env
-
+skip_without_browser()
 
 # ---- a browser that fails while it runs ----
 
@@ -51,44 +46,29 @@ def crash_tab(env: Any) -> None:
     env._state.page._page._socket.send(json.dumps({"id": 0, "method": "Page.crash"}))
 
 
-def close_tab(env: Any) -> None:
-    env._state.page.browser.driver.close()
-
-
 def kill_browser(env: Any) -> None:
     """Kill it a little later, in the middle of a step."""
     threading.Timer(0.1, os.killpg, (process_group_of(env), signal.SIGKILL)).start()
 
 
-@pytest.mark.parametrize(
-    ("fail", "message"),
-    [
-        (crash_tab, "the tab crashed"),
-        (close_tab, "the tab was closed|has gone"),
-        (kill_browser, "the browser has gone"),
-    ],
-)
-def test_step_without_browser_raises_and_reset_starts_another(
-    fail: Callable[[Any], None], message: str, make: Callable[..., Any]
-) -> None:
-    env = make(obs="state")
+def test_step_without_browser_raises_and_reset_starts_another(opened: ExitStack) -> None:
+    env = chrome_dino(obs="state")
+    opened.callback(env.close)
     first, _ = env.reset(seed=2)
-    profile = profile_of(env)
-    fail(env)
-    with pytest.raises(BrowserError, match=message):
-        step_until_error(env)
-    assert_removed(profile)
-    with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
-        env.step(NOOP)
-    if fail is crash_tab:
+    for fail, message in ((crash_tab, "the tab crashed"), (kill_browser, "the browser has gone")):
         np.testing.assert_array_equal(env.reset(seed=2)[0], first)
         profile = profile_of(env)
-        env.close()
+        fail(env)
+        with pytest.raises(BrowserError, match=message):
+            step_until_error(env)
         assert_removed(profile)
+        with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
+            env.step(NOOP)
 
 
-def test_render_without_browser_raises_and_closes_the_page(make: Callable[..., Any]) -> None:
-    env = make(obs="state", render_mode="rgb_array")
+def test_render_without_browser_raises_and_closes_the_page(opened: ExitStack) -> None:
+    env = chrome_dino(obs="state", render_mode="rgb_array")
+    opened.callback(env.close)
     assert env.render() is None
     env.reset(seed=2)
     assert env.render().shape == (150, 600, 3)
@@ -134,7 +114,7 @@ def test_start_of_another_program_raises_and_leaves_no_profile(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(BrowserError, match="does not start"):
-        Browser("", **{option: shutil.which("false")})
+        chrome_dino(**{option: shutil.which("false")}).reset(seed=0)
     assert not list(tmp_path.glob("rlgames-*"))
 
 
@@ -187,16 +167,6 @@ def test_start_with_a_failing_driver_raises_and_leaves_nothing(
         remove(driver)
 
 
-def test_start_takes_the_driver_on_the_path_and_not_seleniums(
-    monkeypatch: pytest.MonkeyPatch, make: Callable[..., Any]
-) -> None:
-    monkeypatch.setenv("SE_CHROMEDRIVER", "/nowhere")
-    with ExitStack() as opened:
-        started = Browser("", driver=find_program(browser.DRIVERS, None, "driver"))
-        opened.callback(started.close)
-        assert started.driver.service.path != "/nowhere"
-
-
 def test_a_page_without_the_game_raises_and_closes_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
     profiles = []
 
@@ -222,17 +192,17 @@ def test_reset_in_human_mode_without_display_raises(monkeypatch: pytest.MonkeyPa
 # ---- the end of Python ----
 
 SCRIPT = """
-import gymnasium, signal, sys, tempfile
+import signal, sys, tempfile
+from rlgames.envs.chrome_dino.game import game
+from rlgames.envs.chrome_dino.page import DinoPage
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
 tempfile.tempdir = sys.argv[2]
-env = gymnasium.make("rlgames:rlgames/ChromeDino-v0", obs="state", disable_env_checker=True)
-env.reset(seed=0)
-print(env.unwrapped._state.page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
+page = DinoPage(game(), 1)
+print(page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
 if sys.argv[1] == "exception":
     raise ZeroDivisionError("of the user's")
 while True:
-    if env.step(0)[2]:
-        env.reset()
+    page.step([[0, 1, None, 0]])
 """
 
 

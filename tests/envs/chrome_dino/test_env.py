@@ -18,7 +18,7 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
-from helpers.chrome import assert_removed, chrome_dino, profile_of, state_differences
+from helpers.chrome import assert_removed, chrome_dino, profile_of, skip_without_browser, state_differences
 
 import rlgames
 from rlgames.envs.chrome_dino import episodes
@@ -28,6 +28,8 @@ from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.chrome_dino.page import NOOP, OBSTACLE_FIELDS, RESET, SCALAR_FIELDS, Command, DinoPage
 from rlgames.envs.dino.rules import RECORD
 from rlgames.envs.registry import load_game
+
+skip_without_browser()
 
 JUMP = 1
 N = 3  # environments of a vector environment
@@ -43,9 +45,21 @@ class SharedPage:
         pass
 
 
+def instrumented_script() -> str:
+    """Return the page's script with `paintAll`, which makes the canvas paint all frames, and `painted`, their count."""
+    compose, paint = "compose(runner.canvasCtx.calls || [])", "if (count < 0) {"
+    script = page_module.script()
+    assert script.count(compose) == script.count(paint) == 1
+    script = script.replace(compose, f"window.paintAll ? -1 : {compose}")
+    return script.replace(paint, f"{paint}window.painted++;")
+
+
 @pytest.fixture(scope="module")
 def page() -> Iterator[DinoPage]:
-    page = DinoPage(load_game("ChromeDino"), N)
+    with pytest.MonkeyPatch.context() as patch:
+        script = instrumented_script()
+        patch.setattr(page_module, "script", lambda: script)
+        page = DinoPage(load_game("ChromeDino"), N)
     yield page
     page.close()
 
@@ -62,13 +76,6 @@ def shared(page: DinoPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(episodes, "DinoPage", start)
 
 
-@pytest.fixture
-def opened() -> Iterator[ExitStack]:
-    """A stack that closes environments after the test, also if it fails."""
-    with ExitStack() as stack:
-        yield stack
-
-
 def random_keys(seed: int, frames: int, num_envs: int | None = None) -> np.ndarray:
     """Return actions that are held for 8 frames each."""
     size = frames // 8 + 1 if num_envs is None else (frames // 8 + 1, num_envs)
@@ -78,40 +85,59 @@ def random_keys(seed: int, frames: int, num_envs: int | None = None) -> np.ndarr
 # ---- equal to the simulator ----
 
 
-def check_against_simulator(options: dict[str, Any], keys: int, frames: int, frame_skip: int = 1) -> np.void:
+def check_against_simulator(env: Any, options: dict[str, Any], keys: int, frames: int) -> np.void:
     """Compare observations, rewards, scores and states number by number; return the simulator's last record."""
-    env = chrome_dino(obs="state", frame_skip=frame_skip, **options)
-    simulator: Any = gym.make("rlgames/Dino-v0", obs="state", frame_skip=frame_skip, **options).unwrapped
-    try:
-        np.testing.assert_array_equal(env.reset(seed=3)[0], simulator.reset(seed=3)[0])
-        ends = 0
-        for action in random_keys(keys, frames // frame_skip):
-            found, expected = env.step(action), simulator.step(action)
-            np.testing.assert_array_equal(found[0], expected[0])
-            assert found[1:] == expected[1:]
-            assert not state_differences(simulator._state.records, env._state.records)
-            if found[2]:
-                ends += 1
-                np.testing.assert_array_equal(env.reset()[0], simulator.reset()[0])
-        assert ends >= 2
-        return simulator._state.records[0].copy()
-    finally:
-        env.close()
+    settings: dict[str, Any] = {"obs": "state", "frame_skip": env.frame_skip}
+    simulator: Any = gym.make("rlgames/Dino-v0", **settings, **options).unwrapped
+    np.testing.assert_array_equal(env.reset(seed=3)[0], simulator.reset(seed=3)[0])
+    ends = 0
+    for action in random_keys(keys, frames // env.frame_skip):
+        found, expected = env.step(action), simulator.step(action)
+        np.testing.assert_array_equal(found[0], expected[0])
+        assert found[1:] == expected[1:]
+        assert not state_differences(simulator._state.records, env._state.records)
+        if found[2]:
+            ends += 1
+            np.testing.assert_array_equal(env.reset()[0], simulator.reset()[0])
+    assert ends >= 2
+    return simulator._state.records[0].copy()
 
 
 def test_states_rewards_and_scores_equal_the_simulators(shared: None) -> None:
-    check_against_simulator({}, keys=3, frames=600)
+    check_against_simulator(chrome_dino(obs="state"), {}, keys=3, frames=600)
 
 
-def test_without_acceleration_and_with_score_rewards_it_equals_the_simulator() -> None:
-    record = check_against_simulator({"acceleration": False, "reward": "score"}, keys=5, frames=600, frame_skip=3)
+def test_without_acceleration_and_with_score_rewards_it_equals_the_simulator(
+    monkeypatch: pytest.MonkeyPatch, opened: ExitStack
+) -> None:
+    """In a fresh browser, whose debugger is open to this machine only, and of which nothing remains."""
+    monkeypatch.setenv("SE_CHROMEDRIVER", "/nowhere")  # Selenium by itself would prefer this driver
+    options: dict[str, Any] = {"acceleration": False, "reward": "score"}
+    env = chrome_dino(obs="state", frame_skip=3, **options)
+    opened.callback(env.close)
+    record = check_against_simulator(env, options, keys=5, frames=600)
     assert record["speed"] == 6
+    assert_debugger_listens_on_loopback_only(env)
+    profile = profile_of(env)
+    env.close()
+    assert_removed(profile)
+
+
+def assert_debugger_listens_on_loopback_only(env: Any) -> None:
+    address = env._state.page.browser.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+    port = f":{int(address.rpartition(':')[2]):04X}"
+    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
+    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
+    local = [row[1].removesuffix(port) for row in rows if row[1].endswith(port) and row[3] == "0A"]
+    assert set(local) <= {"0100007F", "00000000000000000000000001000000"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"acceleration": False, "reward": "score"}], ids=str)
-def test_every_frame_of_many_episodes_equals_the_simulators(options: dict[str, Any]) -> None:
-    check_against_simulator(options, keys=0, frames=5000)
+def test_every_frame_of_many_episodes_equals_the_simulators(options: dict[str, Any], opened: ExitStack) -> None:
+    env = chrome_dino(obs="state", **options)
+    opened.callback(env.close)
+    check_against_simulator(env, options, keys=0, frames=5000)
 
 
 def test_states_have_the_simulators_fields() -> None:
@@ -186,30 +212,20 @@ def digest_of_two_episodes(env: Any) -> str:
     return digest.hexdigest()
 
 
-def test_episodes_are_the_same_in_a_fresh_browser(
+def test_pixels_are_the_same_in_every_episode_with_a_seed(shared: None) -> None:
+    env = chrome_dino(frame_skip=4)
+    assert digest_of_two_episodes(env) == digest_of_two_episodes(env)
+
+
+@pytest.mark.slow  # `test_human_mode_shows_the_same_episode` compares two browsers too
+def test_pixels_are_the_same_in_a_fresh_browser(
     shared: None, monkeypatch: pytest.MonkeyPatch, opened: ExitStack
 ) -> None:
-    used = chrome_dino(frame_skip=4)
-    expected = digest_of_two_episodes(used)
-    assert digest_of_two_episodes(used) == expected
+    expected = digest_of_two_episodes(chrome_dino(frame_skip=4))
     monkeypatch.undo()
-    monkeypatch.setenv("SE_CHROMEDRIVER", "/nowhere")  # which Selenium by itself would prefer
     fresh = chrome_dino(frame_skip=4)
     opened.callback(fresh.close)
     assert digest_of_two_episodes(fresh) == expected
-    assert_debugger_listens_on_loopback_only(fresh)
-    profile = profile_of(fresh)
-    fresh.close()
-    assert_removed(profile)
-
-
-def assert_debugger_listens_on_loopback_only(env: Any) -> None:
-    address = env._state.page.browser.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
-    port = f":{int(address.rpartition(':')[2]):04X}"
-    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    local = [row[1].removesuffix(port) for row in rows if row[1].endswith(port) and row[3] == "0A"]
-    assert set(local) <= {"0100007F", "00000000000000000000000001000000"}
 
 
 # ---- observations and pictures ----
@@ -234,38 +250,30 @@ def test_pixels_are_area_means_of_the_rendered_picture(shared: None) -> None:
     assert np.median(env.render()) == 255
 
 
-def check_composed_pixels(steps: int, nights: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run an episode with a night twice: composed of sprites, and painted by the canvas."""
-    code = page_module.script()
-    changed = code.replace(
-        "compose(runner.canvasCtx.calls || [])", "window.paintAll ? -1 : compose(runner.canvasCtx.calls)"
-    )
-    changed = changed.replace("if (count < 0) {", "if (count < 0) {window.painted++;")
-    assert changed.count("window.paint") == 2
-    monkeypatch.setattr(page_module, "script", lambda: changed)
-    page = DinoPage(load_game("ChromeDino"), 1)
+def check_composed_pixels(page: DinoPage, steps: int) -> None:
+    """Run an episode with a night twice: painted by the canvas, and composed of sprites."""
+    runs = []
     try:
-        pixels = []
         for paint_all in ("true", "false"):
             page._page.evaluate(f"window.painted = 0; window.paintAll = {paint_all}")
             page.step([[RESET, 7]])
             page._page.evaluate("Runner.getInstance().distanceRan = 690 / 0.025")  # shortly before the night
             commands: list[Command] = [[int(action), 2, 9 + t, 0] for t, action in enumerate(random_keys(0, steps))]
-            pixels.append(np.concatenate([page.step([command], pixels=True)["pixels"] for command in commands]))
-        np.testing.assert_array_equal(*pixels)
-        assert (pixels[0].mean((1, 2)) < 128).sum() > nights
-        assert 0 < page._page.evaluate("window.painted") < 60  # while the moon fades in and out
+            runs.append(np.concatenate([page.step([command], pixels=True)["pixels"] for command in commands]))
     finally:
-        page.close()
+        page._page.evaluate("window.paintAll = false")
+    np.testing.assert_array_equal(*runs)
+    assert (runs[0].mean((1, 2)) < 128).sum() > 50
+    assert 0 < page._page.evaluate("window.painted") < 60  # while the moon fades in and out
 
 
-def test_composed_pixels_equal_those_of_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_composed_pixels(120, nights=50, monkeypatch=monkeypatch)
+def test_composed_pixels_equal_those_of_the_canvas(page: DinoPage) -> None:
+    check_composed_pixels(page, steps=120)
 
 
 @pytest.mark.slow
-def test_composed_pixels_of_a_whole_night_equal_those_of_the_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
-    check_composed_pixels(400, nights=50, monkeypatch=monkeypatch)
+def test_composed_pixels_of_a_whole_night_equal_those_of_the_canvas(page: DinoPage) -> None:
+    check_composed_pixels(page, steps=400)
 
 
 def test_stack_skipped_observes_all_frames_of_a_step(shared: None) -> None:
@@ -361,7 +369,7 @@ def test_real_time_steps_by_the_pages_clock(opened: ExitStack) -> None:
     env = chrome_dino(real_time=True, frame_skip=4)
     opened.callback(env.close)
     obs, info = env.reset()
-    total, scores = 0.0, [info["score"]]
+    total, terminated, scores = 0.0, False, [info["score"]]
     for t in range(20):
         obs, reward, terminated, _, info = env.step(JUMP if t % 10 == 5 else NOOP)
         assert env.observation_space.contains(obs)

@@ -1,28 +1,22 @@
 """Dino simulates the page: the same numbers after every frame, and nearly the same pixels."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from helpers.chrome import state_differences
+from helpers.chrome import skip_without_browser, state_differences
 from helpers.dino_search import HOLD, plan
 from helpers.games import random_actions
 
 from rlgames.envs.chrome_dino.page import NOOP
 
+skip_without_browser()
+
 BEFORE_NIGHT = {"speed": 8.6, "distance": 27_200.0}  # 680 points: the night begins at 700, pterodactyls at speed 8.5
 BEFORE_TOP_SPEED = {"speed": 12.9, "distance": 58_000.0}
 PTERODACTYL = 2
-
-
-@pytest.fixture
-def opened() -> Iterator[ExitStack]:
-    """A stack that closes environments after the test, also if it fails."""
-    with ExitStack() as stack:
-        yield stack
 
 
 def jump_ahead(page_env: Any, simulator: Any, speed: float, distance: float) -> None:

@@ -1,10 +1,10 @@
-"""Record what the unmodified gym-super-mario-bros does: mario_traces.json, and mario_flag.json, a run to a flag.
+"""Record episodes of the unmodified gym-super-mario-bros: traces.json, and flag_trace.json, an episode to the flag.
 
-It runs where the old packages still do, apart from everything else here:
+It needs old packages, hence a virtual environment of its own:
 
     python3.11 -m venv old
     old/bin/pip install "numpy==1.26.4" gym-super-mario-bros==7.4.0 nes-py==8.2.1 gym==0.26.2 pyglet==1.5.21
-    old/bin/python tests/envs/record_mario.py
+    old/bin/python tests/envs/mario/record_traces.py
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from gym_super_mario_bros.smb_env import SuperMarioBrosEnv
 
 CODES = [0, 128, 129, 130, 131, 1, 64, 65, 66, 67, 32, 16]
 CHANCES = [0.02, 0.2, 0.2, 0.2, 0.22, 0.02, 0.02, 0.02, 0.02, 0.02, 0.04, 0.02]
-SIMPLE = [0, 128, 129, 130, 131, 1, 64]  # buttons of SIMPLE_MOVEMENT
-LOOKS = ["vanilla", "downsample", "pixel", "rectangle"]  # versions 0 to 3
+SIMPLE = [0, 128, 129, 130, 131, 1, 64]  # codes of SIMPLE_MOVEMENT's actions
+GRAPHICS = ["vanilla", "downsample", "pixel", "rectangle"]  # of versions 0 to 3
 OPTIONS = [
     *({"version": version} for version in range(4)),
     *({"world": world, "stage": stage} for world, stage in ((1, 1), (1, 2), (4, 1), (8, 4))),
@@ -29,7 +29,7 @@ OPTIONS = [
 
 def record(options: dict, frames: int) -> dict:
     target = (options["world"], options["stage"]) if "world" in options else None
-    env = SuperMarioBrosEnv(LOOKS[options.get("version", 0)], options.get("lost_levels", False), target)
+    env = SuperMarioBrosEnv(GRAPHICS[options.get("version", 0)], options.get("lost_levels", False), target)
     rng, digest = np.random.RandomState(0), hashlib.sha256()
     total, ends, held, info = 0, 0, 0, {}
     digest.update(np.ascontiguousarray(env.reset()).tobytes())
@@ -37,19 +37,19 @@ def record(options: dict, frames: int) -> dict:
         if frame % 6 == 0:
             held = CODES[int(rng.choice(12, p=CHANCES))]
         obs, reward, done, info = env.step(held)
-        info = told(digest, reward, done, info)
+        info = add_step(digest, reward, done, info)
         if frame % 10 == 0:
             digest.update(np.ascontiguousarray(obs).tobytes())
         total, ends = total + int(reward), ends + bool(done)
         if done:
             digest.update(np.ascontiguousarray(env.reset()).tobytes())
     env.close()
-    found = {"reward": total, "ends": ends, "info": info, "sha256": digest.hexdigest()}
-    return {"options": options, "frames": frames, **found}
+    results = {"reward": total, "ends": ends, "info": info, "sha256": digest.hexdigest()}
+    return {"options": options, "frames": frames, **results}
 
 
 def record_flag(path: Path) -> None:
-    """Complete the trace of a run to the flag, whose `held` are actions of SIMPLE_MOVEMENT, each for four frames."""
+    """Complete the trace of an episode to the flag; `held` are actions of SIMPLE_MOVEMENT, each for four frames."""
     trace = json.loads(path.read_text())
     env = SuperMarioBrosEnv("vanilla", False, (1, 1))
     digest, total, frames, done, info = hashlib.sha256(), 0, 0, False, {}
@@ -59,7 +59,7 @@ def record_flag(path: Path) -> None:
         for _ in range(4):
             if not done:
                 obs, reward, done, info = env.step(SIMPLE[int(action)])
-                info = told(digest, reward, done, info)
+                info = add_step(digest, reward, done, info)
                 total, frames = total + int(reward), frames + 1
     digest.update(np.ascontiguousarray(obs).tobytes())
     env.close()
@@ -67,14 +67,14 @@ def record_flag(path: Path) -> None:
     path.write_text(json.dumps(trace, indent=1) + "\n")
 
 
-def told(digest: Any, reward: Any, done: Any, info: dict) -> dict:
-    """The information with Python's numbers for NumPy's, after adding a step to the digest."""
-    info = {key: plain(key, value) for key, value in info.items()}
+def add_step(digest: Any, reward: Any, done: Any, info: dict) -> dict:
+    """Add a step to the digest; return its information with Python's numbers instead of NumPy's."""
+    info = {key: to_python(key, value) for key, value in info.items()}
     digest.update(json.dumps([int(reward), bool(done), info], sort_keys=True).encode())
     return info
 
 
-def plain(key: str, value: Any) -> Any:
+def to_python(key: str, value: Any) -> Any:
     if isinstance(value, str):
         return value
     return bool(value) if key == "flag_get" else int(value)

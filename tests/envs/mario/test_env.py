@@ -1,13 +1,16 @@
-"""Mario is gym-super-mario-bros frame by frame; traces of the unmodified package lie in mario_traces.json.
+"""Mario equals gym-super-mario-bros frame by frame, by traces of the unmodified package (`record_traces.py`).
 
-They were recorded with gym-super-mario-bros 7.4.0, nes-py 8.2.1 and NumPy 1.26.4: in each, buttons drawn with
-RandomState(0) are held for six frames, every reward, end and information and every tenth screen go into one digest.
+In a trace, buttons drawn with RandomState(0) are held for six frames each; every reward, termination and information
+and every tenth screen go into one digest.
 """
 
 import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,23 +23,69 @@ from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, Rese
 from gymnasium.utils.env_checker import check_env
 
 import rlgames
-from rlgames.envs.mario import nes_py as nes
+from rlgames.envs.mario import make_env, nes_py
+from rlgames.envs.mario.env import MarioEnv
 from rlgames.envs.mario.game import ACTIONS, game
-from rlgames.envs.mario.memory_map import area_of
+from rlgames.envs.mario.memory_map import Mario, area_of
 from rlgames.envs.registry import load_game
 
 for package in ("nes_py", "gym_super_mario_bros"):
-    if not nes.find_spec(package):
+    if not nes_py.find_spec(package):
         pytest.skip(f"needs {package}", allow_module_level=True)
 
 TRACES = json.loads((Path(__file__).parent / "traces.json").read_text())
 CODES = [0, 128, 129, 130, 131, 1, 64, 65, 66, 67, 32, 16]
 CHANCES = [0.02, 0.2, 0.2, 0.2, 0.22, 0.02, 0.02, 0.02, 0.02, 0.02, 0.04, 0.02]
+QUICK = ({"version": 3},)  # the whole game, in which a life is lost; the other traces are slow
+NOTHING, RIGHT, RIGHT_B, RIGHT_A_B, LEFT = 0, 1, 3, 4, 6  # actions
 
 
-@pytest.mark.parametrize("trace", TRACES, ids=lambda trace: ",".join(f"{k}={v}" for k, v in trace["options"].items()))
-def test_plays_as_the_original(trace: dict[str, Any]) -> None:
-    env = game(actions="all", **trace["options"]).solo()
+@pytest.fixture(scope="module")
+def started() -> Iterator[dict[Any, Mario]]:
+    """Games at their start, by ROM and target: a start takes as long as 200 frames."""
+    games: dict[Any, Mario] = {}
+    yield games
+    for mario in games.values():
+        mario.nes.close()
+
+
+@pytest.fixture
+def make(started: dict[Any, Mario], monkeypatch: pytest.MonkeyPatch, opened: ExitStack) -> Callable[..., MarioEnv]:
+    """Make environments that share consoles: each may only be stepped until the next one is reset."""
+
+    def mario_at(env: MarioEnv, target: tuple[int, int] | None) -> Mario:
+        if (env.rom, target) not in started:
+            started[env.rom, target] = Mario(nes_py.Nes(env.rom), target, env.game.lost_levels)
+        return started[env.rom, target]
+
+    monkeypatch.setattr(MarioEnv, "_mario_at", mario_at)
+
+    def make(options: dict[str, Any], **settings: Any) -> MarioEnv:
+        env = make_env(game(**options), **settings)
+        opened.callback(env.close)
+        return env
+
+    return make
+
+
+# ---- equal to the original ----
+
+
+def trace_parameters() -> list[Any]:
+    return [
+        pytest.param(
+            trace,
+            id=",".join(f"{key}={value}" for key, value in trace["options"].items()),
+            marks=() if trace["options"] in QUICK else pytest.mark.slow,
+        )
+        for trace in TRACES
+    ]
+
+
+@pytest.mark.parametrize("trace", trace_parameters())
+def test_random_episodes_equal_the_originals(trace: dict[str, Any], opened: ExitStack) -> None:
+    env = make_env(game(actions="all", **trace["options"]))
+    opened.callback(env.close)
     rng, digest = np.random.RandomState(0), hashlib.sha256()
     total, ends, held, info = 0, 0, 0, {}
     digest.update(env.reset(seed=0)[0].tobytes())
@@ -52,51 +101,89 @@ def test_plays_as_the_original(trace: dict[str, Any]) -> None:
         assert {type(value) for value in (reward, terminated, *info.values())} == {int, bool, str}
         if terminated:
             digest.update(env.reset()[0].tobytes())
-    env.close()
     assert (total, ends, info) == (trace["reward"], trace["ends"], trace["info"])
     assert digest.hexdigest() == trace["sha256"]
 
 
-def test_reaches_the_flag_as_the_original() -> None:
-    """A run that an agent found: every reward and information to the end of the stage, and the last screen."""
+def test_an_episode_to_the_flag_equals_the_originals(opened: ExitStack) -> None:
+    """Found by an agent: every reward and information to the end of the stage, and the last screen."""
     trace = json.loads((Path(__file__).parent / "flag_trace.json").read_text())
-    env = game(**trace["options"]).solo()
-    digest, total, frames, over, info = hashlib.sha256(), 0, 0, False, {}
+    env = make_env(game(**trace["options"]))
+    opened.callback(env.close)
+    digest, total, frames, terminated, info = hashlib.sha256(), 0, 0, False, {}
     obs, _ = env.reset(seed=0)
     digest.update(obs.tobytes())
     for action in "".join(trace["held"]):
         for _ in range(4):
-            if not over:
-                obs, reward, over, _, info = env.step(int(action))
-                digest.update(json.dumps([reward, over, info], sort_keys=True).encode())
+            if not terminated:
+                obs, reward, terminated, _, info = env.step(int(action))
+                digest.update(json.dumps([reward, terminated, info], sort_keys=True).encode())
                 total, frames = total + reward, frames + 1
     digest.update(obs.tobytes())
-    env.close()
     assert info["flag_get"]
     assert (total, frames, info) == (trace["reward"], trace["frames"], trace["info"])
     assert digest.hexdigest() == trace["sha256"]
 
 
-def test_keeps_gymnasiums_contract() -> None:
+def test_neither_old_gym_nor_the_packages_are_imported() -> None:
+    code = "import sys, rlgames; rlgames.make('Mario').reset(); print({'gym', 'nes_py', 'pyglet'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# ---- episodes ----
+
+
+def test_passes_gymnasiums_check_env(opened: ExitStack) -> None:
     env = gym.make("rlgames/Mario-v0", world=1, stage=2)
+    opened.callback(env.close)
     check_env(env.unwrapped, skip_render_check=True)
     assert env.reset(seed=0)[1]["stage"] == 2
+
+
+def test_reset_leaves_nothing_of_the_episode_before(make: Callable[..., MarioEnv], opened: ExitStack) -> None:
+    """An exact resume depends on it."""
+    env = make({"world": 1, "stage": 1}, frame_skip=4)
+    env.reset(seed=0)
+    while not env.step(RIGHT_B)[2]:
+        pass
+    found = [env.reset(seed=1), *(env.step(RIGHT_A_B) for _ in range(10))]
+    fresh = rlgames.make("Mario:world=1,stage=1", pixels=rlgames.Pixels(skip=4))
+    opened.callback(fresh.close)
+    for result, expected in zip(found, [fresh.reset(seed=1), *(fresh.step(RIGHT_A_B) for _ in range(10))], strict=True):
+        np.testing.assert_array_equal(result[0], expected[0])
+        assert result[1:] == expected[1:]
+
+
+def test_reset_draws_a_stage(opened: ExitStack) -> None:
+    """Each on a console of its own: one of nes-py holds one snapshot, the start of its stage."""
+    env = make_env(game(stages="1-1+4-2"))
+    opened.callback(env.close)
+    drawn = [tuple(env.reset(seed=seed)[1][key] for key in ("world", "stage")) for seed in (0, 1, 2, 3, 0)]
+    assert set(drawn) == {(1, 1), (4, 2)}
+    assert drawn[0] == drawn[4]
+    assert len(env._consoles) == 2
     env.close()
+    assert not env._consoles
 
 
-def test_patience_cuts_an_episode_short() -> None:
-    """Counted again from what the information says: a pause that is allowed, and one too long."""
-    patient = load_game("Mario", world=1, stage=1).solo(frame_skip=4)
-    env = load_game("Mario", world=1, stage=1, patience=6).solo(frame_skip=4)
-    furthest = env.reset(seed=0)[1]["x_pos"]
-    patient.reset(seed=0)
+def test_stages_are_listed_by_name() -> None:
+    assert len(load_game("Mario", stages="all").targets) == 32
+    assert load_game("Mario", stages=("8-4",)).targets == ((8, 4),)
+    env: Any = gym.make("rlgames/Mario-v0", stages=["1-1", "4-2"]).unwrapped
+    assert env.game.targets == ((1, 1), (4, 2))
+
+
+def test_patience_truncates_after_steps_without_progress(make: Callable[..., MarioEnv]) -> None:
+    """Counted from the information: a pause that is allowed, and one that is too long."""
+    actions = [*[RIGHT] * 4, *[NOTHING] * 5, *[RIGHT] * 5, *[LEFT] * 3, *[RIGHT] * 5, *[NOTHING] * 20]
+    env = make({"world": 1, "stage": 1, "patience": 6}, frame_skip=4)
+    results: list[Any] = [env.reset(seed=0)]
+    furthest = results[0][1]["x_pos"]
     idle = pauses = 0
     truncated = False
-    for action in [*[1] * 4, *[0] * 5, *[1] * 5, *[6] * 3, *[1] * 5, *[0] * 20]:
-        obs, *rest, truncated, info = env.step(action)
-        expected, *others, never, told = patient.step(action)
-        np.testing.assert_array_equal(obs, expected)
-        assert (rest, info, never) == (others, told, False)
+    for action in actions:
+        results.append(env.step(action))
+        *_, truncated, info = results[-1]
         idle = 0 if info["x_pos"] > furthest else idle + 1
         pauses += idle == 1
         furthest = max(furthest, info["x_pos"])
@@ -106,132 +193,107 @@ def test_patience_cuts_an_episode_short() -> None:
     assert truncated
     assert pauses > 1
     with pytest.raises(ResetNeeded):
-        env.step(0)
+        env.step(NOTHING)
     env.reset()
-    assert [env.step(0)[3] for _ in range(6)] == [False] * 5 + [True]
-    env.close(), patient.close()
+    assert [env.step(NOTHING)[3] for _ in range(6)] == [False] * 5 + [True]
+    patient = make({"world": 1, "stage": 1}, frame_skip=4)
+    patient.reset(seed=0)
+    for action, (obs, *rest, _, info) in zip(actions, results[1:], strict=False):
+        expected, *expected_rest, truncated, expected_info = patient.step(action)
+        np.testing.assert_array_equal(obs, expected)
+        assert (rest, info, truncated) == (expected_rest, expected_info, False)
 
 
-@pytest.mark.parametrize("max_pool", [False, True])
-def test_a_step_of_several_frames(max_pool: bool) -> None:
-    """The frames one by one are the oracle; grey is OpenCV's, and made of what is shown alone."""
-    plain = load_game("Mario", world=1, stage=1).solo()
-    envs = [
-        load_game("Mario", world=1, stage=1).solo(frame_skip=4, max_pool=max_pool, grey=grey) for grey in (False, True)
-    ]
-    assert [env.observation_space.shape for env in envs] == [(240, 256, 3), (240, 256)]
-    assert envs[0].metadata["render_fps"] == 15
-    for env in (plain, *envs):
+def test_max_episode_steps_truncates_after_so_many_steps(make: Callable[..., MarioEnv]) -> None:
+    env = make({"world": 1, "stage": 1}, frame_skip=2, max_episode_steps=3)
+    for _ in range(2):
         env.reset(seed=0)
-    over = False
-    for action in (1, 4, 4, 2, 1, 4, *[4] * 40):
-        frames, total, over, info = [], 0, False, {}
-        while len(frames) < 4 and not over:
-            obs, reward, over, _, info = plain.step(action)
-            total += int(reward)
-            frames.append((obs, cv2.cvtColor(obs, cv2.COLOR_RGB2GRAY)))
-        for i, env in enumerate(envs):
-            obs, reward, ended, _, told = env.step(action)
+        assert [env.step(NOTHING)[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
+        with pytest.raises(ResetNeeded, match="after the end of an episode"):
+            env.step(NOTHING)
+
+
+# ---- observations ----
+
+
+def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(make: Callable[..., MarioEnv]) -> None:
+    """Compared with single frames until a death; grey is OpenCV's, computed before the maximum."""
+    options = {"world": 1, "stage": 1}
+    actions = [1, 4, 4, 2, 1, 4, *[RIGHT_B] * 60]
+    frame_by_frame = make(options)
+    frame_by_frame.reset(seed=0)
+    steps: list[list[Any]] = []
+    while not (steps and steps[-1][-1][2]):
+        steps.append([])
+        while len(steps[-1]) < 4 and not (steps[-1] and steps[-1][-1][2]):
+            steps[-1].append(frame_by_frame.step(actions[len(steps) - 1]))
+    for max_pool, grey in ((False, False), (True, False), (True, True)):
+        env = make(options, frame_skip=4, max_pool=max_pool, grey=grey)
+        assert env.observation_space.shape == ((240, 256) if grey else (240, 256, 3))
+        assert env.metadata["render_fps"] == 15
+        env.reset(seed=0)
+        for action, frames in zip(actions, steps, strict=False):
+            screens = [cv2.cvtColor(obs, cv2.COLOR_RGB2GRAY) if grey else obs for obs, *_ in frames]
             pooled = max_pool and len(frames) == 4
-            shown = np.maximum(frames[-2][i], frames[-1][i]) if pooled else frames[-1][i]
-            np.testing.assert_array_equal(obs, shown)
-            assert (reward, ended, told) == (total, over, info)
-        if over:
-            break
-    assert over
-    for env in (plain, *envs):
-        env.close()
+            obs, reward, terminated, _, info = env.step(action)
+            np.testing.assert_array_equal(obs, np.maximum(*screens[-2:]) if pooled else screens[-1])
+            assert (terminated, info) == (frames[-1][2], frames[-1][4])
+            assert reward == sum(frame[1] for frame in frames)
 
 
-def test_the_engine_crops_and_resizes_as_the_wrappers_do() -> None:
-    look = rlgames.Pixels(crop=(32, 240, 16, 256), size=(84, 80), skip=4, max_pool=True)
-    ours, wrapped = rlgames.make("Mario:world=1,stage=1", pixels=look), load_game("Mario", world=1, stage=1).solo()
-    wrapped = look.wrap(wrapped)
-    assert ours.observation_space == wrapped.observation_space
-    np.testing.assert_array_equal(ours.reset(seed=0)[0], wrapped.reset(seed=0)[0])
-    for _ in range(10):
-        np.testing.assert_array_equal(ours.step(4)[0], wrapped.step(4)[0])
-    ours.close()
-    wrapped.close()
+def test_engine_crops_and_resizes_as_the_wrappers_do(make: Callable[..., MarioEnv]) -> None:
+    pixels = rlgames.Pixels(crop=(32, 240, 16, 256), size=(84, 80), skip=4, max_pool=True)
+    env = rlgames.make("Mario:world=1,stage=1", pixels=pixels)
+    found = [env.reset(seed=0)[0], *(env.step(RIGHT_A_B)[0] for _ in range(10))]
+    wrapped = pixels.wrap(make({"world": 1, "stage": 1}))
+    assert env.observation_space == wrapped.observation_space
+    expected = [wrapped.reset(seed=0)[0], *(wrapped.step(RIGHT_A_B)[0] for _ in range(10))]
+    np.testing.assert_array_equal(found, expected)
     with pytest.raises(ValueError, match="crop"):
         rlgames.make("Mario", pixels=rlgames.Pixels(crop=(0, 300, 0, 10)))
 
 
-def test_the_four_skipped_frames_as_channels() -> None:
-    """The tutorials' way: each frame grey and small, four of them one observation."""
-    look = rlgames.Pixels(grey=True, size=(84, 84), skip=4, stack_skipped=True, scale=True)
-    envs = rlgames.make_vec("Mario:world=1,stage=1", 2, pixels=look)
-    single = rlgames.make("Mario:world=1,stage=1", pixels=rlgames.Pixels(grey=True, size=(84, 84), scale=True))
-    single.reset(seed=0)
+def test_stack_skipped_observes_all_frames_of_a_step(opened: ExitStack) -> None:
+    """The tutorials' preprocessing: each frame grey and small, four of them one observation."""
+    pixels = rlgames.Pixels(grey=True, size=(84, 84), skip=4, stack_skipped=True, scale=True)
+    envs = rlgames.make_vec("Mario:world=1,stage=1", 2, pixels=pixels)
+    opened.callback(envs.close)
+    env = rlgames.make("Mario:world=1,stage=1", pixels=rlgames.Pixels(grey=True, size=(84, 84), scale=True))
+    opened.callback(env.close)
+    env.reset(seed=0)
     envs.reset(seed=0)
-    for _ in range(12):
-        frames = [single.step(2)[0] for _ in range(4)]
+    for _ in range(6):
+        frames = [env.step(2)[0] for _ in range(4)]
         np.testing.assert_array_equal(envs.step(np.full(2, 2))[0][1], np.stack(frames))
-    envs.close()
-    single.close()
 
 
-def test_what_an_agent_sees() -> None:
-    one, many = rlgames.make("Mario:world=1,stage=1"), rlgames.make_vec("Mario:world=1,stage=1", 3)
-    obs, first = one.reset(seed=5)[0], many.reset(seed=5)[0]
-    assert first.shape == (3, 4, 84, 84)
-    pictures = [first.copy()]
+def test_environments_of_a_vector_env_equal_single_ones(opened: ExitStack) -> None:
+    """With the default preprocessing: four frames a step, a stack of four."""
+    env, envs = rlgames.make("Mario:world=1,stage=1"), rlgames.make_vec("Mario:world=1,stage=1", 2)
+    opened.callback(env.close)
+    opened.callback(envs.close)
+    obs, first = env.reset(seed=5)[0], envs.reset(seed=5)[0]
+    assert first.shape == (2, 4, 84, 84)
+    history = [first.copy()]
     for row in first:
         np.testing.assert_array_equal(row, obs)
     for action in (1, 4, 2):
-        obs, reward, *_ = one.step(action)
-        seen, rewards, _, _, info = many.step(np.full(3, action))
-        pictures.append(seen.copy())
-        for i, row in enumerate(seen):
+        obs, reward, *_ = env.step(action)
+        batch, rewards, _, _, infos = envs.step(np.full(2, action))
+        history.append(batch.copy())
+        for i, row in enumerate(batch):
             np.testing.assert_array_equal(row, obs)
             assert rewards[i] == reward
-        assert info["x_pos"].dtype == np.int64
-    assert all((before != after).any() for before, after in pairwise(pictures))
-    one.close()
-    many.close()
+        assert infos["x_pos"].dtype == np.int64
+    assert all((obs != next_obs).any() for obs, next_obs in pairwise(history))
 
 
-def test_episodes_draw_their_stage() -> None:
-    env = load_game("Mario", stages="1-1+4-2").solo()
-    seen = [tuple(env.reset(seed=seed)[1][key] for key in ("world", "stage")) for seed in (0, 1, 2, 3, 0)]
-    assert set(seen) == {(1, 1), (4, 2)}
-    assert seen[0] == seen[4]
-    env.close()
-    assert len(load_game("Mario", stages="all").targets) == 32
-    assert load_game("Mario", stages=("8-4",)).targets == ((8, 4),)
-    listed: Any = gym.make("rlgames/Mario-v0", stages=["1-1", "4-2"]).unwrapped
-    assert listed.game.targets == ((1, 1), (4, 2))
+# ---- options and errors ----
 
 
-def test_the_same_whatever_came_before() -> None:
-    """A restart leaves nothing of the episode before: that is what resuming exactly rests on."""
-    env, fresh = (load_game("Mario", world=1, stage=1).solo(frame_skip=4) for _ in range(2))
-    env.reset(seed=0)
-    for _ in range(60):
-        if env.step(4)[2]:
-            break
-    for found, expected in (
-        (env.reset(seed=1), fresh.reset(seed=1)),
-        *((env.step(4), fresh.step(4)) for _ in range(20)),
-    ):
-        np.testing.assert_array_equal(found[0], expected[0])
-        assert found[1:] == expected[1:]
-    env.close()
-    fresh.close()
-
-
-def test_neither_old_gym_nor_the_packages_are_imported() -> None:
-    code = "import sys, rlgames; rlgames.make('Mario').reset(); print({'gym', 'nes_py', 'pyglet'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
-
-
-def test_keys_and_actions() -> None:
-    assert {name: len(actions) for name, actions in ACTIONS.items()} == {
-        "right_only": 5,
-        "simple": 7,
-        "complex": 12,
-        "all": 256,
-    }
+def test_actions_keys_and_areas() -> None:
+    sizes = {"right_only": 5, "simple": 7, "complex": 12, "all": 256}
+    assert {name: len(actions) for name, actions in ACTIONS.items()} == sizes
     assert game(actions="complex").codes == tuple(CODES)
     assert game(actions="all").codes == tuple(range(256))
     assert game().keys[("d",)] == 1
@@ -257,20 +319,19 @@ def test_keys_and_actions() -> None:
         ({"actions": "some"}, "actions of right_only, simple, complex, all, got 'some'"),
     ],
 )
-def test_what_there_is_not(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         game(**options)
 
 
-def test_bad_steps() -> None:
-    env = load_game("Mario", world=1, stage=1).solo()
+def test_step_refuses_invalid_actions_and_calls_out_of_order(make: Callable[..., MarioEnv]) -> None:
+    env = make({"world": 1, "stage": 1})
     with pytest.raises(ResetNeeded, match="before the first reset"):
         env.step(0)
     env.reset(seed=0)
     for action in (7, -1, 1.5, "right"):
-        with pytest.raises(
-            ValueError, match=r"no such action in Mario:world=1,stage=1: got .*, possible are 0 nothing, 1"
-        ):
+        expected = r"invalid action .* for Mario:world=1,stage=1: expected 0 \(nothing\), 1 \(right\)"
+        with pytest.raises(ValueError, match=expected):
             env.step(action)  # pyright: ignore[reportArgumentType]
     env.close()
     env.close()
@@ -280,16 +341,16 @@ def test_bad_steps() -> None:
 
 
 @pytest.mark.parametrize("package", ["nes_py", "gym_super_mario_bros"])
-def test_what_is_missing_is_named_with_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find = nes.find_spec
-    monkeypatch.setattr(nes, "find_spec", lambda name: None if name == package else find(name))
-    nes.library.cache_clear()
+def test_missing_packages_are_named_with_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    find_spec = nes_py.find_spec
+    monkeypatch.setattr(nes_py, "find_spec", lambda name: None if name == package else find_spec(name))
+    nes_py.load_library.cache_clear()
     with pytest.raises(DependencyNotInstalled, match=rf"{package.replace('_', '-')}: pip install .rlgames\[mario\]"):
-        load_game("Mario").solo()
-    nes.library.cache_clear()
+        make_env(game())
+    nes_py.load_library.cache_clear()
 
 
-def test_a_rom_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("rlgames.envs.mario.game.folder_of", lambda package: tmp_path)
+def test_a_missing_rom_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(import_module("rlgames.envs.mario.game"), "package_folder", lambda package: tmp_path)
     with pytest.raises(DependencyNotInstalled, match="no ROM super-mario-bros.nes"):
-        load_game("Mario").solo()
+        make_env(game())

@@ -1,6 +1,7 @@
-"""Mario on the emulator of stable-retro: the rules are those of nes-py's, the frames are not."""
+"""Mario on the emulator of stable-retro: the rules are those on nes-py, the frames are not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, DependencyNotInstalled, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 
-from rlgames.envs.mario import retro as nes_retro
+from rlgames.envs.mario import make_env, retro
 from rlgames.envs.mario.game import game
-from rlgames.envs.registry import load_game
+from rlgames.envs.mario.retro import ConsoleSnapshot
 
 for package in ("stable_retro", "nes_py", "gym_super_mario_bros"):
     if not find_spec(package):
@@ -24,109 +25,109 @@ TO_THE_FLAG = (  # of 1-1, each held for twelve frames; found by search
     "413144244344444314433143444443432233424133344244313324443334441443443434414434344344343334424314344341443444333"
     "4344431414443341432433344413433342344444"
 )
-PolicyOutputs = tuple[Any, ...]
+Result = tuple[Any, ...]  # of a reset or a step
 
 
-@pytest.fixture(name="solo")
-def made() -> Iterator[Any]:
-    """Makes environments, and closes them: there may be one emulator in a process."""
-    envs: list[gym.Env] = []
+@pytest.fixture
+def make(opened: ExitStack) -> Callable[..., Any]:
+    """Make environments that are closed after the test, so that the next one can have the emulator."""
 
-    def solo(**options: Any) -> gym.Env:
-        engine = {key: options.pop(key) for key in ("frame_skip", "max_episode_steps", "render_mode") if key in options}
-        envs.append(load_game("Mario", **{"engine": "retro"} | options).solo(**engine))
-        return envs[-1]
+    def make(options: dict[str, Any], **settings: Any) -> Any:
+        options = {"engine": "retro", **options}
+        env = make_env(game(**options), **settings)
+        opened.callback(env.close)
+        return env
 
-    yield solo
-    for env in envs:
-        env.close()
+    return make
 
 
-def assert_same(found: PolicyOutputs, expected: PolicyOutputs) -> None:
-    np.testing.assert_array_equal(found[0], expected[0])
-    assert found[1:] == expected[1:]
+def assert_equal(found: list[Result], expected: list[Result]) -> None:
+    for result, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(result[0], other[0])
+        assert result[1:] == other[1:]
 
 
-def played(env: gym.Env, steps: int, seed: int = 0) -> list[PolicyOutputs]:
-    """Resets with the seed, then buttons by chance, held for four steps; begins anew when it is over."""
+def random_results(env: gym.Env, steps: int, seed: int = 0) -> list[Result]:
+    """Reset with the seed, then hold random buttons for four steps each; reset when an episode ends."""
     rng, action = np.random.default_rng(seed), 0
-    seen: list[PolicyOutputs] = [env.reset(seed=seed)]
+    results: list[Result] = [env.reset(seed=seed)]
     for t in range(steps):
         if t % 4 == 0:
             action = int(rng.choice(7, p=[0.02, 0.3, 0.2, 0.3, 0.14, 0.02, 0.02]))
-        seen.append(env.step(action))
-        if seen[-1][2] or seen[-1][3]:
-            seen.append(env.reset())
-    return seen
+        results.append(env.step(action))
+        if results[-1][2] or results[-1][3]:
+            results.append(env.reset())
+    return results
 
 
 STAGES = [(1, 1), (1, 2), (2, 3), (4, 2), (7, 4), (8, 4)]
+QUICK_STARTS = [((1, 2), False), ((4, 2), True)]
+STARTS = [*((stage, False) for stage in STAGES), *((stage, True) for stage in STAGES[:4])]
 
 
 @pytest.mark.parametrize(
-    ("stage", "lost_levels"), [*((one, False) for one in STAGES), *((one, True) for one in STAGES[:4])]
+    ("stage", "lost_levels"),
+    [pytest.param(*start, marks=() if start in QUICK_STARTS else pytest.mark.slow) for start in STARTS],
 )
-def test_a_stage_begins_as_on_the_other_emulator(stage: tuple[int, int], lost_levels: bool, solo: Any) -> None:
-    world, number = stage
-    (obs, info), (shown, expected) = (
-        solo(world=world, stage=number, lost_levels=lost_levels, engine=engine).reset(seed=0)
-        for engine in ("retro", "nes-py")
-    )
-    assert obs.shape == shown.shape == (240, 256, 3)
+def test_a_stage_starts_as_on_the_other_emulator(
+    stage: tuple[int, int], lost_levels: bool, make: Callable[..., Any]
+) -> None:
+    options = {"world": stage[0], "stage": stage[1], "lost_levels": lost_levels}
+    obs, info = make(options).reset(seed=0)
+    expected_obs, expected = make(options | {"engine": "nes-py"}).reset(seed=0)
+    assert obs.shape == expected_obs.shape == (240, 256, 3)
     assert (info["world"], info["stage"]) == stage
     assert info["x_pos"] == 40
     assert set(info) == set(expected)
     assert [type(info[key]) for key in expected] == [type(value) for value in expected.values()]
-    falls = {"y_pos"}  # where Mario drops into the stage, he is a frame further here
-    assert {key: info[key] for key in set(info) - falls} == {key: expected[key] for key in set(info) - falls}
-    ours, theirs = (picture.mean(-1)[16:224, 16:240] for picture in (obs, shown))  # what both show, less the margin
-    alike = {
-        (down, right): np.corrcoef(np.roll(ours, (down, right), (0, 1)).ravel(), theirs.ravel())[0, 1]
+    info.pop("y_pos"), expected.pop("y_pos")  # where Mario drops into the stage, he is a frame further here
+    assert info == expected
+    screen, expected_screen = (pixels.mean(-1)[16:224, 16:240] for pixels in (obs, expected_obs))  # without the margin
+    correlations = {
+        (down, right): np.corrcoef(np.roll(screen, (down, right), (0, 1)).ravel(), expected_screen.ravel())[0, 1]
         for down in (-8, 0, 8)
         for right in (-8, 0, 8)
     }
-    assert max(alike, key=lambda shift: alike[shift]) == (0, 0), alike
-    assert alike[0, 0] > 0.9
+    assert max(correlations, key=lambda shift: correlations[shift]) == (0, 0), correlations
+    assert correlations[0, 0] > 0.9
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
-def test_all_looks(version: int, solo: Any) -> None:
-    plain, other = solo(world=1, stage=1), solo(world=1, stage=1, version=version)
-    first, info = plain.reset(seed=0)
-    plain.close()
-    second, told = other.reset(seed=0)
-    assert told == info
-    assert (first != second).any()
+def test_versions_differ_in_graphics_only(make: Callable[..., Any]) -> None:
+    screens = []
+    for version in range(4):
+        env = make({"world": 1, "stage": 1, "version": version})
+        obs, info = env.reset(seed=0)
+        env.close()
+        assert (info["world"], info["stage"], info["x_pos"], info["time"]) == (1, 1, 40, 400)
+        screens.append(obs)
+    assert len({screen.tobytes() for screen in screens}) == 4
 
 
 @pytest.mark.parametrize("stage", [(1, 1), (4, 3)], ids=str)
-def test_rewards_are_what_the_information_says(stage: tuple[int, int], solo: Any) -> None:
-    """dx + dt - 25 at a death, within -15 and 15: recomputed from x_pos and time alone."""
-    seen, deaths = played(solo(world=stage[0], stage=stage[1]), 1200), 0
-    for before, after in pairwise(seen):
-        if len(after) == 2:
+def test_rewards_follow_from_the_information(stage: tuple[int, int], make: Callable[..., Any]) -> None:
+    """dx + dt - 25 at a death, clipped to [-15, 15]: recomputed from x_pos and time alone."""
+    results, deaths = random_results(make({"world": stage[0], "stage": stage[1]}), 600), 0
+    for (*_, last_info), result in pairwise(results):
+        if len(result) == 2:
             continue
-        info, (_, reward, terminated, truncated, told) = before[-1], after
-        moved, ticked = told["x_pos"] - info["x_pos"], told["time"] - info["time"]
-        lost = terminated and not told["flag_get"]
-        assert reward == np.clip((moved if abs(moved) <= 5 else 0) + min(ticked, 0) - 25 * lost, -15, 15)
-        assert {type(value) for value in (reward, terminated, *told.values())} == {int, bool, str}
+        _, reward, terminated, truncated, info = result
+        moved, ticked = info["x_pos"] - last_info["x_pos"], info["time"] - last_info["time"]
+        died = terminated and not info["flag_get"]
+        assert reward == np.clip((moved if abs(moved) <= 5 else 0) + min(ticked, 0) - 25 * died, -15, 15)
+        assert {type(value) for value in (reward, terminated, *info.values())} == {int, bool, str}
         assert not truncated
-        deaths += lost
+        deaths += died
     assert deaths
-    assert max(info["x_pos"] for *_, info in seen) > 250
+    assert max(info["x_pos"] for *_, info in results) > 250
 
 
-def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> None:
-    stage = solo(world=1, stage=1)
+def test_a_death_ends_a_stage_and_costs_a_life_of_the_whole_game(make: Callable[..., Any]) -> None:
+    stage = make({"world": 1, "stage": 1})
     stage.reset(seed=0)
-    rewards, over, info = [], False, {}
-    for _ in range(200):
-        _, reward, over, _, info = stage.step(RUN_AND_JUMP)
+    rewards, terminated, info = [], False, {}
+    while not terminated:
+        _, reward, terminated, _, info = stage.step(RUN_AND_JUMP)
         rewards.append(reward)
-        if over:
-            break
-    assert over
     assert rewards[-1] == -15
     assert min(rewards[:-1]) >= -1
     assert (info["life"], info["flag_get"]) == (2, False)
@@ -134,108 +135,125 @@ def test_a_death_ends_a_stage_and_takes_a_life_of_a_whole_game(solo: Any) -> Non
         stage.step(0)
     stage.close()
 
-    whole = solo(frame_skip=4)
-    lives = [whole.reset(seed=0)[1]["life"]]
-    for _ in range(400):
-        _, _, over, _, info = whole.step(RUN_AND_JUMP)
+    whole = make({}, frame_skip=4)
+    lives, terminated = [whole.reset(seed=0)[1]["life"]], False
+    while not terminated:
+        _, _, terminated, _, info = whole.step(RUN_AND_JUMP)
         if info["life"] != lives[-1]:
             lives.append(info["life"])
-        if over:
-            break
     assert lives == [2, 1, 0, 255]
-    assert over
 
 
-def test_the_flag_ends_a_stage_and_leads_on_in_a_whole_game(solo: Any) -> None:
+def test_the_flag_ends_a_stage_and_leads_to_the_next_in_the_whole_game(make: Callable[..., Any]) -> None:
     for options, ends in (({"world": 1, "stage": 1}, True), ({}, False)):
-        env = solo(frame_skip=12, **options)
+        env = make(options, frame_skip=12)
         env.reset(seed=0)
-        outcomes = [env.step(int(action))[1:] for action in TO_THE_FLAG]
-        assert [over for _, over, *_ in outcomes] == [False] * (len(outcomes) - 1) + [ends]
-        info = outcomes[-1][-1]
-        assert (info["flag_get"], info["stage"], info["x_pos"], info["time"]) == (
-            (True, 1, 3161, 310) if ends else (False, 2, 40, 400)
-        )
+        results = [env.step(int(action)) for action in TO_THE_FLAG]
+        assert [terminated for _, _, terminated, *_ in results] == [False] * (len(results) - 1) + [ends]
+        info = results[-1][-1]
+        expected = (True, 1, 3161, 310) if ends else (False, 2, 40, 400)
+        assert (info["flag_get"], info["stage"], info["x_pos"], info["time"]) == expected
         assert info["life"] == 2
         env.close()
 
 
-def test_a_restart_is_exact_whatever_came_before(solo: Any) -> None:
-    env = solo(stages="1-1+4-2", frame_skip=4)
-    expected = [played(env, 60, seed) for seed in (0, 1)]
-    assert {seen[0][1]["world"] for seen in expected} == {1, 4}
+def test_reset_leaves_nothing_of_the_episode_before(make: Callable[..., Any]) -> None:
+    env = make({"stages": "1-1+4-2"}, frame_skip=4)
+    expected = [random_results(env, 30, seed) for seed in (0, 1)]
+    assert {results[0][1]["world"] for results in expected} == {1, 4}
     env.close()
-    env = solo(stages="1-1+4-2", frame_skip=4)
+    env = make({"stages": "1-1+4-2"}, frame_skip=4)
     for seed in (1, 0, 1):
-        for found, known in zip(played(env, 60, seed), expected[seed], strict=True):
-            assert_same(found, known)
+        assert_equal(random_results(env, 30, seed), expected[seed])
 
 
-def test_goes_on_from_a_snapshot(solo: Any) -> None:
-    env = solo(stages="1-1+4-2", frame_skip=2, render_mode="rgb_array")
-    played(env, 40)
-    place, picture = env.snapshot(), env.render()
+def test_restore_continues_from_the_snapshot(make: Callable[..., Any]) -> None:
+    def continue_episode(env: gym.Env) -> list[Result]:
+        results: list[Result] = []
+        for t in range(50):
+            results.append(env.step((RIGHT, RUN_AND_JUMP)[t // 5 % 2]))
+            if results[-1][2]:
+                results.append(env.reset())
+        return [*results, env.reset()]
 
-    def went_on(env: gym.Env) -> list[PolicyOutputs]:
-        seen: list[PolicyOutputs] = []
-        for t in range(150):
-            seen.append(env.step((RIGHT, RUN_AND_JUMP)[t // 10 % 2]))
-            if seen[-1][2]:
-                seen.append(env.reset())
-        return [*seen, env.reset()]
-
-    expected = went_on(env)
-    assert sum(len(one) == 2 for one in expected) > 1
+    options, settings = {"stages": "1-1+4-2"}, {"frame_skip": 4, "render_mode": "rgb_array"}
+    env = make(options, **settings)
+    random_results(env, 20)
+    snapshot, picture = env.snapshot(), env.render()
+    expected = continue_episode(env)
+    assert sum(len(result) == 2 for result in expected) > 1
     env.close()
-    fresh = solo(stages="1-1+4-2", frame_skip=2, render_mode="rgb_array")
+    fresh = make(options, **settings)
     for _ in range(2):
-        fresh.restore(place)
+        fresh.restore(snapshot)
         np.testing.assert_array_equal(fresh.render(), picture)
-        for found, known in zip(went_on(fresh), expected, strict=True):
-            assert_same(found, known)
+        assert_equal(continue_episode(fresh), expected)
     with pytest.raises(ValueError, match="this snapshot is of Mario:stages=1-1"):
-        solo(world=1, stage=1).restore(place)
+        make({"world": 1, "stage": 1}).restore(snapshot)
 
 
-def test_a_snapshot_knows_for_how_long_he_has_come_no_further(solo: Any) -> None:
-    env = solo(world=1, stage=1, patience=8)
+def test_snapshot_before_the_first_reset_holds_the_rng(make: Callable[..., Any]) -> None:
+    env = make({"stages": "1-1+4-2"})
+    env.np_random.random()
+    snapshot = env.snapshot()
+    expected = [env.reset() for _ in range(4)]
+    env.close()
+    fresh = make({"stages": "1-1+4-2"})
+    fresh.restore(snapshot)
+    with pytest.raises(ResetNeeded, match="before the first reset"):
+        fresh.step(0)
+    assert_equal([fresh.reset() for _ in range(4)], expected)
+
+
+def test_snapshot_holds_the_steps_without_progress(make: Callable[..., Any]) -> None:
+    env = make({"world": 1, "stage": 1, "patience": 8})
     env.reset(seed=0)
     for _ in range(5):
         env.step(0)
-    place = env.snapshot()
+    snapshot = env.snapshot()
     for _ in range(2):
         assert [env.step(0)[3] for _ in range(3)] == [False, False, True]
-        env.restore(place)
+        env.restore(snapshot)
 
 
-def test_keeps_gymnasiums_contract() -> None:
+def test_restore_refuses_a_state_that_is_not_the_emulators(make: Callable[..., Any]) -> None:
+    env = make({"world": 1, "stage": 1})
+    _, info = env.reset(seed=0)
+    console = env._mario.nes
+    with pytest.raises(ValueError, match="expected a state of this emulator"):
+        console.restore(ConsoleSnapshot(b"nothing", console.screen))
+    assert env.step(0)[-1]["world"] == info["world"]
+
+
+def test_passes_gymnasiums_check_env() -> None:
     env = gym.make("rlgames/Mario-v0", world=1, stage=2, engine="retro")
-    check_env(env.unwrapped, skip_render_check=True)
-    env.close()
+    try:
+        check_env(env.unwrapped, skip_render_check=True)
+    finally:
+        env.close()
     for call in (env.unwrapped.reset, lambda: env.unwrapped.step(0)):
         with pytest.raises(ClosedEnvironmentError, match="make another"):
             call()
 
 
-def test_a_second_emulator_in_a_process(solo: Any) -> None:
-    first, second = solo(world=1, stage=1), solo(world=1, stage=2)
+def test_a_second_emulator_in_the_process_is_refused(make: Callable[..., Any]) -> None:
+    first, second = make({"world": 1, "stage": 1}), make({"world": 1, "stage": 2})
     first.reset(seed=0)
-    with pytest.raises(
-        RuntimeError, match=r"it allows one: close\(\) that environment before, play several by rlgames"
-    ):
+    remedy = r"it allows one: close\(\) that environment before, make several with rlgames.make_vec"
+    with pytest.raises(RuntimeError, match=remedy):
         second.reset(seed=0)
     first.step(RIGHT)
     first.close()
     assert second.reset(seed=0)[1]["stage"] == 2
 
 
-def test_what_there_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_options_and_a_missing_package_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="expected an engine of nes-py, retro, got 'mame'"):
         game(engine="mame")
-    with pytest.raises(ValueError, match="it takes no threads, got 2"):
+    with pytest.raises(ValueError, match="expected no threads, got 2"):
         gym.make_vec("rlgames/Mario-v0", 2, engine="retro", threads=2)
     assert game(world=1, stage=1, engine="retro").name == "Mario:world=1,stage=1,engine=retro"
     assert game(engine="nes-py") == game()
-    monkeypatch.setattr(nes_retro, "find_spec", lambda name: None)
+    monkeypatch.setattr(retro, "find_spec", lambda name: None)
     with pytest.raises(DependencyNotInstalled, match=r"needs stable-retro: pip install .*retro"):
-        load_game("Mario", engine="retro").solo()
+        make_env(game(engine="retro"))

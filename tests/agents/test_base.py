@@ -1,0 +1,354 @@
+"""The methods of Agent: arguments of learn, close, the checks of predict, and load at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.error import ClosedEnvironmentError
+from gymnasium.spaces import Box, Discrete
+from helpers.toys import RandomLengthEnv, quick_config, state_sha256, sync_vector
+from rich.progress import Progress
+from stable_baselines3.common.callbacks import CheckpointCallback
+
+import rlgames
+from rlgames.agents import base
+from rlgames.agents.base import Update
+from rlgames.agents.registry import AGENTS, find, load
+from rlgames.checkpoint.file import CheckpointError, weights_sha256
+from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
+from rlgames.evaluation import evaluate
+
+agents = pytest.mark.parametrize("name", AGENTS)
+UPDATE_STEPS = 16  # environment steps of an update of PPO or Random: 8 steps of 2 environments
+
+
+def make_agent(name: str, game: str = "CatchBall", **changes: Any) -> Any:
+    return find(name)(game, quick_config(name, **changes), num_envs=2)
+
+
+# ---- learn ----
+
+
+def test_learn_calls_the_callback_after_each_update():
+    agent, updates = make_agent("random"), []
+    assert agent.learn(4 * UPDATE_STEPS, updates.append) is agent
+    assert [update.step for update in updates] == [16, 32, 48, 64]
+    assert all(isinstance(update, Update) for update in updates)
+
+
+@pytest.mark.parametrize("result", [None, True, 0])
+def test_learn_continues_unless_the_callback_returns_false(result: Any):
+    assert make_agent("random").learn(4 * UPDATE_STEPS, lambda update: result).step == 4 * UPDATE_STEPS
+
+
+def test_learn_stops_when_the_callback_returns_false(tmp_path: Path):
+    whole, stopped = make_agent("ppo", final_learning_rate=2.5e-4), make_agent("ppo", final_learning_rate=2.5e-4)
+    whole.learn(4 * UPDATE_STEPS)
+    stopped.learn(100 * UPDATE_STEPS, callback=lambda update: update.step < 2 * UPDATE_STEPS)
+    assert stopped.step == 2 * UPDATE_STEPS
+    stopped.learn(2 * UPDATE_STEPS)
+    assert state_sha256(stopped, tmp_path) == state_sha256(whole, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "callback", [CheckpointCallback(10, "."), CheckpointCallback, [print], 3], ids=["instance", "class", "list", "int"]
+)
+def test_learn_rejects_callbacks_that_are_no_functions(callback: Any):
+    agent = make_agent("random")
+    with pytest.raises(InvalidTypeError, match="expected callback to be a function of one Update, got .*not supported"):
+        agent.learn(UPDATE_STEPS, callback)
+    assert agent.step == 0
+
+
+def test_learn_rejects_unknown_keywords():
+    with pytest.raises(TypeError, match="eval_env"):
+        make_agent("random").learn(UPDATE_STEPS, eval_env=None)
+
+
+@pytest.mark.parametrize("arguments", [{"total_timesteps": 0}, {"total_timesteps": 16, "log_interval": 0}])
+def test_learn_rejects_counts_below_one(arguments: dict[str, int]):
+    with pytest.raises(InvalidValueError, match="expected (total_timesteps|log_interval) >= 1, got 0"):
+        make_agent("random").learn(**arguments)
+
+
+def test_learn_prints_metrics_every_log_interval_updates(capsys: pytest.CaptureFixture):
+    agent = make_agent("ppo").learn(5 * UPDATE_STEPS, log_interval=2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("step 32  episodes ")
+    assert second.startswith("step 64  episodes ")
+    for name in ("rollout/ep_rew_mean", "rollout/ep_len_mean", "rollout/score_mean", "train/loss"):
+        assert f"  {name} " in second
+    agent.learn(2 * UPDATE_STEPS)
+    assert capsys.readouterr().out == ""
+
+
+def test_learn_writes_tensorboard_events_to_a_new_folder_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.chdir(tmp_path)
+    agent = make_agent("ppo").learn(4 * UPDATE_STEPS, tb_log_name="catch")
+    agent.learn(2 * UPDATE_STEPS, tb_log_name="catch", log_interval=2)
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["catch_1", "catch_2"]
+    for folder, steps in (("catch_1", [16, 32, 48, 64]), ("catch_2", [96])):
+        events = accumulator.EventAccumulator(str(tmp_path / "runs" / folder)).Reload()
+        assert {"rollout/ep_rew_mean", "rollout/ep_len_mean", "train/loss"} <= set(events.Tags()["scalars"])
+        assert [event.step for event in events.Scalars("train/loss")] == steps
+
+
+def test_learn_closes_the_tensorboard_writer_when_training_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    closed = []
+
+    class Writer:
+        def __enter__(self) -> Writer:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            closed.append(True)
+
+        def add_scalar(self, *_: object) -> None:
+            raise OSError("disk full")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "summary_writer", lambda folder, step: Writer())
+    with pytest.raises(OSError, match="disk full"):
+        make_agent("ppo").learn(UPDATE_STEPS, tb_log_name="catch")
+    assert closed == [True]
+
+
+def test_learn_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(base, "summary_writer", lambda folder, step: None)
+    with pytest.raises(UsageError, match=r'needs TensorBoard: pip install "rlgames\[tensorboard\]"'):
+        make_agent("random").learn(UPDATE_STEPS, tb_log_name="catch")
+
+
+def test_learn_continues_the_count_of_steps_unless_it_is_reset():
+    agent, rates = make_agent("ppo", learning_rate=0.01, final_learning_rate=0.0), []
+
+    def record(update: Update) -> None:
+        rates.append(float(update.scalars["train/learning_rate"]))
+
+    agent.learn(2 * UPDATE_STEPS, record)
+    assert agent.learn(2 * UPDATE_STEPS, record).step == 4 * UPDATE_STEPS
+    assert agent.learn(2 * UPDATE_STEPS, record, reset_num_timesteps=True).step == 2 * UPDATE_STEPS
+    assert rates == pytest.approx([0.01, 0.005, 0.005, 0.0025, 0.01, 0.005])
+
+
+@agents
+def test_a_progress_bar_changes_nothing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    completed: list[int] = []
+
+    class RecordingProgress(Progress):
+        def update(self, task_id: Any, **fields: Any) -> None:
+            completed.append(fields["completed"])
+            super().update(task_id, **fields)
+
+    monkeypatch.setattr(base, "Progress", RecordingProgress)
+    plain, with_bar = make_agent(name), make_agent(name)
+    plain.learn(64)
+    assert completed == []
+    assert state_sha256(with_bar.learn(64, progress_bar=True), tmp_path) == state_sha256(plain, tmp_path)
+    assert completed[-1] == with_bar.step
+    assert completed == sorted(completed)
+
+
+# ---- close ----
+
+
+@agents
+def test_close_closes_environments_made_by_name(name: str, tmp_path: Path):
+    with make_agent(name) as agent:
+        envs = agent.learn(64).envs
+        assert not envs.closed
+    assert envs.closed
+    agent.close()
+    assert agent.predict(np.zeros((8, 8), np.uint8))[0].shape == ()
+    assert len(evaluate(agent, episodes=2).scores) == 2
+    agent.save(tmp_path / "agent")
+    with pytest.raises(ClosedEnvironmentError, match="this agent is closed: load its checkpoint to learn on"):
+        agent.learn(8)
+    assert load(tmp_path / "agent").learn(8).step > agent.step
+
+
+@agents
+def test_close_leaves_environments_that_were_handed_in(name: str):
+    envs = rlgames.make_vec("CatchBall", 2)
+    with find(name)(envs, quick_config(name)) as agent:
+        agent.learn(64)
+    assert not envs.closed
+    envs.step(np.zeros(2, np.int64))
+    with pytest.raises(ClosedEnvironmentError, match="this agent is closed"):
+        agent.learn(8)
+    envs.close()
+
+
+def test_close_closes_the_environments_of_a_loaded_agent(tmp_path: Path):
+    make_agent("random").learn(UPDATE_STEPS).save(tmp_path / "agent")
+    with load(tmp_path / "agent") as agent:
+        envs = agent.envs
+        assert envs is not None
+        assert not envs.closed
+    assert envs.closed
+
+
+def test_an_exception_leaves_with_and_closes():
+    with pytest.raises(ZeroDivisionError), make_agent("random") as agent:
+        agent.learn(UPDATE_STEPS, lambda update: 1 // 0)
+    assert agent.envs.closed
+
+
+def test_close_ends_the_threads_of_ppo():
+    with make_agent("ppo", n_threads=2) as agent:
+        agent.learn(UPDATE_STEPS)
+        assert agent.parallel.pool is not None
+    assert agent.parallel.pool is None
+    assert agent.predict(np.zeros((4, 8, 8), np.uint8))[0].shape == (4,)
+    agent.close()
+    assert agent.parallel.pool is None
+
+
+# ---- the observations of predict ----
+
+
+class Int8Env(gym.Env):
+    observation_space, action_space = Box(-100, 100, (2,), np.int8), Discrete(2)
+
+
+@pytest.mark.parametrize(
+    ("obs", "message"),
+    [
+        (np.full((8, 8), 0.5), r"uint8 in 0\.\.255, got float64 in 0\.5\.\.0\.5: give them as the environment does"),
+        (np.zeros((8, 8), np.float32), r"uint8 in 0\.\.255, got float32 in 0\.0\.\.0\.0"),
+        (np.full((2, 8, 8), -1), r"uint8 in 0\.\.255, got int64 in -1\.\.-1"),
+        (np.full((8, 8), 256), r"uint8 in 0\.\.255, got int64 in 256\.\.256"),
+        (np.full((8, 8), 300, np.uint16), r"uint8 in 0\.\.255, got uint16 in 300\.\.300"),
+        (np.full((8, 8), -1, np.int8), r"uint8 in 0\.\.255, got int8 in -1\.\.-1"),
+        (np.zeros((0, 8, 8)), r"uint8 in 0\.\.255, got float64: give"),
+        (np.zeros((8, 8), np.complex64), r"uint8 in 0\.\.255, got complex64: give"),
+    ],
+)
+def test_predict_rejects_what_uint8_cannot_hold(obs: np.ndarray, message: str):
+    with pytest.raises(InvalidValueError, match=f"expected observations of dtype {message}"):
+        make_agent("random").predict(obs)
+
+
+@pytest.mark.parametrize("value", [200, -129, np.uint8(128), np.int16(1000)])
+def test_predict_rejects_what_int8_cannot_hold(value: Any):
+    agent = find("random")(sync_vector(Int8Env, 1))
+    with pytest.raises(InvalidValueError, match=r"expected observations of dtype int8 in -100\.\.100, got u?int"):
+        agent.predict(np.full(2, value))
+    assert agent.predict(np.full(2, 100, type(value)))[0].shape == ()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.uint16, np.int64])
+def test_predict_takes_integers_that_uint8_can_hold(dtype: Any):
+    agent = make_agent("ppo")
+    obs = np.random.default_rng(0).integers(2, size=(40, 8, 8)).astype(np.uint8)
+    expected = agent.predict(obs)[0].tolist()
+    assert agent.predict(obs.astype(dtype))[0].tolist() == expected
+    assert agent.predict(obs.tolist())[0].tolist() == expected
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int64, np.uint8])
+def test_predict_takes_real_numbers_for_float32(dtype: Any):
+    agent = make_agent("ppo", "CartPole")
+    obs = np.random.default_rng(0).integers(3, size=(40, 4)).astype(np.float32)
+    assert agent.predict(obs.astype(dtype))[0].tolist() == agent.predict(obs)[0].tolist()
+    with pytest.raises(InvalidValueError, match="expected observations of dtype float32 .*got complex128"):
+        agent.predict(obs.astype(np.complex128))
+
+
+# ---- load ----
+
+
+@agents
+def test_load_restores_everything_at_once(name: str, tmp_path: Path):
+    agent = make_agent(name).learn(64)
+    agent.save(tmp_path / "agent")
+    loaded: Any = load(tmp_path / "agent")
+    assert loaded.runner is not None
+    np.testing.assert_array_equal(loaded.runner.obs, agent.runner.obs)
+    assert loaded.runner.exact
+    if hasattr(agent, "replay"):
+        assert loaded.replay is not None
+        assert (len(loaded.replay), loaded.replay.num_steps) == (len(agent.replay), agent.replay.num_steps)
+        np.testing.assert_array_equal(loaded.replay.frames, agent.replay.frames)
+    assert state_sha256(loaded, tmp_path) == state_sha256(agent, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_load_restores_the_lstm_state(name: str, tmp_path: Path):
+    agent = make_agent(name, recurrent=True, lstm_hidden_size=4).learn(64)
+    agent.save(tmp_path / "agent")
+    loaded: Any = load(tmp_path / "agent")
+    assert agent.lstm_state.any()
+    np.testing.assert_array_equal(loaded.lstm_state, agent.lstm_state)
+
+
+@agents
+def test_load_with_weights_only_makes_no_environments(name: str, tmp_path: Path):
+    agent = make_agent(name).learn(64)
+    agent.save(tmp_path / "agent")
+    loaded: Any = load(tmp_path / "agent", weights_only=True)
+    assert (loaded.runner, loaded.envs, loaded.num_envs) == (None, None, 2)
+    assert getattr(loaded, "replay", None) is None
+    assert loaded.step == agent.step
+    assert weights_sha256(loaded.net.state_dict()) == weights_sha256(agent.net.state_dict())
+    assert loaded.learn(8).step > agent.step
+
+
+@agents
+def test_load_without_environments_predicts_but_does_not_learn(name: str, tmp_path: Path):
+    agent = find(name)(sync_vector(RandomLengthEnv, 2), quick_config(name)).learn(64)
+    agent.save(tmp_path / "agent")
+    loaded, obs = load(tmp_path / "agent"), np.random.default_rng(0).normal(size=(20, 3))
+    assert loaded.predict(obs)[0].tolist() == agent.predict(obs)[0].tolist()
+    with pytest.raises(InvalidValueError, match=r"loaded without an environment to learn in: load\(path, env=\.\.\.\)"):
+        loaded.learn(8)
+    loaded.save(tmp_path / "again")
+    for file in ("agent", "again"):
+        assert load(tmp_path / file, sync_vector(RandomLengthEnv, 2)).learn(8).step > agent.step
+
+
+def test_load_in_environments_without_snapshots_starts_new_episodes(tmp_path: Path):
+    """The replay ends the episodes that were running: DQN learns from no transition into a new one."""
+    agent: Any = find("dqn")(sync_vector(RandomLengthEnv, 2), quick_config("dqn")).learn(64)
+    agent.save(tmp_path / "agent")
+    loaded: Any = load(tmp_path / "agent", sync_vector(RandomLengthEnv, 2))
+    assert not loaded.runner.exact
+    assert loaded.runner.episode_start.all()
+    assert loaded.replay.episode_start.all()
+
+
+def test_load_of_snapshots_after_an_inexact_load_keeps_the_running_episodes(tmp_path: Path):
+    """`exact` stays False, but the episodes that the second file holds are restored in runner and replay alike."""
+    agent: Any = find("dqn")("CartPole", quick_config("dqn"), num_envs=2).learn(64)
+    agent.save(tmp_path / "first")
+    in_gymnasium = load(tmp_path / "first", sync_vector(lambda: gym.make("CartPole-v1"), 2)).learn(8)
+    in_gymnasium.save(tmp_path / "second")
+    agent = load(tmp_path / "second", "CartPole").learn(8)
+    assert not agent.runner.exact
+    assert not agent.replay.episode_start.all()
+    agent.save(tmp_path / "third")
+    loaded: Any = load(tmp_path / "third", "CartPole")
+    np.testing.assert_array_equal(loaded.replay.episode_start, agent.replay.episode_start)
+    assert state_sha256(loaded.learn(64), tmp_path) == state_sha256(agent.learn(64), tmp_path)
+
+
+def test_load_state_dict_into_a_running_agent(tmp_path: Path):
+    agent, other = make_agent("dqn").learn(64), make_agent("dqn").learn(16)
+    agent.save(tmp_path / "agent")
+    other.load_state_dict(agent.state_dict())
+    assert state_sha256(other, tmp_path) == state_sha256(agent, tmp_path)
+    for key, value in agent.target.state_dict().items():
+        assert torch.equal(other.target.state_dict()[key], value)
+
+
+def test_load_of_a_damaged_file_makes_no_agent(tmp_path: Path):
+    (tmp_path / "agent").write_bytes(b"nothing")
+    with pytest.raises(CheckpointError, match="is not a checkpoint"):
+        rlgames.load(tmp_path / "agent")

@@ -55,8 +55,8 @@ class CrossEntropy(Agent[CrossEntropyConfig]):
         return (obs.reshape(len(obs), -1) @ self.net["mean"].numpy()).argmax(1), state
 
 
-def main(total_timesteps: int = 300_000) -> float:
-    agent = CrossEntropy("CartPole", seed=0, num_envs=32).learn(total_timesteps, progress_bar=True)
+def main(steps: int = 300_000) -> float:
+    agent = CrossEntropy("CartPole", seed=0, num_envs=32).learn(steps, progress_bar=True)
     print(result := rlgames.evaluate(agent))
     return result.mean
 

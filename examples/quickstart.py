@@ -7,9 +7,9 @@ from pathlib import Path
 import rlgames
 
 
-def main(folder: Path = Path("runs/quickstart"), total_timesteps: int = 100_000) -> float:
+def main(folder: Path = Path("runs/quickstart"), steps: int = 100_000) -> float:
     folder.mkdir(parents=True, exist_ok=True)
-    agent = rlgames.PPO("CatchBall", seed=0).learn(total_timesteps, progress_bar=True)
+    agent = rlgames.PPO("CatchBall", seed=0).learn(steps, progress_bar=True)
     result = rlgames.evaluate(agent, episodes=20)
     print(f"{result}; the best possible score is 99")
     agent.save(folder / "catch.ckpt")

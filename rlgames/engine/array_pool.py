@@ -24,7 +24,7 @@ COUNTS_ARE_EXACT = getattr(sys, "_is_gil_enabled", lambda: True)()  # not withou
 
 
 class ArrayPool:
-    """`next()` returns an uninitialized array of this shape and dtype that nobody else holds."""
+    """`next()` returns an uninitialized array of this shape and dtype that is referenced nowhere else."""
 
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, size: int = 4):
         self.shape, self.dtype = shape, np.dtype(dtype)

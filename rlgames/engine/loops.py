@@ -71,7 +71,7 @@ def compile_loops(
         first, last, records, actions, mode, frame_skip, max_pool, max_frames,
         obs, rewards, terminated, truncated, scores, final_obs, final_scores,
     ):  # fmt: skip
-        """Return how many episodes ended, or NEEDS_RESET or INVALID_ACTION if nothing was stepped."""
+        """Return the number of episodes that ended, or NEEDS_RESET or INVALID_ACTION if nothing was stepped."""
         checksum  # noqa: B018
         invalid, over = False, False
         for i in range(first, last):

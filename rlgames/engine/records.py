@@ -14,7 +14,7 @@ from rlgames.errors import InvalidValueError
 
 
 class RecordGame(Protocol):
-    """A game whose environments are kept in records, compiled here or played in a browser."""
+    """A game whose environments are kept in records: compiled, or run in a browser."""
 
     @property
     def name(self) -> str: ...
@@ -44,7 +44,7 @@ class EnvRecords:
                 self.records["rng"][i] = rng.integers(2**64, dtype=np.uint64)
 
     def error(self, code: int, action: Any) -> Exception:
-        """Return the exception for what a compiled loop returned instead of a count."""
+        """Return the exception for a negative code that a compiled loop returned instead of a count."""
         if code == INVALID_ACTION:
             return invalid_action(action, self.game.name, self.game.actions)
         return ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")

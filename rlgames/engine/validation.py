@@ -1,4 +1,4 @@
-"""Arguments that all environments of games take, and the checks of what is handed to them."""
+"""Arguments of all environments of games, and checks of these, of actions, seeds and masks."""
 
 from __future__ import annotations
 

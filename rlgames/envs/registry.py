@@ -6,7 +6,7 @@ A game's module holds `game(**options)`, which returns the game as data, and opt
     make_vector_env(game, num_envs, **settings)   many; default: the compiled engine's
     vectorize(game, make, num_envs, **settings)   many environments made by `make`; default: ThreadedVectorEnv
     default_pixels(**options)                     preprocessing, where options of the game decide it
-    split_pixels(pixels, vector)                  what its makers do of the preprocessing, as arguments, and the rest
+    split_pixels(pixels, vector)                  the makers' part of the preprocessing, as arguments, and the rest
 
 Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0"; its module is imported when first made.
 """
@@ -54,8 +54,8 @@ class GameSpec:
     module: str  # see the module's docstring
     summary: str
     pixels: Pixels = Pixels()  # default preprocessing for agents; see `default_pixels`
-    simulates: str = ""  # a game that agents cannot tell from this one
-    wrapper: Wrapper | None = None  # applied to every environment of the game, after the preprocessing
+    simulates: str = ""  # a game with the same observations, actions and rewards
+    wrapper: Wrapper | None = None  # of every environment of the game
 
 
 GAMES: dict[str, GameSpec] = {
@@ -246,7 +246,7 @@ def find_wrapper(name: str) -> Wrapper:
     return WRAPPERS[name]
 
 
-# ---- what users call ----
+# ---- making and registering games and wrappers ----
 
 
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
@@ -365,7 +365,8 @@ def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | No
     Otherwise new episodes are started at every checkpoint.
 
     A checkpoint names its wrappers. A process that loads one, or works for A3C, must have called this too: workers
-    import the script that started them. The last registration of a name counts.
+    import the script that started them. "Pong:wrappers=null" evaluates without them. The last registration of a name
+    counts.
 
     Raises ValueError for a name with characters other than letters, digits, underscores and hyphens, and without both.
     """

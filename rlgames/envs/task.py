@@ -42,7 +42,7 @@ class Task:
     def as_trained_on(self, trained: Task | None) -> Task:
         """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.
 
-        Options that decide what is observed (frame_skip, stack, wrappers, Dino's obs) are those of `trained` unless
+        Options that decide the observation (frame_skip, stack, wrappers, Dino's obs) are those of `trained` unless
         they are named here; "wrappers=null" leaves the wrappers out.
         """
         if trained is None or not self.native or trained.game not in (self.game, GAMES[self.game].simulates):

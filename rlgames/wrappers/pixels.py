@@ -41,7 +41,7 @@ class Operation(NamedTuple):
     """One operation on single frames, for one environment and for many."""
 
     wrap: Callable[[gym.Env], gym.Env]
-    transform: Callable[[np.ndarray], np.ndarray]  # (rows, H, W[, channels]) uint8 to the same, a view or a new array
+    transform: Callable[[np.ndarray], np.ndarray]  # (n, H, W[, channels]) uint8 to the same, a view or a new array
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class Pixels:
         return {} if self.skip == 1 or self.stack_skipped else {"frame_skip": self.skip, "max_pool": self.max_pool}
 
     def after_skip(self) -> Pixels:
-        """Return what is left to do with the frames of an engine that has `engine_arguments()`."""
+        """Return the rest of the declaration, for the frames of an engine that has `engine_arguments()`."""
         return self if self.stack_skipped else replace(self, skip=1, max_pool=False)
 
     def observation_space(self, space: gym.Space) -> Box:
@@ -235,7 +235,7 @@ RED, GREEN, BLUE = (np.arange(256) * weight for weight in (0.2125, 0.7154, 0.072
 
 
 def luminance(frames: np.ndarray) -> np.ndarray:
-    """Return the luminance, (rows, H, W) uint8, of color `frames` (rows, H, W, 3) uint8.
+    """Return the luminance, (n, H, W) uint8, of color `frames` (n, H, W, 3) uint8.
 
     Contributions are float64, added from left to right and truncated: bit for bit Gymnasium's GrayscaleObservation.
     """
@@ -246,8 +246,8 @@ def luminance(frames: np.ndarray) -> np.ndarray:
 
 @njit(cache=True)
 def write_luminance(frames, grey):
-    rows, height, width = grey.shape
-    for i in range(rows):
+    n, height, width = grey.shape
+    for i in range(n):
         for y in range(height):
             for x in range(width):
                 pixel = frames[i, y, x]
@@ -255,7 +255,7 @@ def write_luminance(frames, grey):
 
 
 def resize(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return an area resize of `frames` (rows, H, W[, channels]) uint8 to `size`, (height, width)."""
+    """Return an area resize of `frames` (n, H, W[, channels]) uint8 to `size`, (height, width)."""
     import cv2  # noqa: PLC0415  heavy
 
     height, width = size

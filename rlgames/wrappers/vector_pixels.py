@@ -1,7 +1,7 @@
-"""`Pixels` for a vector environment: row i equals what `Pixels.wrap` makes of environment i, pixel by pixel.
+"""`Pixels` for a vector environment: observation i equals that of `Pixels.wrap` for environment i, pixel by pixel.
 
-The frames that later stacks need are kept apart, so what is handed out (observations, `final_obs`) is the caller's to
-keep and to change, and the environments may reuse their own arrays.
+The frames that later stacks need are copies, so the caller may keep and change observations and `final_obs`, and the
+environments may reuse their arrays.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rlgames.wrappers.frames import divide_by_255
 class VectorPixels(VectorWrapper):
     """Transform, difference, stack and scale the frames of `envs`, in any autoreset mode.
 
-    `transform` turns frames (rows, H, W[, channels]) uint8 into new arrays (rows, h, w[, channels]) uint8; `space` is
+    `transform` turns frames (n, H, W[, channels]) uint8 into new arrays (n, h, w[, channels]) uint8; `space` is
     the resulting observation space of one environment. Frames are skipped by the engine (see `Pixels.wrap_vec`).
 
-    SAME_STEP: `info["final_obs"]` is one array like an observation, zero in the rows outside `info["_final_obs"]`. A
-    `reset` with `options={"reset_mask": mask}` restarts the stacks of the masked rows and keeps the others.
+    SAME_STEP: `info["final_obs"]` is one array like an observation, zero outside of `info["_final_obs"]`. A `reset`
+    with `options={"reset_mask": mask}` restarts the stacks of the masked environments and keeps the others.
 
     Raises:
         ValueError: if `envs.metadata` has no autoreset mode.
@@ -84,32 +84,32 @@ class VectorPixels(VectorWrapper):
             self.ended = done
         return self.observe(self.history), reward, terminated, truncated, info
 
-    def start_episodes(self, frames: np.ndarray, rows: np.ndarray) -> None:
-        """Fill the history of `rows`, bool (num_envs,), with the first frames of their new episodes."""
+    def start_episodes(self, frames: np.ndarray, mask: np.ndarray) -> None:
+        """Fill the history where `mask`, bool (num_envs,), with the first frames of new episodes."""
         for old in self.history:
-            old[rows] = 0 if self.difference else frames[rows]
-        self.previous[rows] = frames[rows]
+            old[mask] = 0 if self.difference else frames[mask]
+        self.previous[mask] = frames[mask]
 
     def change(self, frames: np.ndarray, previous: np.ndarray) -> np.ndarray:
         """Return the frames to stack: the difference from `previous`, or the frames themselves."""
         return np.subtract(frames, previous, dtype=np.float32) if self.difference else frames
 
     def observe(self, history: Sequence[np.ndarray] | deque[np.ndarray]) -> np.ndarray:
-        """Return a new array (rows, *shape) of the frames in `history`, each (rows, *frame), oldest first."""
+        """Return a new array (n, *shape) of the frames in `history`, each (n, *frame), oldest first."""
         obs = np.stack(history, axis=1).reshape(-1, *self.shape)
         return divide_by_255(obs) if self.scale else obs
 
     def final_obs(self, obs: Any, ended: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the last observations of the rows `ended`, bool (num_envs,); `obs` has their frames.
+        """Return the last observations where `ended`, bool (num_envs,); `obs` has their frames.
 
-        Called before the history moves on to the new episodes.
+        Call it before the history moves on to the new episodes.
         """
         final = np.zeros((self.num_envs, *self.shape), self.dtype)
-        rows = np.flatnonzero(ended)
-        if rows.size:
-            frames = self.transform(np.stack([obs[i] for i in rows]))
-            newest = self.change(frames, self.previous[rows])
-            final[rows] = self.observe([old[rows] for old in list(self.history)[1:]] + [newest])
+        indices = np.flatnonzero(ended)
+        if indices.size:
+            frames = self.transform(np.stack([obs[i] for i in indices]))
+            newest = self.change(frames, self.previous[indices])
+            final[indices] = self.observe([old[indices] for old in list(self.history)[1:]] + [newest])
         return {"final_obs": final, "_final_obs": ended}
 
     def snapshot(self) -> dict[str, Any]:

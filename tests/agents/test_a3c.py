@@ -114,6 +114,19 @@ def test_best_agent_of_loaded_weights_has_these_weights(tmp_path: Path):
     assert torch.equal(loaded.shared.weights, agent.weights)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": 0}, "expected workers >= 1, got 0"),
+        ({"n_steps": 0}, "expected n_steps >= 1, got 0"),
+        ({"optimizer": "sgd"}, "unknown optimizer 'sgd' for A3C: expected adam or rmsprop"),
+    ],
+)
+def test_wrong_settings_are_rejected(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        A3CConfig(**changes)
+
+
 # ---- several workers ----
 
 
@@ -129,6 +142,37 @@ def check_between_trainings(agent: A3C, total: int) -> None:
     assert torch.equal(flatten_parameters(copy.deepcopy(agent.net))[0], agent.shared.weights)
 
 
+def check_training(agent: A3C, steps: int) -> None:
+    """Train for `steps` steps; assert that steps and episodes are counted once, and that the last update is the end."""
+    total, num_episodes = agent.step + steps, agent.best_weights.num_episodes
+    updates = list(agent.train(total))
+    assert all(first.step < second.step for first, second in pairwise(updates))
+    assert [update.step >= total for update in updates] == [False] * (len(updates) - 1) + [True]
+    assert updates[-1].step == agent.step
+    assert sum(len(update.episodes) for update in updates) == agent.best_weights.num_episodes - num_episodes > 0
+    check_between_trainings(agent, total)
+    assert list(agent.train(total)) == []
+
+
+def check_loaded(path: Path, agent: A3C) -> A3C:
+    """Save and load the agent; assert that the shared weights and statistics are the same."""
+    agent.save(path)
+    loaded = load(path)
+    assert isinstance(loaded, A3C)
+    check_between_trainings(loaded, agent.step)
+    for name in ("exp_avg", "exp_avg_sq", "weights"):
+        assert torch.equal(getattr(loaded.shared, name), getattr(agent.shared, name))
+    assert loaded.best_weights.state_dict()["average"] == agent.best_weights.average
+    return loaded
+
+
+def test_two_workers_train_to_the_total(tmp_path: Path):
+    agent = A3C("CatchBall", TWO_WORKERS, seed=3, num_envs=4)
+    check_training(agent, 6_000)
+    check_loaded(tmp_path / "agent", agent)
+
+
+@pytest.mark.slow
 def test_training_with_workers_is_interrupted_saved_and_resumed(tmp_path: Path):
     agent, total = A3C("CatchBall", TWO_WORKERS, seed=3, num_envs=4), 10**9
     initial = agent.shared.weights.clone()
@@ -142,22 +186,7 @@ def test_training_with_workers_is_interrupted_saved_and_resumed(tmp_path: Path):
     assert wait_until_ended(pids)
     check_between_trainings(agent, total)
     assert not torch.equal(agent.shared.weights, initial)
-    agent.save(tmp_path / "agent")
-
-    loaded = load(tmp_path / "agent")
-    assert isinstance(loaded, A3C)
-    check_between_trainings(loaded, total)
-    for name in ("exp_avg", "exp_avg_sq", "weights"):
-        assert torch.equal(getattr(loaded.shared, name), getattr(agent.shared, name))
-    assert loaded.best_weights.state_dict()["average"] == agent.best_weights.average
-    total, num_episodes = loaded.step + 6_000, loaded.best_weights.num_episodes
-    updates = list(loaded.train(total))
-    assert all(first.step < second.step for first, second in pairwise(updates))
-    assert [update.step >= total for update in updates] == [False] * (len(updates) - 1) + [True]
-    assert updates[-1].step == loaded.step
-    assert sum(len(update.episodes) for update in updates) == loaded.best_weights.num_episodes - num_episodes > 0
-    check_between_trainings(loaded, total)
-    assert list(loaded.train(total)) == []
+    check_training(check_loaded(tmp_path / "agent", agent), 6_000)
 
 
 @dataclass
@@ -257,6 +286,7 @@ class FailingTask:
         ("raise", r"worker \d failed:\nTraceback(.|\n)*in fail(.|\n)*ZeroDivisionError: the ball went through", [0, 0]),
         pytest.param("kill", r"worker \d was killed by SIGKILL while", [-signal.SIGKILL, 0], marks=pytest.mark.slow),
     ],
+    ids=["exception", "kill -9"],
 )
 def test_a_failing_worker_raises_and_stops_the_other(
     how: str, message: str, exit_codes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -277,12 +307,16 @@ def test_a_failing_worker_raises_and_stops_the_other(
 
 
 PROGRAM = """
-import multiprocessing, signal
+import contextlib, multiprocessing, signal
 from rlgames.agents.a3c import A3C, A3CConfig
 signal.signal(signal.SIGINT, signal.default_int_handler)  # may be inherited as ignored
-agent = A3C("CatchBall", A3CConfig(workers=2, n_steps=8, net_arch=(16,)), num_envs=2)
-for update in agent.train(10**9):
-    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+agent = A3C("CatchBall", A3CConfig(workers=2, n_steps=8, net_arch=(16,)), num_envs=4)
+try:
+    with contextlib.closing(agent.train(10**9)) as updates:
+        for update in updates:
+            print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+finally:
+    assert agent.step == agent.shared.num_updates() * 8 * 2  # all steps are counted
 """
 
 

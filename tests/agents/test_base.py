@@ -339,6 +339,24 @@ def test_load_of_snapshots_after_an_inexact_load_keeps_the_running_episodes(tmp_
     assert state_sha256(loaded.learn(64), tmp_path) == state_sha256(agent.learn(64), tmp_path)
 
 
+@agents
+def test_an_agent_saved_after_restart_episodes_continues_exactly(name: str, tmp_path: Path):
+    """In environments without snapshots, from the seed of the new episodes."""
+    agent = find(name)(sync_vector(RandomLengthEnv, 2), quick_config(name)).learn(64)
+    assert agent.restart_episodes()
+    agent.save(tmp_path / "agent")
+    loaded: Any = load(tmp_path / "agent", sync_vector(RandomLengthEnv, 2))
+    assert loaded.runner.exact
+    assert state_sha256(loaded.learn(64), tmp_path) == state_sha256(agent.learn(64), tmp_path)
+
+
+def test_restart_episodes_changes_nothing_where_there_are_snapshots(tmp_path: Path):
+    agent = make_agent("dqn").learn(64)
+    state = state_sha256(agent, tmp_path)
+    assert not agent.restart_episodes()
+    assert state_sha256(agent, tmp_path) == state
+
+
 def test_load_state_dict_into_a_running_agent(tmp_path: Path):
     agent, other = make_agent("dqn").learn(64), make_agent("dqn").learn(16)
     agent.save(tmp_path / "agent")

@@ -200,6 +200,14 @@ def test_stacked_frames_are_stored_once(game: str, scale: bool):
     envs.close()
 
 
+def test_check_memory_describes_a_large_replay_before_it_is_made():
+    small, large = (DQN("Cave", DQNConfig(buffer_size=size), num_envs=2, device="cpu") for size in (1_000, 100_000))
+    assert small.check_memory() is None
+    assert large.check_memory() == "replay: 100,000 transitions, 0.2 GB"
+    small.start_training()
+    assert small.check_memory() is None
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -346,7 +346,10 @@ assert main(["--help"]) == 0
 heavy = {"torch", "matplotlib", "cv2", "pygame"} & sys.modules.keys()
 assert not heavy, heavy  # a command imports what it needs
 assert main(["train", "ppo", "CachBall"]) == 2
+import rlgames
+assert callable(rlgames.evaluate)
 from rlgames.runs import training
+assert callable(rlgames.evaluate)  # no import puts a module of that name in its place
 training.summary_writer = lambda folder, step: None
 update = training.Progress.update
 def update_and_signal(progress, step, score):

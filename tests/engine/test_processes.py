@@ -4,7 +4,6 @@ import multiprocessing
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,6 @@ from rlgames.engine.processes import ProcessVectorEnv
 
 def living_processes() -> list[Any]:
     return [process for process in multiprocessing.active_children() if "ProcessVectorEnv" in process.name]
-
-
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    """Fail a test that leaves processes, and kill those."""
-    yield
-    left = living_processes()
-    for process in left:
-        process.kill()
-        process.join()
-    assert not left
 
 
 @pytest.mark.parametrize("mode", AutoresetMode)

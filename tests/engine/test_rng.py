@@ -112,5 +112,5 @@ def test_uniform_is_splitmix64() -> None:
     records["rng"] = 1234567
     game.loops.reset(records, np.ones(1, np.bool_), np.empty((1, 4), np.float32))
     expected = [0.1 * (word >> 11) / 2**53 - 0.05 for word in published]
-    assert [records[0][name] for name in ("x", "speed", "angle", "spin")] == pytest.approx(expected, abs=1e-15)
+    assert [records[0][name] for name in ("x", "x_dot", "theta", "theta_dot")] == pytest.approx(expected, abs=1e-15)
     assert records["rng"][0] == rng.word

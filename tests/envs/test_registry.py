@@ -196,7 +196,8 @@ class CountingEnv(gym.Wrapper):
 @pytest.mark.parametrize(
     ("game", "variant"),
     [
-        *((game, variant) for game in (*NAMES, "Pong") for variant in VARIANTS),
+        *((game, variant) for game in (*NAMES, "Pong") for variant in ("default", "frame_skip")),
+        *((game, "stack_skipped") for game in (*NAMES, "Pong") if game != "CartPole"),  # not observed as pictures
         (MARIO, "default"),
         pytest.param(MARIO, "frame_skip", marks=pytest.mark.slow),
         pytest.param(MARIO, "stack_skipped", marks=pytest.mark.slow),
@@ -204,8 +205,6 @@ class CountingEnv(gym.Wrapper):
 )
 def test_max_episode_steps_counts_agent_steps(game: str, variant: str) -> None:
     options: dict[str, Any] = VARIANTS[variant] | {"max_episode_steps": LIMIT}
-    if variant == "stack_skipped" and game == "CartPole":
-        pytest.skip("it is not observed as pictures")
     env = make_or_skip(game, **options)
     assert steps_until_truncated(env) == LIMIT
     assert steps_until_truncated(rlgames.make_vec(game, 2, **options)) == LIMIT

@@ -28,7 +28,8 @@ from rlgames.experience.env_runner import EnvRunner, Episode, Step, as_vector_en
 from rlgames.wrappers import Rewards
 
 all_modes = pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
-GAMES_STEPPED = sorted(set(GAMES) - {"Pong", "Mario", "ChromeDino"})  # the episodes of the others are long
+MAX_EPISODE_STEPS = {"CartPole": 20, "CatchBall": 10, "Cave": 25, "Dino": 80}  # some episodes terminate before
+LONG_GAMES = {"Pong", "Mario", "ChromeDino"}  # have tests of their own
 SHAPING = Rewards(scale=0.5, survival=0.1)
 
 
@@ -106,9 +107,9 @@ def run(envs: VectorEnv, seed: int, steps: int) -> tuple[list[list[Transition]],
 
 def check_against_single_envs(
     envs: VectorEnv, make_env: Callable[[], gym.Env], seed: int, steps: int, shaping: Rewards | None = None
-) -> int:
-    """Compare each environment of `envs` with a single one; return the number of episodes that ended."""
-    mode, num_episodes = envs.metadata["autoreset_mode"], 0
+) -> tuple[int, int]:
+    """Compare each environment of `envs` with a single one; return how many episodes terminated and were truncated."""
+    mode, num_terminated, num_truncated = envs.metadata["autoreset_mode"], 0, 0
     transitions, valid = run(envs, seed, steps)
     for i, found in enumerate(transitions):
         env = make_env()
@@ -120,13 +121,14 @@ def check_against_single_envs(
                 np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name), err_msg=message)
         ended = [[each.episode for each in each_list if each.episode] for each_list in (found, expected)]
         assert_same_episodes(*ended)
-        num_episodes += len(ended[0])
+        num_terminated += sum(each.terminated for each in expected)
+        num_truncated += sum(each.done and not each.terminated for each in expected)
         resets, reset, rest = [], False, iter(found)
         for _ in range(steps):  # in NEXT_STEP the step after an episode's last one resets
             resets.append(reset)
             reset = mode is AutoresetMode.NEXT_STEP and not reset and next(rest).done
         np.testing.assert_array_equal(valid[:, i], ~np.array(resets))
-    return num_episodes
+    return num_terminated, num_truncated
 
 
 @all_modes
@@ -134,7 +136,7 @@ def check_against_single_envs(
 @given(seed=st.integers(0, 2**31), reports=st.sampled_from(["never", "step", "end"]))
 def test_step_equals_single_envs_stepped_by_hand(mode: AutoresetMode, seed: int, reports: str):
     envs = sync_vector(lambda: RandomLengthEnv(reports), 3, mode)
-    assert check_against_single_envs(envs, lambda: RandomLengthEnv(reports), seed, 30) >= 9
+    assert sum(check_against_single_envs(envs, lambda: RandomLengthEnv(reports), seed, 30)) >= 12
 
 
 @all_modes
@@ -142,17 +144,25 @@ def test_step_equals_single_envs_stepped_by_hand(mode: AutoresetMode, seed: int,
 def test_shaped_rewards_leave_the_scores_unchanged(mode: AutoresetMode, reports: str):
     shaping = Rewards(scale=-0.5, survival=0.1)
     envs = shaping.wrap_vec(sync_vector(lambda: RandomLengthEnv(reports), 3, mode))
-    assert check_against_single_envs(envs, lambda: RandomLengthEnv(reports), 7, 40, shaping) >= 12
+    assert sum(check_against_single_envs(envs, lambda: RandomLengthEnv(reports), 7, 40, shaping)) >= 12
+
+
+def test_every_other_game_is_stepped():
+    assert set(MAX_EPISODE_STEPS) == set(GAMES) - LONG_GAMES
 
 
 @all_modes
-@pytest.mark.parametrize(("game", "offset"), [(game, i) for i, game in enumerate(GAMES_STEPPED)])
-def test_games_equal_single_envs_stepped_by_hand(game: str, offset: int, mode: AutoresetMode):
+@pytest.mark.parametrize("game", MAX_EPISODE_STEPS)
+def test_games_equal_single_envs_stepped_by_hand(game: str, mode: AutoresetMode):
     """Each pair of game, mode and shaped or plain rewards once."""
-    shaping = SHAPING if (offset + AUTORESET_MODES.index(mode)) % 2 else None
-    envs = rlgames.make_vec(game, 3, autoreset_mode=mode, rewards=shaping, max_episode_steps=25)
-    num_episodes = check_against_single_envs(envs, lambda: rlgames.make(game, max_episode_steps=25), 5, 60, shaping)
-    assert num_episodes >= 6
+    shaping = SHAPING if (list(MAX_EPISODE_STEPS).index(game) + AUTORESET_MODES.index(mode)) % 2 else None
+    limit = MAX_EPISODE_STEPS[game]
+    envs = rlgames.make_vec(game, 3, autoreset_mode=mode, rewards=shaping, max_episode_steps=limit)
+    terminated, truncated = check_against_single_envs(
+        envs, lambda: rlgames.make(game, max_episode_steps=limit), 5, 200, shaping
+    )
+    assert terminated >= 3
+    assert truncated >= 1
 
 
 def test_native_vector_env_of_gymnasium_spends_steps_on_resets():

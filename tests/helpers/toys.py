@@ -114,8 +114,3 @@ def state_sha256(agent: Agent, folder: Path) -> str:
     """Return the sha256 of the agent's whole state, on which everything it does next depends."""
     checkpoint.save(folder / "state", {}, agent.state_dict())
     return hashlib.sha256((folder / "state").read_bytes()).hexdigest()
-
-
-# Former names, until all test files use the new ones.
-MODES, QUICK, Bits, Dice = AUTORESET_MODES, QUICK_SETTINGS, GuessBitEnv, RandomLengthEnv
-quick, several, mind = quick_config, sync_vector, state_sha256

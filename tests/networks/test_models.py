@@ -17,7 +17,16 @@ def pixels(*shape: int) -> Box:
 
 @pytest.mark.parametrize(
     ("shape", "name"),
-    [((4,), "vector"), ((8, 8), "grid"), ((16, 16), "grid"), ((48, 48), "cave"), ((4, 84, 84), "nature")],
+    [
+        ((), "vector"),
+        ((4,), "vector"),
+        ((8, 8), "grid"),
+        ((3, 16, 16), "grid"),
+        ((48, 48), "cave"),
+        ((4, 48, 48), "cave"),
+        ((84, 84), "nature"),
+        ((4, 84, 84), "nature"),
+    ],
 )
 def test_default_encoder_follows_the_shape(shape: tuple[int, ...], name: str):
     space = pixels(*shape)
@@ -73,3 +82,31 @@ def test_sample_actions_follows_the_softmax():
     actions = sample_actions(np.tile(logits, (40_000, 1)), np.random.default_rng(0))
     expected = np.exp(logits) / np.exp(logits).sum()
     np.testing.assert_allclose(np.bincount(actions, minlength=4) / 40_000, expected, atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(), (4,), (8, 8), (4, 48, 48)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_outputs_of_an_observation_do_not_depend_on_its_batch(shape: tuple[int, ...], dtype: type):
+    torch.manual_seed(0)
+    net = ActorCritic(Box(0, 255, shape, dtype), 3, "auto", (16,))
+    obs = torch.from_numpy(np.random.default_rng(0).integers(0, 256, size=(5, *shape)).astype(dtype))
+    with torch.no_grad():
+        logits, values = net(obs)
+        assert (logits.shape, values.shape) == ((5, 3), (5,))
+        for i in range(5):
+            single_logits, single_values = net(obs[i : i + 1])
+            torch.testing.assert_close(single_logits, logits[i : i + 1], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(single_values, values[i : i + 1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "message"),
+    [
+        ((8, 8), "nature", r"shape \(8, 8\) are too small for the encoder 'nature': use 'vector'"),
+        ((4,), "grid", r"the encoder 'grid' takes images .*got shape \(4,\): use 'vector'"),
+        ((8, 8), "resnet", "unknown encoder 'resnet': expected auto, vector, grid, "),
+    ],
+)
+def test_make_encoder_rejects_what_does_not_fit(shape: tuple[int, ...], name: str, message: str):
+    with pytest.raises(ValueError, match=message):
+        make_encoder(pixels(*shape), name)

@@ -48,7 +48,7 @@ const dino = (() => {
       this.runner = runner;
       runner.onVisibilityChange = runner.playSound = runner.loadSounds = () => {};
       runner.isCanvasInView = () => true;
-      Object.defineProperty(runner, "isDarkMode", {get: () => false, set() {}});  // whatever the desktop's is
+      Object.defineProperty(runner, "isDarkMode", {get: () => false, set() {}});  // not the desktop's
       if (!acceleration) runner.config.acceleration = 0;
       runner.activated = true;
       runner.startGame();

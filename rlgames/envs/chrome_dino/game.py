@@ -1,8 +1,11 @@
 """ChromeDino: chrome://dino in the real browser, Chrome or Chromium (extra `dino`); `Dino` is its simulator.
 
-Observation space: the page's canvas in grey, (84, 84) uint8, or the state, (24,) float32. Action space: the key held
-during a frame: noop, jump or duck. Rewards: 0.1 for a frame survived and -1 for the crash, or the points of the frame.
-Termination: the crash; truncation after 1,000,000 frames. All four are the simulator's: see `rlgames.envs.dino.rules`.
+Observation space: "pixels", (84, 84) uint8, the page's canvas in grey; or "state", (24,) float32.
+Action space: the key that is held during one frame: 0 none, 1 jump, 2 duck.
+Rewards: 0.1 for a frame survived and -1 for the crash ("survival"), or the increase of the displayed score ("score").
+Termination: the T-Rex touches an obstacle.
+Truncation: 1,000,000 frames; none in real time.
+All of them are the simulator's, see `rlgames.envs.dino.rules`.
 
 Selenium starts the browser, game.js replaces the clock and the RNG of the page, and each step is one round trip over
 the DevTools protocol, for any number of games in one page. The same seed and actions therefore give the same episode in

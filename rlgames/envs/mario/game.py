@@ -1,10 +1,12 @@
 """Super Mario Bros.: run to the flag of a stage, or through all eight worlds with three lives.
 
-Observation space: the screen, (240, 256, 3) uint8. Action space: combinations of buttons that are held during a frame;
-the option `actions` selects "right_only" (5 of them), "simple" (7), "complex" (12) or "all" (256). Rewards: the pixels
-moved to the right minus the time lost, and -25 for a death; see `memory_map`. Termination: a death or the flag of a
-stage; in the whole game the loss of the last life. With `patience`, an episode is truncated after so many steps without
-progress: the stage's own clock allows Mario to push against a wall for seven minutes.
+Observation space: the screen, (240, 256, 3) uint8.
+Action space: combinations of buttons that are held during one frame; the option `actions` selects "right_only" (5 of
+them), "simple" (7), "complex" (12) or "all" (256).
+Rewards: the pixels moved to the right minus the time lost, and -25 for a death; see `memory_map`.
+Termination: a death or the flag of the stage; in the whole game the loss of the last life.
+Truncation: none, or with `patience` after so many steps without progress: the stage's own clock allows Mario to push
+against a wall for seven minutes.
 
 `world` and `stage` choose one of the 32 stages, `stages` several, from which each episode draws one ("all", or as in
 "1-1+1-2"); without them it is the whole game. `version` is the graphics of gym-super-mario-bros: 0 the original, 1

@@ -31,7 +31,7 @@ from rlgames.envs.registry import load_game
 
 skip_without_browser()
 
-JUMP = 1
+JUMP, DUCK = 1, 2
 N = 3  # environments of a vector environment
 
 
@@ -149,8 +149,8 @@ def test_states_have_the_simulators_fields() -> None:
 
 @pytest.mark.parametrize("limit", [None, 30])
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_vector_env_restarts_as_the_simulators_does(mode: AutoresetMode, limit: int | None, shared: None) -> None:
-    """The simulator's restarts as Gymnasium's SyncVectorEnv does, see tests/engine/test_autoreset.py."""
+def test_vector_env_autoresets_like_the_simulators(mode: AutoresetMode, limit: int | None, shared: None) -> None:
+    """Those equal Gymnasium's SyncVectorEnv, see tests/engine/test_autoreset.py."""
     settings: dict[str, Any] = {"autoreset_mode": mode, "frame_skip": 4, "max_episode_steps": limit, "obs": "state"}
     envs, simulators = (gym.make_vec(f"rlgames/{name}-v0", N, **settings) for name in ("ChromeDino", "Dino"))
     np.testing.assert_array_equal(envs.reset(seed=11)[0], simulators.reset(seed=11)[0])
@@ -250,6 +250,18 @@ def test_pixels_are_area_means_of_the_rendered_picture(shared: None) -> None:
     assert np.median(env.render()) == 255
 
 
+def test_vector_env_renders_one_picture_of_each_environment(shared: None) -> None:
+    envs: Any = gym.make_vec("rlgames/ChromeDino-v0", N, render_mode="rgb_array", obs="state")
+    assert envs.render() is None
+    envs.reset(seed=0)
+    for _ in range(10):
+        envs.step(np.array([NOOP, JUMP, DUCK]))
+    standing, jumping, ducking = envs.render()
+    assert standing.shape == (150, 600, 3)
+    assert (standing != jumping).any()
+    assert (standing != ducking).any()
+
+
 def check_composed_pixels(page: DinoPage, steps: int) -> None:
     """Run an episode with a night twice: painted by the canvas, and composed of sprites."""
     runs = []
@@ -301,7 +313,9 @@ def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(shared: None)
 
 def test_passes_gymnasiums_check_env(shared: None) -> None:
     check_env(chrome_dino(), skip_render_check=True)
-    assert rlgames.make("ChromeDino:obs=state").observation_space.shape == (24,)
+    env = chrome_dino(obs="state")
+    assert env.observation_space.shape == (24,)
+    assert env.get_keys_to_action() == {("w",): JUMP, ("s",): DUCK}
 
 
 # ---- errors ----
@@ -323,6 +337,8 @@ def test_step_refuses_invalid_actions_and_calls_out_of_order(shared: None) -> No
         pass
     with pytest.raises(ResetNeeded, match="is over"):
         env.step(NOOP)
+    with pytest.raises(ResetNeeded, match="before resetting some"):
+        gym.make_vec("rlgames/ChromeDino-v0", N).reset(options={"reset_mask": np.array([True, False, False])})
     for each in (env, envs):
         each.close()
         each.close()

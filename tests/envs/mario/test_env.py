@@ -296,8 +296,9 @@ def test_actions_keys_and_areas() -> None:
     assert {name: len(actions) for name, actions in ACTIONS.items()} == sizes
     assert game(actions="complex").codes == tuple(CODES)
     assert game(actions="all").codes == tuple(range(256))
-    assert game().keys[("d",)] == 1
-    assert game().keys[("d", "o", "p")] == 4
+    keys = make_env(game()).get_keys_to_action()
+    assert keys[("d",)] == 1
+    assert keys[("d", "o", "p")] == 4
     assert area_of(1, 2) == 3
     assert area_of(3, 2) == 2
 

@@ -220,7 +220,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.closed = True
 
     def check_open(self) -> None:
-        """Raises ClosedEnvironmentError after `close`."""
+        """Raise ClosedEnvironmentError after `close`."""
         if self.closed:
             raise ClosedEnvironmentError("this agent is closed: load its checkpoint to learn on")
 
@@ -358,7 +358,7 @@ class Agent(ABC, Generic[ConfigT]):
         if isinstance(env, str):
             preset, task = resolve(cls.name, env, trained)
             num_envs = header["num_envs"] or preset.envs
-            one = as_vector_env(task.make())  # for its spaces
+            one = task.make_vec(1)  # for its spaces
             space, actions = single_spaces(one)
             one.close()
         elif env is not None:
@@ -401,7 +401,7 @@ def attribute_state(attribute: Any) -> Any:
 
 
 def check_dtype(obs: np.ndarray, space: Box) -> None:
-    """Raises ValueError if the dtype of `space` cannot hold `obs`: floats for integers, or integers out of range."""
+    """Raise ValueError if the dtype of `space` cannot hold `obs`: floats for integers, or integers out of range."""
     if obs.dtype.kind in "iu" and np.issubdtype(space.dtype, np.integer):
         limits = np.iinfo(str(space.dtype))
         if not obs.size or (limits.min <= obs.min() and obs.max() <= limits.max):

@@ -358,7 +358,8 @@ def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | No
 
     `wrap` takes and returns a `gymnasium.Env`, `wrap_vec` a `gymnasium.vector.VectorEnv`, after preprocessing and
     reward shaping. `make` and recordings need `wrap`. With `wrap` alone, vector environments consist of environments
-    that are wrapped one by one and stepped by threads: slower, and without `snapshot()`.
+    that are wrapped one by one and stepped by threads: slower, without `snapshot()`, and a replay buffer stores whole
+    stacks of frames.
 
     A run resumes bit for bit if its vector wrappers have `snapshot()` and `restore(state)`. Without state of their own
     they are `return self.env.snapshot()` and `self.env.restore(state)`; examples/own_wrapper.py shows one with state.
@@ -370,7 +371,7 @@ def register_wrapper(name: str, wrap: Wrap | None = None, wrap_vec: WrapVec | No
 
     Raises ValueError for a name with characters other than letters, digits, underscores and hyphens, and without both.
     """
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name) or name in ("null", "true", "false"):  # which options read as values
         raise InvalidValueError(f"expected a wrapper's name of letters, digits, underscores and hyphens, got {name!r}")
     if wrap is None and wrap_vec is None:
         raise InvalidValueError(f"expected `wrap`, `wrap_vec` or both for the wrapper {name!r}, got neither")

@@ -93,7 +93,7 @@ def main(
     if watch:
         return watch_agent(best, 1 if quick else 5)
     folder.mkdir(parents=True, exist_ok=True)
-    steps, workers, episodes = (4_000, 1, 400) if quick else (steps, workers, 4_000)
+    steps, workers, episodes = (3_000, 1, 400) if quick else (steps, workers, 4_000)
 
     random_result = rlgames.evaluate(rlgames.Random("CartPole", seed=seed), episodes=episodes)
     print("random:", random_result)

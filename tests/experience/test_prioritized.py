@@ -43,7 +43,7 @@ def priorities_at(replay: PrioritizedReplayBuffer, slots: np.ndarray) -> np.ndar
     operations=st.lists(st.sampled_from(["add", "add", "add many", "update", "load", "restart"]), max_size=25),
 )
 def test_every_node_is_the_sum_of_its_leaves(seed: int, num_envs: int, operations: list[str]):
-    """Bit for bit: pairs are summed in the same order, whatever happened before."""
+    """Bit for bit: pairs are summed in the same order, independent of the history."""
     rng, replay = np.random.default_rng(seed), make(num_envs, buffer_size=11 * num_envs)
     add_random_steps(replay, rng, 8)
     for operation in operations:

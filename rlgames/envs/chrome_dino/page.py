@@ -22,7 +22,7 @@ NOOP, RESET = 0, -1
 MAX_OBSTACLES = RECORD["kind"].shape[0]
 # Fields of a game's state in the order of `state` in game.js. Those that RECORD has mean the same as in the simulator.
 SCALAR_FIELDS = (
-    *("frames", "crashed", "points", "dice", "held", "speed", "distance", "running", "y", "velocity"),
+    *("frames", "crashed", "points", "page_rng", "held", "speed", "distance", "running", "y", "velocity"),
     *("jumping", "ducking", "speed_drop", "reached", "night", "night_time", "opacity", "obstacles"),
 )
 OBSTACLE_FIELDS = ("kind", "x", "top", "width", "size", "gap", "offset", "followed")  # of each, leftmost first

@@ -30,7 +30,7 @@ class ChromeDinoVectorEnv(BaseVectorEnv):
     """
 
     def __init__(self, game: ChromeDinoGame, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
-        super().__init__(game, num_envs, game.observation, settings)  # one page, whatever settings.threads
+        super().__init__(game, num_envs, game.observation, settings)  # one page: settings.threads has no effect
         if game.real_time:
             raise InvalidValueError(
                 "expected real_time=False for a vector environment: in real time one page runs one game"

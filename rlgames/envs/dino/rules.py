@@ -64,7 +64,7 @@ FEATURES = 6 + 6 * OBSERVED_OBSTACLES
 @register_jitable
 def reset(s):
     """Restart the page's game. It ends with an update of 0 ms, because the loop in the browser begins with one."""
-    s.dice = np.uint64(uniform(s) * 4294967296.0)
+    s.page_rng = np.uint64(uniform(s) * 4294967296.0)
     s.held = NOOP
     s.speed, s.distance, s.running, s.clock = MIN_SPEED, 0.0, 0.0, START_TIME
     s.y, s.velocity, s.jumping, s.ducking, s.speed_drop, s.reached = GROUND, 0.0, 0, 0, 0, 0

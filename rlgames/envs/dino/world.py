@@ -33,7 +33,7 @@ FADE = 0.035  # change of the night's opacity a frame
 RECORD = np.dtype(
     [
         *CLOCK,
-        ("dice", "u4"),  # state of the page's RNG, mulberry32
+        ("page_rng", "u4"),  # state of the page's RNG, mulberry32
         ("held", "i4"),  # action of the previous frame
         ("speed", "f8"),
         ("distance", "f8"),
@@ -79,8 +79,8 @@ RECORD = np.dtype(
 def random(s) -> float:
     """Return a number in [0, 1) from the page's RNG, mulberry32 (32 bits)."""
     mask = np.uint64(0xFFFFFFFF)
-    t = (np.uint64(s.dice) + np.uint64(0x6D2B79F5)) & mask
-    s.dice = t
+    t = (np.uint64(s.page_rng) + np.uint64(0x6D2B79F5)) & mask
+    s.page_rng = t
     t = ((t ^ (t >> np.uint64(15))) * (t | np.uint64(1))) & mask
     t ^= (t + (((t ^ (t >> np.uint64(7))) * (t | np.uint64(61))) & mask)) & mask
     return (t ^ (t >> np.uint64(14))) / 4294967296.0

@@ -108,7 +108,7 @@ def test_whole_game_equals_gymnasiums_preprocessing() -> None:
     ids=str,
 )
 def test_vector_env_equals_single_envs_with_any_preprocessing(pixels: Pixels) -> None:
-    """Over three episodes each: `max_episode_steps` counts agent steps in both, whatever the frame skip."""
+    """Over three episodes each: `max_episode_steps` counts agent steps in both, at any frame skip."""
     seeds: Any = [3, 3_000_000_000] if pixels == NATURE else [3]
     n = len(seeds)
     ours = rlgames.make_vec("Pong", n, pixels=pixels, max_episode_steps=25)

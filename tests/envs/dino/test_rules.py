@@ -175,7 +175,7 @@ def test_reset_seeds_the_pages_rng_from_the_environments_stream() -> None:
             state, number = mulberry32(state)
             numbers.append(number)
         s = record(env)
-        assert s["dice"] == state
+        assert s["page_rng"] == state
         assert s["cloud_gap"][0] == int(numbers[8] * 301) + 100
         assert s["cloud_top"][0] == int(numbers[9] * 42) + 30
 

@@ -8,7 +8,7 @@ Writes into --folder: scores.png (the moving average of the scores), best.ckpt (
 recording of them).
 
 An agent with random actions keeps the pole up for some 20 steps. In A3C (Mnih et al. 2016) a network proposes actions
-(the actor) and predicts the return, V(s) (the critic). Each worker copies the shared weights, plays a few steps,
+(the actor) and predicts the return, V(s) (the critic). Each worker copies the shared weights, takes a few steps,
 computes the returns R, and updates the shared weights along the gradient of
 
     log pi(a|s) (R - V(s))  -  0.5 (R - V(s))^2  +  0.01 entropy
@@ -79,7 +79,7 @@ def main(
     workers: int = 2,
     seed: int = 0,
 ) -> float:
-    """Train A3C on CartPole, or watch a trained agent; return a score.
+    """Train A3C on CartPole, or watch a trained agent.
 
     Args:
         folder: for the curve, the recording and the weights.

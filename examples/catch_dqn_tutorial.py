@@ -89,7 +89,7 @@ def final_score(trainings: list[Trained]) -> float:
 
 
 def main(folder: Path = Path("catch_dqn"), quick: bool = False, steps: int = 24_000, seeds: int = 3) -> float:
-    """Train DQN on CatchBall, step by step; return the mean score of the last agent.
+    """Train DQN on CatchBall, step by step.
 
     Args:
         folder: for the curves, the recording and the agent.

@@ -81,7 +81,7 @@ def main(
     frame_skip: int = 4,
     seed: int = 0,
 ) -> float:
-    """Train DQN on four frames of Cave, then DRQN on one; return DRQN's last mean score.
+    """Train DQN on four frames of Cave, then DRQN on one.
 
     Args:
         folder: for the curves, the recordings and the agents.

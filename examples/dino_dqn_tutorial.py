@@ -12,7 +12,7 @@ score of each episode, and the best so far), and dino.gif (a recording).
 Actions: do nothing, jump, duck; each is held for four frames. Observation: the last four of those steps' pictures, grey
 and 84 x 84; three convolutions and a dense layer turn them into one Q-value for each action. Reward: 0.1 for a frame
 survived, -1 for a crash. The first `learning_starts` steps only fill the replay buffer with random actions; then every
-fourth step is followed by one gradient step on 32 sampled transitions, while epsilon falls. Simulator and page play the
+fourth step is followed by one gradient step on 32 sampled transitions, while epsilon falls. Simulator and page run the
 same game from the same seed, so an agent trained in one can be watched in the other.
 """
 
@@ -96,7 +96,7 @@ def main(
     num_envs: int = 8,
     seed: int = 0,
 ) -> float:
-    """Train DQN on the T-Rex game, or watch a trained agent; return the score of the recording.
+    """Train DQN on the T-Rex game, or watch a trained agent.
 
     Args:
         folder: for the checkpoint, the table, the curve and the recording.

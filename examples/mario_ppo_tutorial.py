@@ -114,7 +114,7 @@ def main(
     gamma: float = 0.99,
     seed: int = 0,
 ) -> float:
-    """Train PPO on a stage of Super Mario Bros., or watch a trained agent; return how far it came.
+    """Train PPO on a stage of Super Mario Bros., or watch a trained agent.
 
     Args:
         folder: for checkpoints, table, curve and recording; one for each stage.

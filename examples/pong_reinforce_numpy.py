@@ -94,7 +94,7 @@ def main(
     learning_rate: float = 1e-4,
     seed: int = 0,
 ) -> float:
-    """Train REINFORCE on Pong in NumPy; return the running mean of the scores.
+    """Train REINFORCE on Pong in NumPy.
 
     Args:
         folder: for the weights and the curve.

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format imports bench clean system-packages
+.PHONY: help demo test test-all lint compiled-games format imports bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,10 +20,11 @@ demo: $(VENV)/.base  ## install rlgames into .venv, then train an agent on Catch
 # One torch thread a worker: pytest already runs one worker a core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test: $(VENV)/.dev system-packages lint  ## everything that decides: lint, types, imports, tests
+test: $(VENV)/.dev system-packages  ## everything that decides: lint, types, imports, tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint compiled-games
 	$(PYTEST) --durations 20
 
-test-all: $(VENV)/.dev system-packages lint  ## also the tests that take long, and trainings to a score
+test-all: $(VENV)/.dev system-packages lint compiled-games  ## also the tests that take long, and trainings to a score
 	$(PYTEST) --durations 40 --timeout 3600 -m ""
 
 # pyright's wrapper would otherwise check the network for a newer pyright.
@@ -32,6 +33,9 @@ lint: $(VENV)/.dev  ## ruff, pyright and the layers of imports, changing nothing
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-logo
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+compiled-games: $(VENV)/.dev  ## compile the games once, before several test processes would
+	$(BIN)/python tests/helpers/compile_games.py
 
 format: $(VENV)/.dev  ## let ruff fix what it can, and format
 	$(BIN)/ruff check --fix-only --quiet

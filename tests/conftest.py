@@ -27,3 +27,15 @@ def nothing_is_left_behind() -> Iterator[None]:
 def game(request: pytest.FixtureRequest) -> str:
     """Every compiled game, with "CatchBall:size=16"."""
     return request.param
+
+
+LONGEST_FILES = (  # started first, so that no process is left alone with one of them in the end
+    *("test_resume.py", "test_saving.py", "test_main.py", "test_examples.py", "test_workers.py", "test_a3c.py"),
+    *("test_own.py", "test_pong.py", "test_wheel.py", "test_loops.py", "test_agents.py", "test_evaluation.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests by file, the longest files first."""
+    order = {name: i for i, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))

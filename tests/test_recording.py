@@ -42,7 +42,7 @@ def read_mp4(path: Path) -> tuple[list[np.ndarray], float]:
     return frames, fps
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def agent() -> Agent:
     return rlgames.PPO("CatchBall", num_envs=1)
 

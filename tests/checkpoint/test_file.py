@@ -60,12 +60,12 @@ def example() -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("checkpoints")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def saved(folder: Path) -> bytes:
     save(folder / "saved.ckpt", HEADER, example())
     return (folder / "saved.ckpt").read_bytes()
@@ -395,6 +395,17 @@ def test_other_files_raise(tmp_path: Path, name: str, reason: str) -> None:
         with pytest.raises(CheckpointError) as raised:
             read(tmp_path / name)
         assert str(raised.value) == f"{tmp_path / name}: {reason}"
+
+
+def test_file_of_another_user_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: bytes) -> None:
+    (tmp_path / "a").write_bytes(saved)
+
+    def fail(*_: Any) -> Any:
+        raise PermissionError("Permission denied")
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    with pytest.raises(CheckpointError, match="a: cannot be read by this user: change its permissions"):
+        load(tmp_path / "a")
 
 
 # ---- interrupted writers

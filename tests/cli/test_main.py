@@ -53,7 +53,7 @@ def help_of(argv: list[str], capsys: Capture) -> str:
     return " ".join(capsys.readouterr().out.replace("│", " ").split())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the directory of a small training, which tests may read."""
     out = tmp_path_factory.mktemp("runs") / "small"
@@ -350,11 +350,11 @@ import rlgames
 assert callable(rlgames.evaluate)
 from rlgames.runs import training
 assert callable(rlgames.evaluate)  # no import puts a module of that name in its place
-training.summary_writer = lambda folder, step: None
+training.summary_writer, training.draw_curve = lambda folder, step: None, lambda *_: None
 update = training.Progress.update
 def update_and_signal(progress, step, score):
     update(progress, step, score)
-    if step == 1536:
+    if step == 1024:
         os.kill(os.getpid(), signal.SIGTERM)
 training.Progress.update = update_and_signal
 sys.exit(main())
@@ -365,7 +365,7 @@ def test_process_stopped_by_sigterm_resumes_exactly(
     one_thread: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     """The process first prints the help, without importing torch, and an error."""
-    line = ["train", "ppo", "CatchBall", "--steps", "5120", "--log-every", "256", "--evaluate-every", "2000"]
+    line = ["train", "ppo", "CatchBall", "--steps", "3072", "--log-every", "256", "--evaluate-every", "1500"]
     line += [*SMALL, *one_thread]
     process = start(["-c", FRESH_PROCESS, *line, "--overwrite", "--out", "stopped"], cwd=tmp_path)
     try:
@@ -376,12 +376,13 @@ def test_process_stopped_by_sigterm_resumes_exactly(
     assert process.returncode == 143, err
     assert re.fullmatch("rlgames: unknown game 'CachBall'.*\n", err)
     assert out.startswith("usage: rlgames [-h]")
-    again = re.search(r"^stopped by SIGTERM at step 1,536; continue with: python -m rlgames (.*)$", out, re.MULTILINE)
+    again = re.search(r"^stopped by SIGTERM at step 1,024; continue with: python -m rlgames (.*)$", out, re.MULTILINE)
     assert again, out
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rlgames.runs.training.draw_curve", lambda *_: None)
     assert cli.main(shlex.split(again[1])) == 0
-    assert "resuming at step 1,536\n" in capsys.readouterr().out
+    assert "resuming at step 1,024\n" in capsys.readouterr().out
     assert cli.main([*line, "--out", "uninterrupted"]) == 0
     assert Path("stopped/metrics.jsonl").read_bytes() == Path("uninterrupted/metrics.jsonl").read_bytes()
     for name in ("final.ckpt", "best.ckpt"):
@@ -571,6 +572,17 @@ def test_play_opens_a_window_and_prints_scores(monkeypatch: pytest.MonkeyPatch, 
     assert re.fullmatch(r"score \d+\.0, not finished", scores[-1])
 
 
+def test_play_reports_a_window_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    pygame = pytest.importorskip("pygame")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise pygame.error("no video device")
+
+    monkeypatch.setattr(play_module, "import_window", lambda: (pygame, fail))
+    assert cli.main(["play", "CartPole"]) == 2
+    assert capsys.readouterr().err == "rlgames: the window cannot be opened: no video device\n"
+
+
 def test_play_needs_pygame_and_a_display(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
@@ -676,6 +688,23 @@ def test_doctor_says_whether_bfloat16_is_faster(tmp_path: Path, monkeypatch: pyt
     assert "faster than float32 on this CPU" in found["bfloat16"]
 
 
+def test_doctor_finds_a_display_and_a_folder_for_compiled_games(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or says what is missing without them."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("DISPLAY", ":0")
+    assert doctor.display() == doctor.Finding("display", "found")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    assert doctor.display().remedy == "rlgames watch writes recordings"
+
+    def fail(name: str) -> Any:
+        raise RuntimeError("cannot cache function: no locator available")
+
+    assert doctor.numba_cache().found.startswith("kept in ")
+    monkeypatch.setattr(doctor, "load_game", fail)
+    assert doctor.numba_cache().remedy == "export NUMBA_CACHE_DIR=~/.cache/numba"
+
+
 # ---- demo
 
 
@@ -694,3 +723,12 @@ def test_demo_trains_tests_and_records(tmp_path: Path, monkeypatch: pytest.Monke
         assert np.asarray(curve).std() > 0
     monkeypatch.setattr(demo, "EXPECTED", -1)
     assert cli.main(line) == 0  # overwrites the earlier one
+
+
+def test_interrupted_demo_can_be_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("rlgames.runs.training.Progress.update", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert cli.main(["demo", "--steps", "8192", "--out", str(tmp_path / "demo")]) == 130
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "stopped by SIGINT at step 4,096; rlgames demo starts again"

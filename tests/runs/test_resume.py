@@ -82,7 +82,7 @@ def assert_same_files(out: Path, expected: dict[str, bytes], names: Iterable[str
 RESULTS = ("metrics.jsonl", "config.json", "curve.png", "checkpoints/final.ckpt", "checkpoints/best.ckpt")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Training], dict[str, bytes]]:
     """Return the files that an uninterrupted run of a training leaves."""
     known: dict[str, dict[str, bytes]] = {}
@@ -288,7 +288,7 @@ def test_run_killed_at_random_resumes_exactly(
 # ---- processes and their signals ----
 
 PROGRAM = """
-import json, signal, sys, time
+import json, os, signal, sys, threading, time
 import torch
 torch.set_num_threads(1)
 from pathlib import Path
@@ -298,11 +298,16 @@ from rlgames.checkpoint import weights_sha256
 from rlgames.runs import training as module
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 settings, out = json.loads(sys.argv[1]), Path(sys.argv[2])
+number, remaining, delay = int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5])
 add = module.MetricsLog.add
-def add_slowly(log, update):
+def add_and_signal(log, update):
+    global remaining
     add(log, update)
-    time.sleep(0.002)  # so that signals arrive during training
-module.MetricsLog.add = add_slowly
+    remaining -= 1
+    if number and remaining == 0:
+        threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+    time.sleep(0.002)  # in which other threads run
+module.MetricsLog.add = add_and_signal
 module.summary_writer = lambda folder, step: None
 module.draw_curve = lambda rows, picture, title: picture.write_bytes(json.dumps([title, *rows]).encode())
 settings["config"] = make_config(find(settings["agent"]).Config, settings["config"])
@@ -311,46 +316,33 @@ print(result.stopped, weights_sha256(result.agent.net.state_dict()))
 """
 
 
-class RunProcess:
-    """A process that trains a run, in a session of its own, with a folder of its own for temporary files."""
+def run_process(
+    training: Training, out: Path, temporary: Path, number: int = 0, updates: int = 0, delay: float = 0.0
+) -> tuple[int, list[str]]:
+    """Train a run, or resume it, in a process that is signalled `delay` seconds after so many updates.
 
-    def __init__(self, training: Training, out: Path, temporary: Path) -> None:
-        self.out = out
-        settings = json.dumps(checkpoint.config_to_json(training))
-        torch_cache = str(temporary.parent / "torch")  # torch makes it when it is imported
-        self.process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", PROGRAM, settings, str(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env=os.environ | {"TMPDIR": str(temporary), "TORCHINDUCTOR_CACHE_DIR": torch_cache, "OMP_NUM_THREADS": "1"},
-        )
-
-    def num_rows(self) -> int:
-        metrics = self.out / "metrics.jsonl"
-        return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
-
-    def signal_after_rows(self, number: signal.Signals, rows: int, delay: float) -> None:
-        """Send a signal `delay` seconds after so many more rows of metrics were written."""
-        target = self.num_rows() + rows
-        while self.num_rows() < target and self.process.poll() is None:
-            time.sleep(0.001)
-        time.sleep(delay)
-        self.process.send_signal(number)
-
-    def wait(self) -> tuple[int, list[str]]:
-        """Return exit status and printed words; check that nothing is on stderr and no other process is left."""
-        try:
-            out, err = self.process.communicate(timeout=240)
-            assert err == ""
-            with pytest.raises(ProcessLookupError):
-                os.killpg(self.process.pid, 0)
-        finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.communicate()
-        return self.process.returncode, out.split()
+    Return its exit status and printed words. It must print no warning and leave no process.
+    """
+    settings = json.dumps(checkpoint.config_to_json(training))
+    torch_cache = str(temporary.parent / "torch")  # torch makes it when it is imported
+    process = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", PROGRAM, settings, *map(str, (out, number, updates, delay))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"TMPDIR": str(temporary), "TORCHINDUCTOR_CACHE_DIR": torch_cache, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        stdout, stderr = process.communicate(timeout=240)
+        assert stderr == ""
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    return process.returncode, stdout.split()
 
 
 def signal_processes(training: Training, folder: Path, numbers: list[signal.Signals]) -> Path:
@@ -358,9 +350,8 @@ def signal_processes(training: Training, folder: Path, numbers: list[signal.Sign
     temporary, out, rng = folder / "temporary", folder / "run", random.Random(0)
     temporary.mkdir()
     for number in numbers:
-        run = RunProcess(training, out, temporary)
-        run.signal_after_rows(number, rng.randint(3, 15), rng.random() * 0.01)
-        exit_status, words = run.wait()
+        moment = rng.randint(3, 15), rng.random() * 0.02
+        exit_status, words = run_process(training, out, temporary, number, *moment)
         assert (exit_status, words[:1]) == ((-number, []) if number == signal.SIGKILL else (0, [number.name]))
         if number != signal.SIGKILL:
             newest = max((out / "checkpoints").glob("step-*.ckpt"))
@@ -387,11 +378,11 @@ def test_run_of_many_signalled_processes_resumes_exactly(training: Training, tmp
     """Also the first and the last part, and the uninterrupted run, are processes of their own."""
     temporary = tmp_path / "temporary of uninterrupted runs"
     temporary.mkdir()
-    exit_status, (stopped_by, weights) = RunProcess(training, tmp_path / "uninterrupted", temporary).wait()
+    exit_status, (stopped_by, weights) = run_process(training, tmp_path / "uninterrupted", temporary)
     assert (exit_status, stopped_by) == (0, "None")
     numbers = [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL]
     out = signal_processes(training, tmp_path, numbers)
-    assert RunProcess(training, out, temporary).wait() == (0, ["None", weights])
+    assert run_process(training, out, temporary) == (0, ["None", weights])
     assert_same_files(out, files_of(tmp_path / "uninterrupted"))
 
 
@@ -525,16 +516,30 @@ def test_run_without_snapshots_resumes_exactly_at_its_checkpoints(
     assert "not bit-for-bit" not in capsys.readouterr().out
 
 
+WORKERS = Training(
+    *("a3c", "CatchBall", A3CConfig(workers=2, n_steps=8, net_arch=(16,), encoder="vector")),
+    *(160, 2, 0, "cpu", 32, 160, 1, 30, 48),
+)
+
+
 def test_resuming_with_several_workers_says_that_it_is_not_exact(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = A3CConfig(workers=2, n_steps=8, net_arch=(16,), encoder="vector")
-    training, out = Training("a3c", "CatchBall", config, 160, 2, 0, "cpu", 32, 160, 1, 30, 48), tmp_path / "run"
-    with closing(open_session(training, out, quiet=True)) as session:
+    with closing(open_session(WORKERS, tmp_path / "run", quiet=True)) as session:
         session.save()
     assert capsys.readouterr().out == ""
-    assert train(training, out, resume=True, quiet=True).agent.step >= 160
+    open_session(WORKERS, tmp_path / "run", resume=True, quiet=True).close()
     assert "resuming with new episodes" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # in the quick set: tests/agents/test_a3c.py, without the files of a run
+def test_run_with_several_workers_resumes(tmp_path: Path) -> None:
+    """A run that was killed before its final checkpoint ends with it."""
+    train(WORKERS, tmp_path / "run", quiet=True)
+    final = tmp_path / "run" / "checkpoints" / "final.ckpt"
+    final.unlink()
+    assert train(WORKERS, tmp_path / "run", resume=True, quiet=True).agent.step >= 160
+    assert final.exists()
 
 
 # ---- TensorBoard ----

@@ -107,6 +107,7 @@ def test_states_rewards_and_scores_equal_the_simulators(shared: None) -> None:
     check_against_simulator(chrome_dino(obs="state"), {}, keys=3, frames=600)
 
 
+@pytest.mark.slow  # compiles another variant of the simulator
 def test_without_acceleration_and_with_score_rewards_it_equals_the_simulator(
     monkeypatch: pytest.MonkeyPatch, opened: ExitStack
 ) -> None:

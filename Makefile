@@ -57,15 +57,19 @@ clean:  ## remove .venv and everything that was built or cached
 
 # ---- installation: a stamp in .venv for each set of extras, stale when the project or the pins change ----
 
-PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --constraint constraints.txt
+# --no-compile: Python compiles what is imported, which is a small part of what is installed.
+PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile --constraint constraints.txt
 
 # hatchling comes first and the build runs without isolation: isolated, it would take an unpinned hatchling.
-$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/pip
+$(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/pip
 	$(PIP_INSTALL) hatchling editables
+	@touch $@
+
+$(VENV)/.base: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.base
+$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 

@@ -79,6 +79,7 @@ def test_own_game_and_agent_are_short(example: str) -> None:
     assert sum(bool(line) for line in code.splitlines()) < 50
 
 
+@pytest.mark.slow
 def test_own_game_is_learned(capsys: pytest.CaptureFixture) -> None:
     assert run("own_game", 30_000) > 3  # gates; a random policy passes less than one
     assert "of 30 gates" in capsys.readouterr().out
@@ -194,6 +195,7 @@ def test_cartpole_a3c_tutorial_moving_average() -> None:
     assert moving_average([]).tolist() == []
 
 
+@pytest.mark.slow
 def test_dino_dqn_tutorial_trains_resumes_and_is_watched(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run("dino_dqn_tutorial", tmp_path, quick=True) > 5
     counts = count_frames(tmp_path)
@@ -204,6 +206,7 @@ def test_dino_dqn_tutorial_trains_resumes_and_is_watched(tmp_path: Path, capsys:
     assert run("dino_dqn_tutorial", tmp_path, quick=True, watch=True) > 30
 
 
+@pytest.mark.slow
 def test_mario_ppo_tutorial_resumes_exactly(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

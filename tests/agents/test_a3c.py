@@ -288,6 +288,7 @@ class FailingTask:
     ],
     ids=["exception", "kill -9"],
 )
+@pytest.mark.slow
 def test_a_failing_worker_raises_and_stops_the_other(
     how: str, message: str, exit_codes: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

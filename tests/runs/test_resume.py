@@ -167,7 +167,10 @@ A3C_CONFIG = A3CConfig(workers=1, n_steps=8, net_arch=(16,))
 @pytest.mark.parametrize(
     ("agent", "config", "game"),
     [
-        ("ppo", dataclasses.replace(PPO_CONFIG, encoder="auto"), "Pong:max_episode_steps=60"),  # stacked frames
+        pytest.param(
+            *("ppo", dataclasses.replace(PPO_CONFIG, encoder="auto"), "Pong:max_episode_steps=60"),  # stacked frames
+            marks=pytest.mark.slow,
+        ),
         ("ppo", dataclasses.replace(PPO_CONFIG, encoder="auto"), "Cave"),  # shaped rewards
         ("reinforce", REINFORCE_CONFIG, "CartPole"),  # time limits
         ("a3c", A3C_CONFIG, "CatchBall:size=16"),
@@ -365,6 +368,7 @@ LARGE_REPLAY = dataclasses.replace(PRIORITIZED, buffer_size=500, learning_starts
 LONG_DQN = dataclasses.replace(LONG_PPO, agent="dqn", config=LARGE_REPLAY, steps=16 * 120)
 
 
+@pytest.mark.slow
 def test_run_of_killed_and_interrupted_processes_resumes_exactly(tmp_path: Path, uninterrupted: Any) -> None:
     training = dataclasses.replace(LONG_DQN, steps=16 * 50)
     out = signal_processes(training, tmp_path, [signal.SIGKILL, signal.SIGINT])
@@ -487,7 +491,7 @@ STICKY_PONG = "Pong:repeat_action_probability=0.25,max_episode_steps=40"
         ("dqn", DQN_CONFIG, "CartPole-v1"),
         ("dqn", PRIORITIZED, "CartPole-v1"),
         ("dqn", RECURRENT_DQN, "CartPole-v1"),
-        ("dqn", DQN_CONFIG, STICKY_PONG),
+        pytest.param("dqn", DQN_CONFIG, STICKY_PONG, marks=pytest.mark.slow),
         pytest.param("ppo", PPO_CONFIG, STICKY_PONG, marks=pytest.mark.slow),
         pytest.param("ppo", PPO_CONFIG, "Mario:world=1,stage=1", marks=pytest.mark.slow),
         pytest.param("ppo", PPO_CONFIG, "ChromeDino:obs=state", marks=pytest.mark.slow),
@@ -522,6 +526,7 @@ WORKERS = Training(
 )
 
 
+@pytest.mark.slow
 def test_resuming_with_several_workers_says_that_it_is_not_exact(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -58,6 +58,7 @@ class Comparison:
         self.top_speed = max(self.top_speed, records["speed"].max())
 
 
+@pytest.mark.slow
 def test_states_equal_the_simulators_frame_by_frame(opened: ExitStack) -> None:
     """A night with pterodactyls and the top speed, of an environment that survives; two others act at random."""
     both = Comparison(3, opened)

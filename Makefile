@@ -60,9 +60,10 @@ clean:  ## remove .venv and everything that was built or cached
 # --no-compile: Python compiles what is imported, which is a small part of what is installed.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile --constraint constraints.txt
 
-# hatchling comes first and the build runs without isolation: isolated, it would take an unpinned hatchling.
+# What builds comes first and builds run without isolation: isolated, they would take unpinned versions.
+# setuptools is for nes-py, which has no wheels.
 $(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP_INSTALL) hatchling editables
+	$(PIP_INSTALL) hatchling editables setuptools
 	@touch $@
 
 $(VENV)/.base: $(VENV)/.build

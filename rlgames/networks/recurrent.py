@@ -39,9 +39,10 @@ class LSTM(nn.Module):
         `state` (n, 2 * hidden_size) is the one before; `start` (n, time) bool marks the first step of an episode.
         """
         inputs, keep, states = self.input_proj(features).float(), (~start).float().unsqueeze(2), []
-        for t in range(inputs.shape[1]):
-            h, c = (state * keep[:, t]).chunk(2, 1)
-            i, f, o, g = (inputs[:, t] + self.hidden_proj(h)).chunk(4, 1)
+        # unbind: the gradient of a slice inputs[:, t] would be an array of the size of all inputs
+        for inputs_t, keep_t in zip(inputs.unbind(1), keep.unbind(1), strict=True):
+            h, c = (state * keep_t).chunk(2, 1)
+            i, f, o, g = (inputs_t + self.hidden_proj(h)).chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             state = torch.cat((o.sigmoid() * c.tanh(), c), 1)
             states.append(state)

@@ -13,6 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from helpers.toys import AUTORESET_MODES, RandomLengthEnv, quick_config, state_sha256, sync_vector
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rlgames
 from rlgames.agents.registry import find
@@ -101,6 +102,31 @@ def test_lstm_equals_torchs_cell_step_by_step():
             expected.append(torch.cat((h, c), 1))
     states = lstm(features, state, start)
     assert_same_outputs_and_gradients(states, torch.cat(expected).view(3, 6, 14), [features, state, *lstm.parameters()])
+
+
+class CountElements(TorchDispatchMode):
+    """Counts the elements of all tensors that operations return."""
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, (tuple, list)) else (result,):
+            self.total += each.numel() if isinstance(each, Tensor) else 0
+        return result
+
+
+def test_lstm_trains_in_linear_time():
+    """Twice the steps, at most twice the elements that the backward pass writes."""
+
+    def elements(steps: int) -> int:
+        lstm = LSTM(5, 7, default_init)
+        states = lstm(torch.randn(3, steps, 5), torch.zeros(3, 14), torch.zeros(3, steps, dtype=torch.bool))
+        with CountElements() as count:
+            states.sum().backward()
+        return count.total
+
+    assert elements(128) <= 2.1 * elements(64)
 
 
 def test_lstm_state_does_not_cross_the_start_of_an_episode():

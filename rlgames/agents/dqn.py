@@ -80,7 +80,10 @@ class DQNConfig:
 
 
 class DQN(Agent[DQNConfig]):
-    """See the module's docstring; one yielded `Update` is `gradient_steps` gradient steps."""
+    """See the module's docstring; one yielded `Update` is `gradient_steps` gradient steps.
+
+    Until the replay holds `learning_starts` steps there are none, and the updates have no scalars.
+    """
 
     name, Config = "dqn", DQNConfig
     saved_attributes = ("net", "target", "optimizer", "num_updates", "runner", "lstm_state", "replay", "rng")
@@ -112,13 +115,14 @@ class DQN(Agent[DQNConfig]):
             replay.add(runner.step(action))
             previous, self.step = self.step, self.step + runner.num_envs
             rounds = self.step // c.train_freq - previous // c.train_freq
-            scalars = {"rollout/exploration_rate": torch.tensor(epsilon)}
+            if not rounds and self.step < total_timesteps:
+                continue
+            scalars: dict[str, Tensor] = {}
             if rounds and self.can_train(replay):
                 steps = [self.train_step(replay, progress) for _ in range(rounds * c.gradient_steps)]
+                scalars["rollout/exploration_rate"] = torch.tensor(epsilon)
                 scalars |= dict(zip(SCALARS, torch.stack(steps).mean(0), strict=True))
                 scalars["train/learning_rate"] = torch.tensor(self.optimizer.param_groups[0]["lr"])
-            elif self.step < total_timesteps:
-                continue
             yield Update(self.step, scalars, runner.take_episodes())
 
     def make_buffers(self, runner: EnvRunner) -> None:

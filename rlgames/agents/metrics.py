@@ -27,7 +27,7 @@ class Update(NamedTuple):
     """Yielded by `Agent.train` after each update."""
 
     step: int  # environment steps of the agent so far, summed over its environments
-    scalars: dict[str, Tensor]  # losses and the like, 0-d, still on their device
+    scalars: dict[str, Tensor]  # losses and the like, 0-d, still on their device; none where nothing was learned
     episodes: list[Episode]  # those that ended since the last update
 
     @property
@@ -49,7 +49,8 @@ class MetricsLog:
         self.recent += update.episodes
         self.scores += update.scores
         self.num_episodes += len(update.episodes)
-        self.scalars.append({key: float(value) for key, value in update.scalars.items()})
+        if update.scalars:  # DQN has none before `learning_starts`
+            self.scalars.append({key: float(value) for key, value in update.scalars.items()})
 
     @property
     def score_mean(self) -> float | None:

@@ -176,10 +176,10 @@ class Session:
         log_due, evaluate_due, save_due = (
             Every(interval, agent.step) for interval in (c.log_every, c.evaluate_every, c.save_every)
         )
-        writer = summary_writer(self.directory.path / "tensorboard", agent.step)
         if self.memory and not self.quiet:
             print(self.memory, flush=True)
         agent.start_training()
+        writer = summary_writer(self.directory.path / "tensorboard", agent.step)  # closed below, whatever happens
         self.started, self.first_step = time.perf_counter(), agent.step
         with (
             closing(writer) if writer else nullcontext(),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.toys import GuessBitEnv, RandomLengthEnv, quick_config, sync_vector
+from helpers.toys import GuessBitEnv, RandomLengthEnv, quick_config, state_sha256, sync_vector
 from torch import nn
 
 import rlgames
@@ -139,7 +139,7 @@ def test_losses_differ_above_an_error_of_one(loss: str, expected: float, monkeyp
     agent = DQN("CatchBall", quick_config("dqn", loss=loss), num_envs=2, device="cpu")
     errors = torch.tensor([0.5, -3.0])
     monkeypatch.setattr(agent, "td_errors", lambda batch: (q := agent.net(torch.zeros(2, 8, 8))[:, 0], q * 0 + errors))
-    update = next(agent.train(64))
+    update = next(update for update in agent.train(64) if update.scalars)
     assert update.scalars["train/loss"].item() == pytest.approx(expected)
 
 
@@ -169,12 +169,31 @@ def test_exploration_and_learning_rate_are_linear():
         learning_starts=2,
     )
     agent: Any = DQN(sync_vector(GuessBitEnv, 2), config)
-    rows = [{key: float(value) for key, value in update.scalars.items()} for update in agent.train(100)]
+    updates = [update for update in agent.train(100) if update.scalars]  # none before `learning_starts`
+    rows = [{key: float(value) for key, value in update.scalars.items()} for update in updates]
     starts = [agent.num_envs * k / 100 for k in range(50 - len(rows), 50)]  # progress before each step
     expected = [max(0.2, 0.8 - 0.6 * progress / 0.5) for progress in starts]
     assert [row["rollout/exploration_rate"] for row in rows] == pytest.approx(expected)
     assert [row["train/learning_rate"] for row in rows] == pytest.approx([8e-3 - 4e-3 * x for x in starts])
     assert len(rows) >= 45
+
+
+@agent_classes
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_the_warm_up_yields_and_can_be_stopped(agent_class: type, recurrent: bool, tmp_path: Path):
+    """An update every `train_freq` steps, without scalars; an agent that is stopped and loaded there ends the same."""
+    config = quick_config("dqn", learning_starts=100, train_freq=8, recurrent=recurrent)
+    agent: Any = agent_class("CatchBall", config, num_envs=2)
+    updates = list(agent.train(200))
+    assert [update.step for update in updates] == list(range(8, 201, 8))
+    assert [bool(update.scalars) for update in updates] == [update.step >= 100 for update in updates]
+    assert agent.num_updates == 13
+    stopped: Any = agent_class("CatchBall", config, num_envs=2)
+    next(stopped.train(200))
+    stopped.save(tmp_path / "agent")
+    loaded = load(tmp_path / "agent")
+    loaded.learn(200 - loaded.step)
+    assert state_sha256(loaded, tmp_path) == state_sha256(agent, tmp_path)
 
 
 # ---- replay ----

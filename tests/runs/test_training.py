@@ -223,6 +223,29 @@ def test_events_are_the_metrics(tmp_path: Path) -> None:
     assert len(events.Scalars("time/fps")) == len(rows)
 
 
+@pytest.mark.parametrize("fails", ["start_training", "train"])
+def test_the_tensorboard_writer_is_closed_when_training_fails(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writers: list[SimpleNamespace] = []
+
+    def open_writer(folder: Path, step: int) -> SimpleNamespace:
+        writer = SimpleNamespace(closed=False)
+        writer.close = lambda: setattr(writer, "closed", True)
+        writers.append(writer)
+        return writer
+
+    def fail(*_: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(training_module, "summary_writer", open_writer)
+    with closing(open_session(short_training(), tmp_path / "run", quiet=True)) as session:
+        monkeypatch.setattr(session.agent, fails, fail)
+        with pytest.raises(OSError, match="disk full"):
+            session.run()
+    assert all(writer.closed for writer in writers)
+
+
 def test_progress_is_printed_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(short_training(steps=64), tmp_path / "quiet", quiet=True)
     assert capsys.readouterr() == ("", "")

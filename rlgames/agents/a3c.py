@@ -140,10 +140,9 @@ class A3C(Agent[A3CConfig]):
         means = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
         return Update(self.step, means | self.best_weights.scalars(), episodes)
 
-    def start_training(self) -> EnvRunner:
-        runner = super().start_training()
-        runner.exact &= self.config.workers == 1  # several workers play in environments of their own
-        return runner
+    @classmethod
+    def plays_in_workers(cls, config: Any) -> bool:
+        return isinstance(config, A3CConfig) and config.workers > 1
 
     @property
     def best_agent(self) -> A3C:

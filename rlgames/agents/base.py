@@ -21,6 +21,7 @@ from rlgames.agents.config import check_finite, make_config
 from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
+from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, single_spaces
@@ -66,13 +67,20 @@ class Agent(ABC, Generic[ConfigT]):
     ):
         if isinstance(env, str):
             preset, task = resolve(self.name, env)
-            envs = task.make_vec(preset.envs if num_envs is None else num_envs)
+            num_envs = preset.envs if num_envs is None else num_envs
+            check_count("num_envs", num_envs)
+            config = make_config(self.Config, preset.config) if config is None else config
+            in_workers = self.plays_in_workers(config)
+            envs = task.make_vec(1 if in_workers else num_envs)  # one for its spaces
             try:
-                config = make_config(self.Config, preset.config) if config is None else config
                 self._setup(*single_spaces(envs), config, seed, device, task)
             except BaseException:
                 envs.close()
                 raise
+            if in_workers:
+                envs.close()
+                self.num_envs = num_envs
+                return
         elif num_envs is not None:
             raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {env}")
         else:
@@ -99,6 +107,11 @@ class Agent(ABC, Generic[ConfigT]):
             self.build()
 
     # ---- filled in by an algorithm ----
+
+    @classmethod
+    def plays_in_workers(cls, config: Any) -> bool:
+        """Return True if other processes make and step the environments, and this one none."""
+        return False
 
     @abstractmethod
     def build(self) -> None:
@@ -201,6 +214,8 @@ class Agent(ABC, Generic[ConfigT]):
         Running episodes are truncated. An agent saved right after continues as this one does. Returns whether it was
         needed.
         """
+        if self.plays_in_workers(self.config):
+            return False
         runner = self.start_training()
         if runner.snapshot() is None:
             runner.restart_episodes(int(np.random.default_rng([self.seed, 4, self.step]).integers(2**30)))
@@ -269,7 +284,8 @@ class Agent(ABC, Generic[ConfigT]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict()`; environments and buffers are made first, if it has theirs and they can be made."""
-        if state.get("runner") is not None and (self.envs is not None or self.task is not None):
+        learns_here = (self.envs is not None or self.task is not None) and not self.plays_in_workers(self.config)
+        if state.get("runner") is not None and learns_here:
             self.start_training()
         self.step = state["step"]
         self.predict_rng.bit_generator.state = state["predict_rng"]

@@ -1,7 +1,7 @@
 """Processes that run one function in parallel and report to the process that started them.
 
 A dead worker is detected by the end of its pipe, and there are no shared locks that it could hold. None outlives the
-parent: between two steps a worker checks that the parent is alive. Processes are spawned: the function and its
+parent by more than some seconds, not even within a step that never returns. Processes are spawned: the function and its
 arguments must be importable and picklable, and a script that starts workers needs `if __name__ == "__main__":`.
 """
 
@@ -21,6 +21,8 @@ from typing import Any
 import torch
 import torch.multiprocessing as mp
 from torch import Tensor
+
+from rlgames.engine.parent import end_with_parent
 
 POLL_INTERVAL = 1.0  # seconds between checks of the exit codes: children of a dead process may hold its pipe open
 GRACE_PERIOD = 5.0  # seconds in which a worker must stop when asked to; then it is killed
@@ -147,6 +149,7 @@ def serve(function: Callable[..., Any], arguments: tuple, pipe: Connection, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # also by processes that an environment starts
     signal.signal(signal.SIGTERM, lambda *_: None)  # not by those: an environment may want to terminate them
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    end_with_parent()
 
     def report(content: Any) -> None:
         pipe.send((REPORT, content))

@@ -127,9 +127,8 @@ def machine() -> Iterator[Finding]:
 
 def numba_cache() -> Finding:
     """Find where Numba keeps the compiled games; without such a folder every start compiles them again."""
-    try:
-        folder = load_game("CartPole").loops.reset.stats.cache_path
-    except RuntimeError:  # Numba's, if there is no folder that it may write to
+    folder = load_game("CartPole").loops.reset.stats.cache_path
+    if folder is None:
         return Finding("compiled games", "not kept: no folder is writable", "export NUMBA_CACHE_DIR=~/.cache/numba")
     return Finding("compiled games", f"kept in {folder}")
 

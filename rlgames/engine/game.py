@@ -58,4 +58,4 @@ class Game:
     @cached_property
     def loops(self) -> CompiledLoops:
         """The compiled loops, shared by all environments of this game."""
-        return compile_loops(self.reset, self.step, self.observe, self.score, len(self.actions))
+        return compile_loops(self.name, self.reset, self.step, self.observe, self.score, len(self.actions))

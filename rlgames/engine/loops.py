@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import register_jitable
 
+from rlgames.compilation import njit_cached
 from rlgames.engine.rng import uniform
 
 NEXT_STEP, SAME_STEP, DISABLED = range(3)  # gymnasium.vector.AutoresetMode, in its order of definition
@@ -32,8 +32,9 @@ class CompiledLoops(NamedTuple):
 
 
 def compile_loops(
-    reset: Callable, step: Callable, observe: Callable, score: Callable, num_actions: int
+    name: str, reset: Callable, step: Callable, observe: Callable, score: Callable, num_actions: int
 ) -> CompiledLoops:
+    """Return the loops over these rules; each is compiled, or found in the cache, when it is first called."""
     checksum = rules_checksum(reset, step, observe, score, uniform)
 
     def compile_cached(function: Callable) -> Callable:
@@ -43,7 +44,7 @@ def compile_loops(
         at once could get each other's code.
         """
         function.__qualname__ += f"_{checksum:08x}"
-        return njit(cache=True, nogil=True)(function)
+        return njit_cached(name, nogil=True)(function)
 
     @register_jitable
     def reset_record(s):

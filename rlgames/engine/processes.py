@@ -25,6 +25,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from rlgames.engine.parent import end_with_parent
 from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset
 from rlgames.errors import InvalidValueError
 
@@ -73,6 +74,7 @@ def make_in_process(make: Callable[[], gym.Env], parent: int) -> gym.Env:
     if os.getpid() != parent:
         for number in (signal.SIGINT, signal.SIGTERM):  # handled by the parent, which then ends this process
             signal.signal(number, signal.SIG_IGN)
+        end_with_parent()
     return ErrorReportingEnv(make())
 
 

@@ -30,8 +30,10 @@ class EnvRecords:
     """State of `num_envs` environments of one game, shared by the single and the vector environment."""
 
     def __init__(self, game: RecordGame, num_envs: int, settings: EnvSettings):
-        self.game, self.frame_skip, self.max_pool = game, settings.frame_skip, settings.max_pool
-        self.max_frames = settings.max_frames(game.max_frames)
+        # As Python's own types, for which alone the loops are compiled.
+        self.game, self.frame_skip, self.max_pool = game, int(settings.frame_skip), bool(settings.max_pool)
+        limit = settings.max_frames(game.max_frames)
+        self.max_frames = None if limit is None else int(limit)
         self.records = np.zeros(num_envs, game.record)
         self.started = False
 

@@ -41,6 +41,13 @@ class GameEnv(gym.Env):
         self._reset, self._step = game.loops.reset, game.loops.step_single
         self._shape, self._dtype = game.observation.shape, game.observation.dtype
         self._window = Window(f"rlgames {game.name}", game.fps) if settings.render_mode == "human" else None
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile the loops, or load them from the cache, by calls that change nothing."""
+        state, obs = self._state, np.empty(self._shape, self._dtype)
+        self._reset(state.records[:0], np.ones(0, np.bool_), obs[None][:0])
+        self._step(state.records, INVALID_ACTION, state.frame_skip, state.max_pool, state.max_frames, obs)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         seed = check_seed(seed)

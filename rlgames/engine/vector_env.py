@@ -106,6 +106,21 @@ class GameVectorEnv(BaseVectorEnv):
         self._final_obs, self._final_scores = self._observations.next(), np.empty(self.num_envs)
         slices = settings.threads or max(1, min(CORES, self.num_envs * self.frame_skip // game.envs_per_thread))
         self._slices = list(pairwise(self.num_envs * i // slices for i in range(slices + 1)))
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile the loops, or load them from the cache, by calls that change nothing."""
+        obs, floats, booleans = self._observations.next(), np.empty(self.num_envs), np.empty(self.num_envs, np.bool_)
+        self._reset(self._state.records[:0], booleans[:0], obs[:0])
+        self._step(0, 0, *self._step_arguments(obs, floats, booleans, booleans, floats))
+
+    def _step_arguments(self, *results: np.ndarray) -> tuple[Any, ...]:
+        """Return the arguments of the compiled step after the range of environments."""
+        state = self._state
+        return (
+            *(state.records, self._actions, self._mode, state.frame_skip, state.max_pool, state.max_frames),
+            *(*results, self._final_obs, self._final_scores),
+        )
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         state = self._state
@@ -125,10 +140,7 @@ class GameVectorEnv(BaseVectorEnv):
         self._actions[:] = check_actions(actions, n)
         obs, rewards, scores = self._observations.next(), np.empty(n), np.empty(n)
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
-        arguments = (
-            *(state.records, self._actions, self._mode, state.frame_skip, state.max_pool, state.max_frames),
-            *(obs, rewards, terminated, truncated, scores, self._final_obs, self._final_scores),
-        )
+        arguments = self._step_arguments(obs, rewards, terminated, truncated, scores)
         ended = self._step(0, n, *arguments) if len(self._slices) == 1 else self._step_in_threads(arguments)
         if ended < 0:
             raise state.error(ended, actions)

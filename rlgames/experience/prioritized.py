@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
-from numba import njit
 
+from rlgames.compilation import njit_cached
 from rlgames.experience.env_runner import Step
 from rlgames.experience.replay import FINAL_OBS, Batch, ReplayBuffer, is_complete, newest_slot, rejection_sample
 
@@ -89,7 +89,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         sum_tree(self.tree)
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def set_priority(tree, leaf, priority):
     """Sums are computed anew on the way to the root, so that the tree depends on its leaves alone, not on its past."""
     tree[leaf] = priority
@@ -99,13 +99,13 @@ def set_priority(tree, leaf, priority):
         k >>= 1
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def sum_tree(tree):
     for k in range(len(tree) // 2 - 1, 0, -1):
         tree[k] = tree[2 * k] + tree[2 * k + 1]
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def enter_priorities(tree, before, head, status, priority):
     num_envs, length = status.shape
     for i in range(num_envs):
@@ -114,13 +114,13 @@ def enter_priorities(tree, before, head, status, priority):
             set_priority(tree, len(tree) // 2 + i * length + at, 0.0 if status[i, at] == FINAL_OBS else priority)
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def set_priorities(tree, leaves, priorities):
     for k in range(len(leaves)):
         set_priority(tree, leaves[k], priorities[k])
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def sample_tree(tree, slots, found, candidates, head, status, history, n_steps) -> int:
     """Fill `slots` from `found` on, with one descent from the root a candidate in [0, 1); return how many there are."""
     leaves, length = len(tree) // 2, status.shape[1]

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from gymnasium.spaces import Box
-from numba import njit
 
 from rlgames.checkpoint.encoding import ConcatenatedArray
 from rlgames.checkpoint.file import resolve_parts
+from rlgames.compilation import njit_cached
 from rlgames.errors import InvalidValueError, OutOfMemoryError
 from rlgames.experience.env_runner import Step
 
@@ -223,14 +223,14 @@ def free_memory() -> int:
 # ---- compiled: reading and writing slots ----
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def copy_frame(target, source):
     """Numba compiles this loop to a memory copy, and `target[:] = source` to one that takes four times as long."""
     for k in range(len(target)):
         target[k] = source[k]
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def write_slots(
     frames, actions, rewards, status, history, head, episode_start,
     obs, step_actions, step_rewards, next_obs, terminated, done, valid,
@@ -255,7 +255,7 @@ def write_slots(
         episode_start[i] = done[i]
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def is_complete(i, slot, head, status, history, n_steps) -> bool:
     """Return whether a transition starts at this slot and all frames that it needs are in the ring."""
     length = status.shape[1]
@@ -271,13 +271,13 @@ def is_complete(i, slot, head, status, history, n_steps) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def newest_slot(head, at, length) -> int:
     """Return the newest slot that was written to position `at` of a ring."""
     return head - 1 - (head - 1 - at) % length
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def sample_uniform(slots, found, candidates, head, status, history, n_steps) -> int:
     """Fill `slots` from `found` on with complete transitions among `candidates`, in [0, 1)^2; return how many."""
     num_envs, length = status.shape
@@ -296,14 +296,14 @@ def sample_uniform(slots, found, candidates, head, status, history, n_steps) -> 
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def read_stack(out, frames, i, slot, history):
     stack, length = len(out), frames.shape[1]
     for j in range(stack):
         copy_frame(out[j], frames[i, (slot - min(stack - 1 - j, history[i, slot % length])) % length])
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def n_step_return(rewards, status, i, slot, n_steps, gamma):
     """Return (R, discount, m) of the m <= n_steps rewards from `slot` on, until the episode ends."""
     length = rewards.shape[1]
@@ -319,7 +319,7 @@ def n_step_return(rewards, status, i, slot, n_steps, gamma):
             return total, discount, m
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def read_transitions(
     slots, frames, actions, rewards, status, history, n_steps, gamma,
     obs, batch_actions, batch_returns, next_obs, discounts,

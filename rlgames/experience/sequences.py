@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from rlgames.compilation import njit_cached
 from rlgames.errors import InvalidValueError
 from rlgames.experience.replay import FINAL_OBS, TERMINATED, ReplayBuffer, n_step_return, read_stack, rejection_sample
 
@@ -61,7 +61,7 @@ def sample_sequences(
     return Sequences(obs, episode_start, actions, rewards, discounts, next_index, valid)
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def sample_starts(slots, found, candidates, head, history, sequence_length) -> int:
     """Fill `slots` from `found` on with starts whose slots and first stack are in the ring; return how many."""
     num_envs, length = history.shape
@@ -77,7 +77,7 @@ def sample_starts(slots, found, candidates, head, history, sequence_length) -> i
     return found
 
 
-@njit(cache=True, nogil=True)
+@njit_cached("the replay buffer", nogil=True)
 def read_sequences(
     slots, frames, actions, rewards, status, history, n_steps, gamma, burn_in,
     obs, episode_start, batch_actions, batch_returns, discounts, next_index, valid,

@@ -129,7 +129,7 @@ def open_session(
             _, _, state = found
             agent.load_state_dict(state)
             session.load_state_dict(state["run"])
-            if not agent.start_training().exact:
+            if agent.plays_in_workers(agent.config) or not agent.start_training().exact:
                 print("resuming with new episodes: these environments have no snapshot, so the run is not bit-for-bit")
         elif resolved.start is not None:
             agent.start_from(find_checkpoint(Path(resolved.start)))
@@ -178,7 +178,8 @@ class Session:
         )
         if self.memory and not self.quiet:
             print(self.memory, flush=True)
-        agent.start_training()
+        if not agent.plays_in_workers(agent.config):
+            agent.start_training()
         writer = summary_writer(self.directory.path / "tensorboard", agent.step)  # closed below, whatever happens
         self.started, self.first_step = time.perf_counter(), agent.step
         with (
@@ -205,7 +206,7 @@ class Session:
         seconds, done = self.seconds(), agent.step >= c.steps
         if done:
             self.save(self.directory.final)
-        elif agent.start_training().snapshot() is not None:
+        elif agent.plays_in_workers(agent.config) or agent.start_training().snapshot() is not None:
             self.save()
         title = f"{c.agent} on {c.game}, seed {c.seed}"
         draw_curve(read_rows(self.directory.metrics), self.directory.curve, title)

@@ -23,8 +23,8 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
 from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation, ResizeObservation, TransformObservation
-from numba import njit
 
+from rlgames.compilation import njit_cached
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.frames import (
     FrameDifference,
@@ -244,7 +244,7 @@ def luminance(frames: np.ndarray) -> np.ndarray:
     return grey
 
 
-@njit(cache=True)
+@njit_cached("the preprocessing")
 def write_luminance(frames, grey):
     n, height, width = grey.shape
     for i in range(n):

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.error import ClosedEnvironmentError
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from helpers.processes import TIMEOUT, wait_until_ended
 from helpers.toys import GuessBitEnv, RandomLengthEnv, quick_config, sync_vector
 from torch import Tensor
@@ -29,6 +29,7 @@ from rlgames.agents import workers as workers_module
 from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, WorkerArguments, run_worker
 from rlgames.agents.registry import load
 from rlgames.agents.shared_optimizer import SharedOptimizer, flatten_parameters
+from rlgames.envs.task import Task
 from rlgames.evaluation import evaluate
 from rlgames.experience.env_runner import EnvRunner, single_spaces
 from rlgames.networks.models import ActorCritic
@@ -243,6 +244,33 @@ def test_several_workers_need_the_name_of_a_game():
     for env in (gym.make("CartPole-v1"), sync_vector(RandomLengthEnv, 2)):
         with pytest.raises(ValueError, match="2 workers make their own environments: give A3C the name of a game, or"):
             A3C(env, TWO_WORKERS).learn(100)
+
+
+def test_several_workers_leave_no_environments_to_the_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """It makes one for its spaces, closes it and never resets it, also to save and to load; workers=1 plays here."""
+    made: list[tuple[int, VectorEnv]] = []
+
+    def recorded(task: Task, num_envs: int) -> VectorEnv:
+        made.append((num_envs, SyncVectorEnv([ResetFailsEnv] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)))
+        return made[-1][1]
+
+    monkeypatch.setattr(Task, "make_vec", recorded)
+    agent = A3C("CatchBall", TWO_WORKERS, num_envs=6)
+    assert not agent.restart_episodes()
+    agent.save(tmp_path / "agent")
+    assert load(tmp_path / "agent").num_envs == agent.num_envs == 6
+    assert [num_envs for num_envs, _ in made] == [1]
+    assert made[0][1].closed
+    with pytest.raises(ValueError, match="expected num_envs >= 1, got 0"):
+        A3C("CatchBall", TWO_WORKERS, num_envs=0)
+    with pytest.raises(LookupError, match="reset"):
+        A3C("CatchBall", quick_config("a3c"), num_envs=6).learn(1)
+    assert [num_envs for num_envs, _ in made] == [1, 6]
+
+
+class ResetFailsEnv(GuessBitEnv):
+    def reset(self, **_: Any) -> Any:
+        raise LookupError("reset")
 
 
 def test_several_workers_do_not_learn_after_close():

@@ -45,12 +45,14 @@ def test_reports_raises_for_a_worker_that_exits_or_dies():
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
+    """Also one that hangs."""
     (tmp_path / "endless.py").write_text(
-        "import os\n"
+        "import os, time\n"
+        "from rlgames.engine import parent\n"
         "def run(report, should_continue):\n"
+        "    parent.GRACE_PERIOD = 0.1\n"
         "    report(os.getpid())\n"
-        "    while should_continue():\n"
-        "        pass\n"
+        "    time.sleep(1e6)\n"
     )
     program = (
         "from endless import run\n"

@@ -1,0 +1,125 @@
+"""Numba's `njit` with a cache on disk that is never in the way, and one line for a person who waits.
+
+Numba raises an exception where no folder is writable, where a file of its cache is damaged, and where the disk is full.
+Here the function is compiled anew instead, and kept if that is possible. Every file of the cache begins with a digest
+of the rest, so that damaged machine code is noticed before it runs.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle  # noqa: TID251  the format of Numba's cache
+import sys
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+
+NOT_KEPT = "cannot be kept for the next start: {}; set NUMBA_CACHE_DIR to a folder that can be written"
+announced: set[str] = set()  # lines that this process has printed
+
+
+def njit_cached(label: str, **options: Any) -> Callable[[Callable], Any]:
+    """Return a decorator like `numba.njit(cache=True, **options)`.
+
+    "Compiling <label> once ..." is printed to stderr when the first of the functions with this label is compiled, and
+    nothing where all are found in the cache.
+    """
+
+    def decorate(function: Callable) -> Any:
+        dispatcher: Any = numba.njit(**options)(function)
+        if dispatcher is not function:  # NUMBA_DISABLE_JIT
+            dispatcher._cache = make_cache(function, label)
+        return dispatcher
+
+    return decorate
+
+
+def make_cache(function: Callable, label: str) -> CodeCache | NoCache:
+    """Return what keeps the machine code of a function: on disk, or not at all where no folder is writable."""
+    try:
+        return CodeCache(function, label)
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        return NoCache(label)
+
+
+class CodeCache(FunctionCache):
+    """Numba's cache of one function; what cannot be read is compiled, what cannot be written is not kept."""
+
+    def __init__(self, function: Callable, label: str):
+        super().__init__(function)
+        self.label = label
+        own = self._cache_file
+        self._cache_file = CheckedFiles(own._cache_path, self._impl.filename_base, own._source_stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001  Numba and LLVM raise anything for the code of another release
+            found = None
+        if found is None:
+            announce(f"Compiling {self.label} once, which takes some seconds ...")
+        return found
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            announce(f"Compiled code {NOT_KEPT.format(error)}")
+
+
+class NoCache(NullCache):
+    """Where no folder is writable."""
+
+    def __init__(self, label: str):
+        self.label = label
+
+    def load_overload(self, sig: Any, target_context: Any) -> None:
+        announce(f"Compiling {self.label}, which takes some seconds ...")
+        announce(f"Compiled code {NOT_KEPT.format('no folder for it is writable')}")
+
+
+class CheckedFiles(IndexDataCacheFile):
+    """Index and code of one function; files that are missing, damaged or of another release of Numba count as empty."""
+
+    def _load_index(self) -> dict[Any, str]:
+        stamp, overloads = self._read(self._index_path) or (None, {})
+        return overloads if stamp == self._source_stamp else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._write(self._index_path, (self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._read(self._data_path(name))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), data)
+
+    def _read(self, path: str) -> Any:
+        """Return what was written, None if it cannot be read."""
+        try:
+            content = Path(path).read_bytes()
+        except OSError:
+            return None
+        digest, body = content[:32], content[32:]
+        return pickle.loads(body) if digest == self._digest(body) else None
+
+    def _write(self, path: str, value: Any) -> None:
+        body = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(self._digest(body) + body)
+
+    def _digest(self, body: bytes) -> bytes:
+        return sha256(numba.__version__.encode() + body).digest()
+
+
+def announce(line: str) -> None:
+    """Print a line to stderr, once in a process; processes that were started by another one are silent."""
+    if line not in announced and multiprocessing.parent_process() is None:
+        announced.add(line)
+        print(line, file=sys.stderr, flush=True)

@@ -31,6 +31,28 @@ class CompiledLoops(NamedTuple):
     step_single: Callable  # step a batch of one, with less overhead
 
 
+def frame_functions(reset: Callable, step: Callable, score: Callable) -> tuple[Callable, Callable]:
+    """Return `reset_record(s)` and `step_frame(s, action, max_frames)`, which keep the record's clock and score too.
+
+    The second returns (reward, terminated) as `step` does, and sets `s.over` at the end of an episode.
+    """
+
+    @register_jitable
+    def reset_record(s):
+        s.age, s.over, s.score = 0, 0, 0.0
+        reset(s)
+
+    @register_jitable
+    def step_frame(s, action, max_frames):
+        s.age += 1
+        reward, terminated = step(s, action)
+        s.score = score(s, reward)
+        s.over = terminated | (s.age >= max_frames)
+        return reward, terminated
+
+    return reset_record, step_frame
+
+
 def compile_loops(
     name: str, reset: Callable, step: Callable, observe: Callable, score: Callable, num_actions: int
 ) -> CompiledLoops:
@@ -46,18 +68,7 @@ def compile_loops(
         function.__qualname__ += f"_{checksum:08x}"
         return njit_cached(name, nogil=True)(function)
 
-    @register_jitable
-    def reset_record(s):
-        s.age, s.over, s.score = 0, 0, 0.0
-        reset(s)
-
-    @register_jitable
-    def step_frame(s, action, max_frames):
-        s.age += 1
-        reward, terminated = step(s, action)
-        s.score = score(s, reward)
-        s.over = terminated | (s.age >= max_frames)
-        return reward, terminated
+    reset_record, step_frame = frame_functions(reset, step, score)
 
     @compile_cached
     def reset_batch(records, mask, obs):

@@ -46,6 +46,10 @@ class Canvas:
         """Fill the polygon through x0, y0, x1, y1, ..."""
         self.draw.polygon(self._at(points), fill=color)
 
+    def fill(self, color: Color) -> None:
+        """Paint the whole picture."""
+        self.draw.rectangle((0, 0, *self.image.size), color)
+
     def pixels(self) -> np.ndarray:
         """Return the picture, (height, width, 3) uint8."""
         return np.array(self.image.resize(self.size, Image.Resampling.BOX))

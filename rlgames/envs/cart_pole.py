@@ -19,8 +19,8 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 from rlgames.engine.game import CLOCK, Game
-from rlgames.engine.rendering import BLUE, FAINT, INK, YELLOW, Canvas
 from rlgames.engine.rng import uniform
+from rlgames.engine.shapes import BLUE, FAINT, INK, PAPER, YELLOW, Picture, bar, disc, fill, segment
 
 GRAVITY = 9.8  # m/s^2
 CART_MASS, POLE_MASS = 1.0, 0.1  # kg
@@ -65,16 +65,16 @@ def observe(s, obs):
     obs[0], obs[1], obs[2], obs[3] = s.x, s.x_dot, s.theta, s.theta_dot
 
 
-def render(s: np.void) -> np.ndarray:
-    canvas = Canvas(600, 400, 600 / (2 * X_LIMIT))
-    floor, x = 3.2 * 2 / 3, float(s["x"]) + X_LIMIT
-    canvas.line((0, floor + 0.12, 2 * X_LIMIT, floor + 0.12), FAINT, 0.03)
-    tip_x, tip_y = x + 2 * HALF_LENGTH * sin(s["theta"]), floor - 0.12 - 2 * HALF_LENGTH * cos(s["theta"])
-    canvas.bar(x - 0.25, floor - 0.12, x + 0.25, floor + 0.12, INK, 0.04)
-    canvas.line((x, floor - 0.12, tip_x, tip_y), YELLOW, 0.09)
-    canvas.disc(tip_x, tip_y, 0.045, YELLOW)
-    canvas.disc(x, floor - 0.12, 0.05, BLUE)
-    return canvas.pixels()
+@register_jitable
+def draw(s, shapes):
+    fill(shapes, PAPER)
+    floor, x = 3.2 * 2 / 3, s.x + X_LIMIT
+    segment(shapes, FAINT, 0.03, 0, floor + 0.12, 2 * X_LIMIT, floor + 0.12)
+    tip_x, tip_y = x + 2 * HALF_LENGTH * sin(s.theta), floor - 0.12 - 2 * HALF_LENGTH * cos(s.theta)
+    bar(shapes, INK, x - 0.25, floor - 0.12, x + 0.25, floor + 0.12, 0.04)
+    segment(shapes, YELLOW, 0.09, x, floor - 0.12, tip_x, tip_y)
+    disc(shapes, YELLOW, tip_x, tip_y, 0.045)
+    disc(shapes, BLUE, x, floor - 0.12, 0.05)
 
 
 def game() -> Game:
@@ -88,7 +88,7 @@ def game() -> Game:
         reset=reset,
         step=step,
         observe=observe,
-        render=render,
+        render=Picture(draw, 600, 400, 600 / (2 * X_LIMIT)),
         fps=50,
         keys={"a": 0, "d": 1},
     )

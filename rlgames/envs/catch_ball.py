@@ -20,8 +20,8 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 from rlgames.engine.game import CLOCK, Game
-from rlgames.engine.rendering import BLUE, FAINT, GREEN, INK, RED, Canvas
 from rlgames.engine.rng import below
+from rlgames.engine.shapes import BLUE, FAINT, GREEN, INK, PAPER, RED, Picture, bar, disc, fill, segment
 from rlgames.errors import InvalidValueError
 
 WIDTH = 3  # cells of the bar
@@ -76,6 +76,19 @@ def game(size: int = 8) -> Game:
         for row in range(s.age % INTERVAL, min(s.age, bottom) + 1, INTERVAL):
             obs[row, s.column[row // INTERVAL]] = BALL
 
+    @register_jitable
+    def draw(s, shapes):
+        fill(shapes, PAPER)
+        for i in range(1, size):
+            segment(shapes, FAINT, 0.02, i, 0, i, size)
+            segment(shapes, FAINT, 0.02, 0, i, size, i)
+        bar(shapes, INK, s.bar + 0.05, size - 0.75, s.bar + WIDTH - 0.05, size - 0.15, 0.25)
+        for row in range(s.age % INTERVAL, min(s.age, bottom) + 1, INTERVAL):
+            column = s.column[row // INTERVAL]
+            caught = s.bar <= column < s.bar + WIDTH
+            color = BLUE if row < bottom else GREEN if caught else RED
+            disc(shapes, color, column + 0.5, row + 0.5, 0.36)
+
     return Game(
         name="CatchBall" if size == 8 else f"CatchBall:size={size}",
         record=RECORD,
@@ -85,22 +98,8 @@ def game(size: int = 8) -> Game:
         reset=reset,
         step=step,
         observe=observe,
-        render=lambda s: render(s, size),
+        render=Picture(draw, 480, 480, 480 / size),
         fps=5,
         keys={"a": 1, "d": 2},
         envs_per_thread=8192,
     )
-
-
-def render(s: np.void, size: int) -> np.ndarray:
-    canvas = Canvas(480, 480, 480 / size)
-    for i in range(1, size):
-        canvas.line((i, 0, i, size), FAINT, 0.02)
-        canvas.line((0, i, size, i), FAINT, 0.02)
-    canvas.bar(s["bar"] + 0.05, size - 0.75, s["bar"] + WIDTH - 0.05, size - 0.15, INK, 0.25)
-    for row in range(s["age"] % INTERVAL, min(s["age"], size - 1) + 1, INTERVAL):
-        column = s["column"][row // INTERVAL]
-        caught = s["bar"] <= column < s["bar"] + WIDTH
-        color = BLUE if row < size - 1 else GREEN if caught else RED
-        canvas.disc(column + 0.5, row + 0.5, 0.36, color)
-    return canvas.pixels()

@@ -21,8 +21,21 @@ from gymnasium.spaces import Box
 from numba.extending import register_jitable
 
 from rlgames.engine.game import CLOCK, Game
-from rlgames.engine.rendering import BLUE, INK, PAPER, RED, YELLOW, Canvas
 from rlgames.engine.rng import uniform
+from rlgames.engine.shapes import (
+    BLUE,
+    INK,
+    PAPER,
+    RED,
+    YELLOW,
+    Picture,
+    bar,
+    disc,
+    fill,
+    line,
+    point,
+    polygon,
+)
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
@@ -221,24 +234,29 @@ def write_opening(first, end, c, ceiling, bottom):
     end[c] = np.uint8(min(max(ceil(bottom), 0.0), SIZE))
 
 
-def render(s: np.void) -> np.ndarray:
-    canvas = Canvas(480, 480, 480 / SIZE, INK)
-    offset = PLAYER_ROW - s["y"] + 0.5  # from heights to the middle of a row
-    order = (s["left"] + np.arange(SIZE)) % SIZE
-    x = np.concatenate([[-0.5], np.arange(SIZE) + 0.5, [SIZE + 0.5]])
-    ceiling, bottom = (np.pad(s[side][order] + offset, 1, "edge") for side in ("ceiling", "floor"))
-    canvas.shape(points(x, ceiling) + points(x[::-1], bottom[::-1]), PAPER)
-    for column, top in zip(s["block_column"], s["block_top"] + offset, strict=True):
-        if column != GONE:
-            canvas.bar(column, top, column + BLOCK_WIDTH, top + BLOCK_HEIGHT, RED, 0.3)
-    canvas.line(points(np.arange(TAIL + 1) + 0.5, np.append(s["tail"], s["y"]) + offset), YELLOW, 0.35)
-    canvas.disc(PLAYER_COLUMN + 0.5, PLAYER_ROW + 0.5, 0.6, BLUE)
-    return canvas.pixels()
-
-
-def points(x: np.ndarray, y: np.ndarray) -> list[float]:
-    """Return x0, y0, x1, y1, ..."""
-    return np.stack([x, y], 1).ravel().tolist()
+@register_jitable
+def draw(s, shapes):
+    fill(shapes, INK)
+    offset = PLAYER_ROW - s.y + 0.5  # from heights to the middle of a row
+    polygon(shapes, PAPER)
+    last = (s.left + SIZE - 1) % SIZE
+    point(shapes, -0.5, s.ceiling[s.left] + offset)
+    for c in range(SIZE):
+        point(shapes, c + 0.5, s.ceiling[(s.left + c) % SIZE] + offset)
+    point(shapes, SIZE + 0.5, s.ceiling[last] + offset)
+    point(shapes, SIZE + 0.5, s.floor[last] + offset)
+    for c in range(SIZE - 1, -1, -1):
+        point(shapes, c + 0.5, s.floor[(s.left + c) % SIZE] + offset)
+    point(shapes, -0.5, s.floor[s.left] + offset)
+    for i in range(BLOCKS):
+        if s.block_column[i] != GONE:
+            left, top = s.block_column[i], s.block_top[i] + offset
+            bar(shapes, RED, left, top, left + BLOCK_WIDTH, top + BLOCK_HEIGHT, 0.3)
+    line(shapes, YELLOW, 0.35)
+    for i in range(TAIL):
+        point(shapes, i + 0.5, s.tail[i] + offset)
+    point(shapes, TAIL + 0.5, s.y + offset)
+    disc(shapes, BLUE, PLAYER_COLUMN + 0.5, PLAYER_ROW + 0.5, 0.6)
 
 
 # ---- the game ----
@@ -263,7 +281,7 @@ def game(antialias: bool = False) -> Game:
         step=step,
         observe=observe_antialiased if antialias else observe,
         score=score,
-        render=render,
+        render=Picture(draw, 480, 480, 480 / SIZE),
         fps=30,
         keys={" ": RISE, "w": RISE},
         envs_per_thread=256,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import register_jitable
 
-from rlgames.engine.rendering import Canvas, Color
+from rlgames.engine.shapes import Picture, fill, point, polygon
 from rlgames.envs.dino import shapes
 from rlgames.envs.dino.world import (
     CACTUS_TOP,
@@ -171,36 +171,79 @@ def draw_score(s, obs):
         value //= 10
 
 
-# ---- the picture for people ----
+# ---- the picture for people: the canvas, enlarged ----
 
 
-def render(s: np.void) -> np.ndarray:
-    """Return the canvas, enlarged."""
-    ink, cloud_ink, paper = (grey(level, bool(s["night"])) for level in (INK, CLOUD_INK, 247))
-    canvas = Canvas(1600, 400, 8 / 3, paper)
+def flatten(drawn: list[shapes.Shape]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return all points (n, 2), the first polygon of each shape, and of each polygon the first point and 1 for a hole.
 
-    def draw_shape(shape: shapes.Shape, x: float, y: float, color: Color) -> None:
-        for polygons, fill in ((shape.ink, color), (shape.holes, paper)):
-            for polygon in polygons:
-                canvas.shape([v for px, py in polygon for v in (px + x, py + y)], fill)
-
-    for i in range(s["clouds"]):
-        draw_shape(shapes.CLOUD, s["cloud_x"][i], s["cloud_top"][i], cloud_ink)
-    for i, bumpy in enumerate(s["bumpy"]):
-        draw_shape(shapes.ground(bool(bumpy)), s["ground_x"] + VIEW * i, GROUND_TOP, ink)
-    for i in range(s["obstacles"]):
-        shape = shapes.PTERODACTYLS[s["wing"][i]]
-        if s["kind"][i] != PTERODACTYL:
-            shape = (shapes.SMALL_CACTI, shapes.LARGE_CACTI)[s["kind"][i]][s["size"][i] - 1]
-        draw_shape(shape, s["x"][i], s["top"][i], ink)
-    on_ground = s["y"] == TREX_TOP
-    poses = {RUNNING: shapes.RUNNING, DUCKING: shapes.DUCKING} if on_ground else {}
-    draw_shape(poses.get(int(s["status"]), (shapes.STANDING,) * 2)[s["drawn_pose"]], TREX_X, s["y"], ink)
-    for place, digit in enumerate(f"{int(s['score']):05d}"[-DIGITS_SHOWN:]):
-        draw_shape(shapes.DIGITS[int(digit)], DIGIT_X + DIGIT_SPACING * place, DIGIT_TOP, ink)
-    return canvas.pixels()
+    The last entry of both tables is where a further shape or polygon would begin.
+    """
+    points: list[tuple[float, float]] = []
+    first_polygon, polygons = [0], []
+    for shape in drawn:
+        for outlines, hole in ((shape.ink, 0), (shape.holes, 1)):
+            for outline in outlines:
+                polygons.append((len(points), hole))
+                points += outline
+        first_polygon.append(len(polygons))
+    polygons.append((len(points), 0))
+    return np.array(points, np.float64), np.array(first_polygon), np.array(polygons)
 
 
-def grey(level: int, inverted: bool) -> Color:
-    level = PAPER - level if inverted else level
-    return level, level, level
+OUTLINES = [
+    *(*shapes.RUNNING, *shapes.DUCKING, shapes.STANDING, *shapes.SMALL_CACTI, *shapes.LARGE_CACTI),
+    *(*shapes.PTERODACTYLS, shapes.CLOUD, shapes.ground(False), shapes.ground(True), *shapes.DIGITS),
+]
+POINTS, FIRST_POLYGON, POLYGONS = flatten(OUTLINES)
+STANDING_OUTLINE, CACTI_OUTLINE, PTERODACTYL_OUTLINE, CLOUD_OUTLINE, GROUND_OUTLINE, DIGIT_OUTLINE = (
+    4,
+    5,
+    11,
+    13,
+    14,
+    16,
+)
+BACKGROUND = 247  # grey level by day
+
+
+@register_jitable
+def draw_canvas(s, shapes):
+    """Draw the picture for people, in pixels of the canvas."""
+    ink, paper = grey(s, INK), grey(s, BACKGROUND)
+    fill(shapes, paper)
+    for i in range(s.clouds):
+        draw_outline(shapes, CLOUD_OUTLINE, s.cloud_x[i], s.cloud_top[i], grey(s, CLOUD_INK), paper)
+    for i in range(2):
+        draw_outline(shapes, GROUND_OUTLINE + s.bumpy[i], s.ground_x + VIEW * i, GROUND_TOP, ink, paper)
+    for i in range(s.obstacles):
+        outline = CACTI_OUTLINE + 3 * s.kind[i] + s.size[i] - 1
+        if s.kind[i] == PTERODACTYL:
+            outline = PTERODACTYL_OUTLINE + s.wing[i]
+        draw_outline(shapes, outline, s.x[i], s.top[i], ink, paper)
+    trex = STANDING_OUTLINE
+    if s.y == TREX_TOP and (s.status == RUNNING or s.status == DUCKING):
+        trex = s.drawn_pose + (2 if s.status == DUCKING else 0)
+    draw_outline(shapes, trex, TREX_X, s.y, ink, paper)
+    value = int(s.score)
+    for place in range(DIGITS_SHOWN - 1, -1, -1):
+        draw_outline(shapes, DIGIT_OUTLINE + value % 10, DIGIT_X + DIGIT_SPACING * place, DIGIT_TOP, ink, paper)
+        value //= 10
+
+
+@register_jitable
+def draw_outline(shapes, outline, x, y, color, paper):
+    """Draw a shape of OUTLINES with its corner at (x, y)."""
+    for i in range(FIRST_POLYGON[outline], FIRST_POLYGON[outline + 1]):
+        polygon(shapes, paper if POLYGONS[i, 1] else color)
+        for j in range(POLYGONS[i, 0], POLYGONS[i + 1, 0]):
+            point(shapes, POINTS[j, 0] + x, POINTS[j, 1] + y)
+
+
+@register_jitable
+def grey(s, level) -> int:
+    """Return the color of a grey level, inverted at night."""
+    return (PAPER - level if s.night else level) * 0x010101
+
+
+render = Picture(draw_canvas, 1600, 400, 8 / 3)

@@ -8,11 +8,25 @@ Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasi
 `load`, `evaluate` and `record` are imported when first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rlgames.envs.registry import make, make_vec, register, register_game, register_wrapper
-from rlgames.wrappers import Pixels, Rewards
+from rlgames.errors import missing_package
+
+try:
+    from rlgames.envs.registry import make as make
+    from rlgames.envs.registry import make_vec as make_vec
+    from rlgames.envs.registry import register as register
+    from rlgames.envs.registry import register_game as register_game
+    from rlgames.envs.registry import register_wrapper as register_wrapper
+    from rlgames.wrappers import Pixels as Pixels
+    from rlgames.wrappers import Rewards as Rewards
+
+    register()
+except ModuleNotFoundError as error:  # of a required package: `rlgames doctor` must run, all else names it when used
+    if missing_package(error) is None:
+        raise
 
 if TYPE_CHECKING:
     from rlgames.agents.a3c import A3C as A3C
@@ -27,7 +41,16 @@ if TYPE_CHECKING:
     from rlgames.recording import record as record
 
 __version__ = "0.1.0"
+IMPORTED_MODULES = "RLGAMES_IMPORT"  # environment variable: modules to import with rlgames, which register games
 
+EAGER = {
+    "Pixels": "rlgames.wrappers",
+    "Rewards": "rlgames.wrappers",
+    "make": "rlgames.envs.registry",
+    "make_vec": "rlgames.envs.registry",
+    "register_game": "rlgames.envs.registry",
+    "register_wrapper": "rlgames.envs.registry",
+}
 LAZY = {
     "A3C": "rlgames.agents.a3c",
     "DDQN": "rlgames.agents.dqn",
@@ -41,23 +64,24 @@ LAZY = {
     "register_agent": "rlgames.agents.registry",
 }
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]  the lazy ones are declared above for type checkers
-    "Pixels",
-    "Rewards",
-    "make",
-    "make_vec",
-    "register_game",
-    "register_wrapper",
+    *EAGER,
     *LAZY,
 ]
 
-register()
-
 
 def __getattr__(name: str) -> Any:
-    if name not in LAZY:
+    module = (EAGER | LAZY).get(name)
+    if module is None:
         raise AttributeError(f"module 'rlgames' has no attribute {name!r}")
-    return getattr(import_module(LAZY[name]), name)
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise missing_package(error) or error from None
 
 
 def __dir__() -> list[str]:
     return sorted([*globals(), *LAZY])
+
+
+for _name in filter(None, os.environ.get(IMPORTED_MODULES, "").split(",")):
+    import_module(_name)

@@ -4,6 +4,11 @@ The command line prints them without a traceback; every other exception keeps it
 ... too, so `except ValueError` works as with any library.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class UsageError(Exception):
     """Invalid input, or a machine that lacks what is needed."""
@@ -31,3 +36,39 @@ class NoRunError(UsageError, FileNotFoundError):
 
 class OutOfMemoryError(UsageError, MemoryError):
     """More memory is asked for than is free."""
+
+
+class MissingPackageError(UsageError, ModuleNotFoundError):
+    """A package that rlgames requires is not installed."""
+
+
+PACKAGES = {  # that rlgames requires, by the module that is imported
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "gymnasium": "gymnasium",
+    "matplotlib": "matplotlib",
+    "numba": "numba",
+    "numpy": "numpy",
+    "rich": "rich",
+    "safetensors": "safetensors",
+    "torch": "torch",
+    "tyro": "tyro",
+}
+
+
+def missing_package(error: ModuleNotFoundError) -> MissingPackageError | None:
+    """Return the error of one line for a failed import of a required package; None for any other module."""
+    name = PACKAGES.get((error.name or "").partition(".")[0])
+    if name is None:
+        return None
+    what = "agents need PyTorch, which" if name == "torch" else f"rlgames needs {name}, which"
+    return MissingPackageError(
+        f"{what} is not installed: pip install {name} (rlgames doctor lists what is missing)", name=error.name
+    )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'ppo'? " for the known name that is most like `name`, in any case; "" if none is."""
+    by_lower = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name.lower(), by_lower, n=1)
+    return f"did you mean {by_lower[near[0]]!r}? " if near else ""

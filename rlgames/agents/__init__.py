@@ -1,11 +1,13 @@
 """The agents: algorithms, their base class and their registry.
 
-`AGENTS` is the table of them by name; it imports none. `registry` finds, registers and loads agents.
+`AGENTS` is the table of them by name; it imports none, and no torch. `registry` finds, registers and loads agents.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+
+from rlgames.errors import InvalidValueError, did_you_mean
 
 
 class AgentSpec(NamedTuple):
@@ -25,3 +27,12 @@ AGENTS: dict[str, AgentSpec] = {
     "ppo": AgentSpec("rlgames.agents.ppo", "PPO", "proximal policy optimization with generalized advantages"),
     "random": AgentSpec("rlgames.agents.random", "Random", "the baseline: uniformly random actions"),
 }
+
+
+def agent_spec(name: str) -> AgentSpec:
+    """Return an agent's row of the table. Raises ValueError for an unknown name."""
+    if name.lower() not in AGENTS:
+        raise InvalidValueError(
+            f"unknown agent {name!r}: {did_you_mean(name, AGENTS)}the agents are {', '.join(AGENTS)}"
+        )
+    return AGENTS[name.lower()]

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
-from rlgames.agents import AGENTS, AgentSpec
+from rlgames.agents import AGENTS, AgentSpec, agent_spec
 from rlgames.agents.base import Agent
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
@@ -18,9 +18,7 @@ AgentT = TypeVar("AgentT", bound="type[Agent]")
 
 def find(name: str) -> type[Agent]:
     """Return the class of an agent. Raises ValueError for an unknown name."""
-    spec = AGENTS.get(name.lower())
-    if spec is None:
-        raise InvalidValueError(f"unknown agent {name!r}: the agents are {', '.join(AGENTS)}")
+    spec = agent_spec(name)
     return spec.agent_class or getattr(import_module(spec.module), spec.class_name)
 
 

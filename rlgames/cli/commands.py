@@ -1,26 +1,18 @@
-"""Commands on trained agents, and `list`: each a dataclass whose fields are its options, their comments the help."""
+"""The options of the commands but `train`: each a dataclass whose fields are its options, their comments the help.
+
+`run` checks the options and then imports what does the work, so that a help or an error does not wait for torch.
+"""
 
 from __future__ import annotations
 
-import inspect
-import json
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tyro.conf import DisallowNone, Positional
 
-from rlgames.agents import AGENTS
-from rlgames.agents.base import Agent
-from rlgames.agents.registry import load
-from rlgames.checkpoint import weights_sha256
-from rlgames.cli.terminal import check_device, check_minimum, check_positive, print_table
-from rlgames.envs.registry import GAMES, default_pixels, load_game, module_of
-from rlgames.errors import NotWritableError, UsageError
-from rlgames.evaluation import Evaluation, evaluate
-from rlgames.presets.lookup import PRESETS
-from rlgames.recording import record, video_writer_class
-from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
+from rlgames.cli.options import check_minimum, check_positive
+from rlgames.cli.terminal import load_command
 
 
 @dataclass(frozen=True)
@@ -38,42 +30,8 @@ class Evaluate:
 
     def run(self) -> None:
         check_minimum(1, episodes=self.episodes, max_steps=self.max_steps)
-        path, agent = load_trained(self.path, self.game, self.seed, self.device)
-        deterministic, limit = not self.sample, self.max_steps
-        result = evaluate(
-            agent, episodes=self.episodes, seed=self.seed, deterministic=deterministic, max_episode_steps=limit
-        )
-        lengths = result.lengths
-        if self.json:
-            facts = evaluation_json(agent, result, self.seed, deterministic, limit)
-            return print(json.dumps({"path": str(path), **facts, "lengths": lengths}))
-        print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-        print(f"score   {result}")
-        capped = f", {result.capped} truncated by --max-steps" if result.capped else ""
-        print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps{capped}")
-
-
-def evaluation_json(
-    agent: Agent, result: Evaluation, seed: int, deterministic: bool, max_steps: int | None
-) -> dict[str, Any]:
-    """Return a trained agent and its evaluation as JSON."""
-    return {
-        "agent": agent.name,
-        "game": str(agent.task),
-        "step": agent.step,
-        "episodes": len(result.scores),
-        "seed": seed,
-        "deterministic": deterministic,
-        "max_steps": max_steps,
-        "capped": result.capped,
-        "wins": result.wins,
-        "mean": result.mean,
-        "std": result.std,
-        "min": min(result.scores),
-        "max": max(result.scores),
-        "scores": result.scores,
-        "weights_sha256": weights_sha256(agent.net.state_dict()),
-    }
+        check_minimum(0, seed=self.seed)
+        load_command("trained").evaluate_command(self)
 
 
 @dataclass(frozen=True)
@@ -91,27 +49,8 @@ class Export:
 
     def run(self) -> None:
         check_minimum(1, episodes=self.episodes, max_steps=self.max_steps)
-        path, agent = load_trained(self.path, None, self.seed, self.device)
-        if (self.out / EXPORTED).exists() and not self.overwrite:
-            raise UsageError(f"{self.out} holds an agent already: choose another folder, or give --overwrite")
-        deterministic, limit = not self.sample, self.max_steps
-        result = evaluate(
-            agent, episodes=self.episodes, seed=self.seed, deterministic=deterministic, max_episode_steps=limit
-        )
-        card = agent.header() | {"evaluation": evaluation_json(agent, result, self.seed, deterministic, limit)}
-        times = read_rows(RunDirectory(path.resolve().parent.parent).times)  # empty outside of a run's directory
-        if seconds := [row["seconds"] for row in times if row["step"] <= agent.step]:
-            card["training_seconds"] = max(seconds)
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            agent.save(self.out / EXPORTED, weights_only=True)
-            write_atomically(self.out / "card.json", json.dumps(card, indent=2) + "\n")
-        except OSError as error:
-            raise NotWritableError(f"{self.out} cannot be written: {error}") from error
-        print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-        print(f"score    {result}")
-        print(f"weights  {self.out / EXPORTED} ({(self.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
-        print(f"card     {self.out / 'card.json'}")
+        check_minimum(0, seed=self.seed)
+        load_command("trained").export_command(self)
 
 
 @dataclass(frozen=True)
@@ -130,34 +69,35 @@ class Watch:
 
     def run(self) -> None:
         check_minimum(1, episodes=self.episodes, size=self.size)
+        check_minimum(0, seed=self.seed)
         check_positive(seconds=self.seconds)
-        path, agent = load_trained(self.path, self.game, self.seed, self.device)
-        out = self.out or (self.path / "film.gif" if self.path.is_dir() else path.with_suffix(".gif"))
-        video_writer_class(out)
-        recording = record(
-            *(agent, out),
-            episodes=self.episodes,
-            seed=self.seed,
-            deterministic=not self.sample,
-            seconds=self.seconds,
-            size=self.size,
-        )
-        print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-        cut = f", cut off after {self.seconds:g} s: --seconds makes it longer" if recording.cut else ""
-        print(f"score      {', '.join(f'{score:,.1f}' for score in recording.scores)}{cut}")
-        size = recording.path.stat().st_size / 1e3
-        print(f"recording  {recording.path} ({recording.seconds:.1f} s, {size:,.0f} kB)")
+        load_command("trained").watch_command(self)
 
 
-def load_trained(path: Path, game: str | None, seed: int, device: str) -> tuple[Path, Agent]:
-    """Return the checkpoint of `path`, and its agent with a game to play."""
-    check_minimum(0, seed=seed)
-    check_device(device)
-    path = find_checkpoint(path)
-    agent = load(path, game, device=device, weights_only=True)
-    if agent.task is None:
-        raise UsageError(f"{path}: its agent was not made from a game's name: say what to play with --game")
-    return path, agent
+@dataclass(frozen=True)
+class Play:
+    """Options of `rlgames play`."""
+
+    game: Positional[str]  # such as Cave or CatchBall:size=16
+    seed: DisallowNone[int | None] = None  # of every episode; None: a new game each time
+    zoom: float = 1.0  # of the window
+
+    def run(self) -> None:
+        check_minimum(0, seed=self.seed)
+        check_positive(zoom=self.zoom)
+        import_module("rlgames.cli.play").play_command(self)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Options of `rlgames demo`."""
+
+    out: Path = Path("runs/demo")  # an earlier demo there is overwritten
+    steps: DisallowNone[int | None] = None  # of training; None: as in the preset
+
+    def run(self) -> int:
+        check_minimum(1, steps=self.steps)
+        return load_command("demo").demo(self.out, self.steps)
 
 
 @dataclass(frozen=True)
@@ -165,18 +105,16 @@ class List:
     """Options of `rlgames list`."""
 
     def run(self) -> None:
-        print_table("Games", ("game", "what to do", "observation", "actions", "options"), map(game_row, GAMES))
-        agents = [(name, spec.summary) for name, spec in AGENTS.items()]
-        print_table("Agents", ("agent", "algorithm"), agents)
-        rows = [(agent, game, str(one.envs), f"{one.steps:,}") for (agent, game), one in PRESETS.items()]
-        print_table("Presets: the defaults of an agent on a game", ("agent", "game", "envs", "steps"), rows)
+        import_module("rlgames.cli.catalog").list_command()
 
 
-def game_row(name: str) -> tuple[str, ...]:
-    spec, game = GAMES[name], load_game(name)
-    observation = default_pixels(name, {}).observation_space(game.observation)
-    options = inspect.signature(module_of(name).game).parameters.values()
-    return (
-        *(f"rlgames/{name}-v0", spec.summary, f"{' x '.join(map(str, observation.shape))} {observation.dtype}"),
-        *(", ".join(game.actions), ", ".join(f"{option.name}={option.default}" for option in options)),
-    )
+@dataclass(frozen=True)
+class Presets:
+    """Options of `rlgames presets`."""
+
+    agent: Positional[DisallowNone[str | None]] = None  # None: presets of all agents
+    game: Positional[DisallowNone[str | None]] = None  # such as Cave or CatchBall:size=16; None: presets of all games
+    json: bool = False  # one JSON object instead of lines to read
+
+    def run(self) -> None:
+        import_module("rlgames.cli.catalog").presets_command(self)

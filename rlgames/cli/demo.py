@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import signal
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
-from tyro.conf import DisallowNone
-
 from rlgames.agents.registry import load
-from rlgames.cli.terminal import check_minimum, print_fields
+from rlgames.cli.terminal import print_fields
 from rlgames.evaluation import evaluate
 from rlgames.recording import record
 from rlgames.runs.training import EVALUATION_SEEDS, Training, open_session
 
 BEST, EXPECTED = 99, 97  # balls: the score of a perfect player, and what this one must reach
 TEST_SEEDS = 2 * EVALUATION_SEEDS  # seeds from here on were used neither in training nor in its evaluations
-
-
-@dataclass(frozen=True)
-class Demo:
-    """Options of `rlgames demo`."""
-
-    out: Path = Path("runs/demo")  # an earlier demo there is overwritten
-    steps: DisallowNone[int | None] = None  # of training; None: as in the preset
-
-    def run(self) -> int:
-        check_minimum(1, steps=self.steps)
-        return demo(self.out, self.steps)
 
 
 def demo(out: Path, steps: int | None) -> int:

@@ -1,4 +1,7 @@
-"""`rlgames doctor`: check the installation: versions, missing extras, and how to install them."""
+"""`rlgames doctor`: check the installation: versions, missing extras, and how to install them.
+
+Only the standard library is imported before the packages that rlgames requires have been found.
+"""
 
 from __future__ import annotations
 
@@ -9,36 +12,31 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from rlgames.cli.terminal import print_table
-from rlgames.engine.rendering import has_display
-from rlgames.envs.chrome_dino.browser import BROWSERS, DEBIAN, DRIVERS
-from rlgames.envs.mario import retro
-from rlgames.envs.registry import load_game
+from rlgames.cli.terminal import print_entries
+from rlgames.errors import PACKAGES, UsageError
 
-MODULES = {  # of distributions that are imported by another name than their own
-    "opencv-python-headless": "cv2",
-    "pillow": "PIL",
+SUMMARY = "Check the installation: what is missing, and how to get it."
+MODULES = {name: module for module, name in PACKAGES.items()} | {  # by distribution, where the names differ
     "pygame-ce": "pygame",
     "websocket-client": "websocket",
 }
 FOR_DEVELOPERS = ("all", "bench", "dev")  # extras that are not listed
-REMEDIES = {"stable-retro": retro.REMEDY}  # where it is not the extra
 
 
-@dataclass(frozen=True)
-class Doctor:
-    """Options of `rlgames doctor`."""
-
-    def run(self) -> int:
-        findings = list(examine())
-        print_table("This machine", ("what", "found", "remedy"), [finding[:3] for finding in findings])
-        return int(any(finding.broken for finding in findings))
+def doctor(argv: list[str], _: list[str]) -> int | None:
+    """Run the command, which has no options; its exit status is 1 if rlgames cannot work here."""
+    if argv[:1] in (["-h"], ["--help"]):
+        return print(f"usage: rlgames doctor [-h]\n\n{SUMMARY}")
+    if argv:
+        raise UsageError(f"Unrecognized options: {' '.join(argv)} (see rlgames doctor --help)")
+    findings = list(examine())
+    print_entries("This machine", [(f.name, f.found, f.remedy and f"-> {f.remedy}") for f in findings])
+    return int(any(finding.broken for finding in findings))
 
 
 class Finding(NamedTuple):
@@ -54,12 +52,13 @@ def examine() -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} in {sys.prefix}")
     required = requirements()
     core = [dependency(name) for name, extra in required if extra is None]
+    core = core or [dependency(name) for name in PACKAGES.values()]  # rlgames is not installed
     yield from core
-    yield from (optional(name, extra) for name, extra in required if extra is not None)
-    yield from (program(what, names) for what, names in (("browser", BROWSERS), ("browser driver", DRIVERS)))
-    if not any(finding.broken for finding in core):
-        yield from machine()
-    yield display()
+    extras = [(name, extra) for name, extra in required if extra is not None]
+    if any(finding.broken for finding in core):
+        yield from (optional(name, extra) for name, extra in extras)
+    else:
+        yield from machine(extras)
 
 
 def requirements() -> list[tuple[str, str | None]]:
@@ -91,16 +90,16 @@ def dependency(name: str) -> Finding:
     return Finding(name, version(name) or getattr(loaded, "__version__", "found"))
 
 
-def optional(name: str, extra: str) -> Finding:
+def optional(name: str, extra: str, remedy: str | None = None) -> Finding:
     label = f"{name} (extra {extra})"
     if find_spec(module_name(name)) is None:
-        return Finding(label, "missing", REMEDIES.get(name) or f'pip install "rlgames[{extra}]"')
+        return Finding(label, "missing", remedy or f'pip install "rlgames[{extra}]"')
     return Finding(label, version(name) or "found")
 
 
-def program(what: str, names: Sequence[str]) -> Finding:
+def program(what: str, names: Sequence[str], remedy: str) -> Finding:
     found = next(filter(None, map(shutil.which, names)), None)
-    return Finding(f"{what} (extra dino)", found or "missing", "" if found else DEBIAN)
+    return Finding(f"{what} (extra dino)", found or "missing", "" if found else remedy)
 
 
 def version(name: str) -> str | None:
@@ -110,30 +109,36 @@ def version(name: str) -> str | None:
         return None  # its module may come with another distribution
 
 
-def machine() -> Iterator[Finding]:
-    """Yield what torch and Numba find here; both are installed."""
+def machine(extras: Sequence[tuple[str, str]]) -> Iterator[Finding]:
+    """Yield what rlgames itself, torch and Numba find here; all that is required is installed."""
+    remedies = {"stable-retro": import_module("rlgames.envs.mario.retro").REMEDY}  # where it is not the extra
+    yield from (optional(name, extra, remedies.get(name)) for name, extra in extras)
+    browser = import_module("rlgames.envs.chrome_dino.browser")
+    for what, names in (("browser", browser.BROWSERS), ("browser driver", browser.DRIVERS)):
+        yield program(what, names, browser.DEBIAN)
     torch = import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     yield Finding("device", f"GPU, {gpu}" if gpu else "CPU, torch sees no GPU")
-    precision = import_module("rlgames.networks.precision")  # which needs torch
+    precision = import_module("rlgames.networks.precision")
     if precision.bfloat16_is_fast(precision.CPUINFO):
         yield Finding("bfloat16", "faster than float32 on this CPU: used by networks for large pictures")
     else:
         yield Finding("bfloat16", "works, but is not known to be faster than float32 on this CPU")
     yield numba_cache()
+    yield display()
 
 
 def numba_cache() -> Finding:
     """Find where Numba keeps the compiled games; without such a folder every start compiles them again."""
-    folder = load_game("CartPole").loops.reset.stats.cache_path
+    folder = import_module("rlgames.envs.registry").load_game("CartPole").loops.reset.stats.cache_path
     if folder is None:
         return Finding("compiled games", "not kept: no folder is writable", "export NUMBA_CACHE_DIR=~/.cache/numba")
     return Finding("compiled games", f"kept in {folder}")
 
 
 def display() -> Finding:
-    if has_display():
+    if import_module("rlgames.engine.rendering").has_display():
         return Finding("display", "found")
     return Finding("display", "none: no windows, so no rlgames play", "rlgames watch writes recordings")

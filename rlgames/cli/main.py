@@ -1,29 +1,30 @@
 """The command line, `rlgames COMMAND ...`.
 
-A command's module is imported when it runs, so that `--help` is quick. Invalid input is answered by one line on stderr
-and exit status 2 (`UsageError`); any other exception keeps its traceback, a user's game's or agent's too.
+A command's module is imported when it runs, so that `--help` and `list` are quick, and `doctor` runs where packages are
+missing. Invalid input and a package that is missing are answered by one line on stderr and exit status 2
+(`UsageError`); any other exception keeps its traceback, a user's game's or agent's too.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from gymnasium.error import DependencyNotInstalled
-
-from rlgames.cli.terminal import parse
-from rlgames.errors import UsageError
+from rlgames import IMPORTED_MODULES
+from rlgames.cli.terminal import print_entries
+from rlgames.errors import UsageError, did_you_mean, missing_package
 
 
 class CommandSpec(NamedTuple):
     """One row of the table of commands."""
 
     module: str
-    attribute: str  # a dataclass of options with `run`, or a function of the arguments
+    attribute: str  # a dataclass of options with `run`, or a function of the arguments and of the imported modules
     summary: str
 
 
@@ -34,17 +35,19 @@ COMMANDS: dict[str, CommandSpec] = {
     "evaluate": CommandSpec("rlgames.cli.commands", "Evaluate", "Play whole episodes with a trained agent."),
     "watch": CommandSpec("rlgames.cli.commands", "Watch", "Record a trained agent while it plays."),
     "export": CommandSpec(
-        "rlgames.cli.commands", "Export", "Share a trained agent: a folder with its weights and a card of its scores."
+        "rlgames.cli.commands", "Export", "Share a trained agent: its weights and a card of its scores."
     ),
-    "play": CommandSpec("rlgames.cli.play", "Play", "Play a game yourself, in a window (extra play)."),
-    "list": CommandSpec("rlgames.cli.commands", "List", "List games, agents and presets."),
+    "play": CommandSpec("rlgames.cli.commands", "Play", "Play a game yourself, in a window (extra play)."),
+    "list": CommandSpec("rlgames.cli.commands", "List", "List games, agents, presets and trained agents."),
+    "presets": CommandSpec("rlgames.cli.commands", "Presets", "Show the tuned settings of an agent on a game."),
     "doctor": CommandSpec(
-        "rlgames.cli.doctor", "Doctor", "Check the installation: versions, missing extras, and how to install them."
+        "rlgames.cli.doctor", "doctor", "Check the installation: what is missing, and how to get it."
     ),
     "demo": CommandSpec(
-        "rlgames.cli.demo", "Demo", "Train PPO on CatchBall live: score, curve and recording in a minute."
+        "rlgames.cli.commands", "Demo", "Train PPO on CatchBall live: score, curve and recording in a minute."
     ),
 }
+IMPORT = "--import"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,39 +56,92 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status or 0
-    except (UsageError, DependencyNotInstalled) as error:
-        print(f"rlgames: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("rlgames: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of the output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except Exception as error:
+        mended = one_line(error)
+        if mended is None:
+            raise
+        print(f"rlgames: {' '.join(str(mended).split())}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: Exception) -> Exception | None:
+    """Return the error to print in one line; None for one that keeps its traceback."""
+    gymnasium_errors = sys.modules.get("gymnasium.error")  # gymnasium itself may be what is missing
+    if isinstance(error, UsageError):
+        return error
+    if gymnasium_errors is not None and isinstance(error, gymnasium_errors.DependencyNotInstalled):
+        return error
+    return missing_package(error) if isinstance(error, ModuleNotFoundError) else None
 
 
 def run(argv: list[str]) -> int | None:
+    argv, modules = take_imports(argv)
     name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if name in ("-h", "--help"):
-        return print(usage())
+        return print_usage()
     if name == "--version":
-        return print(f"rlgames {version()}")
+        return print(f"rlgames {import_module('rlgames').__version__}")
     if name not in COMMANDS:
-        raise UsageError(f"unknown command {name!r}: the commands are {', '.join(COMMANDS)}")
+        raise UsageError(
+            f"unknown command {name!r}: {did_you_mean(name, COMMANDS)}the commands are {', '.join(COMMANDS)}"
+        )
+    import_modules(modules)
     spec = COMMANDS[name]
     command = getattr(import_module(spec.module), spec.attribute)
-    return command(rest) if name == "train" else parse(command, name, rest, description=spec.summary).run()
+    if not isinstance(command, type):
+        return command(rest, modules)
+    options = import_module("rlgames.cli.options")  # which needs tyro
+    return options.parse(command, name, rest, description=spec.summary).run()
 
 
-def usage() -> str:
-    commands = "\n".join(f"  {name:<10}{spec.summary}" for name, spec in COMMANDS.items())
-    return (
-        "usage: rlgames [-h] [--version] COMMAND ...\n\n"
-        "Games to learn from and agents that learn them.\n\n"
-        f"{commands}\n\n"
-        "rlgames COMMAND --help shows its options."
-    )
+def print_usage() -> None:
+    print("usage: rlgames [-h] [--version] COMMAND ...\n")
+    print("Games to learn from and agents that learn them.\n")
+    print_entries("commands:", [(name, spec.summary) for name, spec in COMMANDS.items()])
+    everywhere = "import a module that registers games, agents or wrappers, before the command runs"
+    print_entries("rlgames COMMAND --help shows its options; each takes:", [(f"{IMPORT} MODULE", everywhere)])
 
 
-def version() -> str:
-    return import_module("rlgames").__version__
+# ---- modules that register games, agents and wrappers ----
+
+
+def take_imports(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments without `--import MODULE`, which may be anywhere and many times, and the modules."""
+    rest, modules, arguments = [], [], iter(argv)
+    for argument in arguments:
+        if argument == IMPORT:
+            modules.append(next(arguments, ""))
+        elif argument.startswith(f"{IMPORT}="):
+            modules.append(argument.partition("=")[2])
+        else:
+            rest.append(argument)
+    return rest, modules
+
+
+def import_modules(modules: Sequence[str]) -> None:
+    """Import modules, of the current directory too. Raises UsageError for one that does not exist.
+
+    Processes that this one starts, such as A3C's workers, import them with rlgames.
+    """
+    if modules and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    for name in modules:
+        refusal = UsageError(
+            f"no module {name!r} to import: {IMPORT} takes the name of a module in {os.getcwd()} or of an installed one"
+        )
+        if not re.fullmatch(r"\w+(\.\w+)*", name):
+            raise refusal
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name and f"{name}.".startswith(f"{error.name}."):
+                raise refusal from error
+            raise  # the module is there, and fails to import another
+    if modules:
+        os.environ[IMPORTED_MODULES] = ",".join(modules)

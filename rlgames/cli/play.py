@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
-from tyro.conf import DisallowNone, Positional
 
-from rlgames.cli.terminal import check_minimum, check_positive
+from rlgames.cli.commands import Play
 from rlgames.engine.rendering import has_display
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
 
 
-@dataclass(frozen=True)
-class Play:
-    """Options of `rlgames play`."""
-
-    game: Positional[str]  # such as Cave or CatchBall:size=16
-    seed: DisallowNone[int | None] = None  # of every episode; None: a new game each time
-    zoom: float = 1.0  # of the window
-
-    def run(self) -> None:
-        check_minimum(0, seed=self.seed)
-        check_positive(zoom=self.zoom)
-        play(Task.parse(self.game), seed=self.seed, zoom=self.zoom)
+def play_command(options: Play) -> None:
+    play(Task.parse(options.game), seed=options.seed, zoom=options.zoom)
 
 
 def play(task: Task, *, seed: int | None = None, zoom: float = 1.0) -> None:

@@ -13,7 +13,6 @@ Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0"; it
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import json
 import re
@@ -30,7 +29,7 @@ from rlgames.engine.single_env import make_env
 from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
 from rlgames.engine.vector_env import make_vector_env
-from rlgames.errors import InvalidTypeError, InvalidValueError
+from rlgames.errors import InvalidTypeError, InvalidValueError, did_you_mean
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -94,9 +93,7 @@ def canonical_name(game: str) -> str:
     """Return the short name of a game given as "Cave" or "rlgames/Cave-v0". Raises ValueError for an unknown one."""
     name = game.removeprefix("rlgames/").removesuffix("-v0")
     if name not in GAMES:
-        near = difflib.get_close_matches(name.lower(), [known.lower() for known in GAMES], n=1)
-        guess = "".join(f"did you mean {known!r}? " for known in GAMES if known.lower() in near)
-        raise InvalidValueError(f"unknown game {game!r}: {guess}the games are {', '.join(GAMES)}")
+        raise InvalidValueError(f"unknown game {game!r}: {did_you_mean(name, GAMES)}the games are {', '.join(GAMES)}")
     return name
 
 

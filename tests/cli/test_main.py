@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,17 +28,16 @@ import rlgames
 from rlgames.agents import AGENTS
 from rlgames.agents.random import Random
 from rlgames.checkpoint.file import weights_sha256
-from rlgames.cli import commands, demo, doctor
+from rlgames.cli import commands, demo
 from rlgames.cli import main as cli
 from rlgames.cli import play as play_module
-from rlgames.cli.train import PROGRAM
+from rlgames.cli.run import PROGRAM
 from rlgames.envs.registry import GAMES, load_game
-from rlgames.networks import precision
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "presets", "doctor", "demo")
 SMALL = ("--envs", "16", "--config.n_steps", "16", "--evaluate-episodes", "2", "--evaluate-max-steps", "30")
 Capture = pytest.CaptureFixture[str]
 
@@ -77,8 +74,9 @@ def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_usage_lists_the_commands(argv: list[str], capsys: Capture) -> None:
     assert cli.main(argv) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line.startswith("  ")] == [*COMMANDS] == [*cli.COMMANDS]
-    assert max(map(len, lines)) <= 94
+    assert [line.split()[0] for line in lines if re.match("  [a-z]", line)] == [*COMMANDS] == [*cli.COMMANDS]
+    assert any(line.startswith("  --import MODULE  ") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_version_is_printed(capsys: Capture) -> None:
@@ -100,7 +98,7 @@ def test_version_is_printed(capsys: Capture) -> None:
         ("export", ["PATH OUT", "--episodes INT to play for the card (default: 20)", "--overwrite"]),
         ("play", ["GAME such as Cave", "--zoom FLOAT", "--seed INT"]),
         ("list", []),
-        ("doctor", []),
+        ("presets", ["[AGENT]", "[GAME]", "--json"]),
         ("demo", ["--out PATH", "(default: runs/demo)", "--steps INT"]),
     ],
 )
@@ -137,10 +135,14 @@ def test_train_help_shows_the_preset_of_the_pair(game: str, capsys: Capture) -> 
 
 INVALID = [
     ("bogus", "unknown command 'bogus': the commands are train, evaluate,"),
+    ("Evalute", "unknown command 'Evalute': did you mean 'evaluate'? the commands are train, evaluate,"),
+    ("--import nowhere.games list", "no module 'nowhere.games' to import: --import takes the name of a module in"),
+    ("list --import", "no module '' to import"),
+    ("list --import=games/mine.py", "no module 'games/mine.py' to import"),
     ("train", "expected an agent and a game first: rlgames train ppo CatchBall"),
     ("train ppo", "expected an agent and a game first"),
     ("train --seed 1 ppo CatchBall", "expected an agent and a game first"),
-    ("train pppo CatchBall", "unknown agent 'pppo': the agents are dqn, ddqn,"),
+    ("train pppo CatchBall", "unknown agent 'pppo': did you mean 'ppo'? the agents are dqn, ddqn,"),
     ("train ppo CachBall", "unknown game 'CachBall': did you mean 'CatchBall'?"),
     ("train ppo CatchBall:size=9", "expected a CatchBall board of size 8 or 16, got 9"),
     ("train ppo CatchBall:size", "expected options as in 'CatchBall:size=16', got 'size'"),
@@ -148,7 +150,7 @@ INVALID = [
     ("train ppo CatchBall:wrappers=noise", "unknown wrapper 'noise'"),
     ("train ppo Blackjack-v1", "expected Box observations and Discrete actions"),
     ("train ppo CatchBall --steps 0", "expected steps >= 1, got 0"),
-    ("train ppo CatchBall --steps many", "Error parsing --steps: "),
+    ("train ppo CatchBall --steps many", "expected a whole number such as 100000, 100_000 or 1e5, got 'many'"),
     ("train ppo CatchBall --steps", "Missing value for argument '--steps'"),
     ("train ppo CatchBall --envs 0", "expected envs >= 1, got 0"),
     ("train ppo CatchBall --seed -1", "expected --seed >= 0, got -1"),
@@ -188,6 +190,9 @@ INVALID = [
     ("play CatchBall:speed=3", "unknown option 'speed' for CatchBall"),
     ("play CartPole-v1", "CartPole-v1 cannot be played: it has no get_keys_to_action()"),
     ("list everything", "Unrecognized options: everything"),
+    ("presets pppo", "unknown agent 'pppo': did you mean 'ppo'?"),
+    ("presets ppo CachBall", "unknown game 'CachBall': did you mean 'CatchBall'?"),
+    ("doctor --json", "Unrecognized options: --json (see rlgames doctor --help)"),
     ("demo --steps 0", "expected --steps >= 1, got 0"),
 ]
 
@@ -315,6 +320,73 @@ def start(argv: list[str], cwd: Path | None = None) -> subprocess.Popen[str]:
     )
 
 
+# ---- modules that register games
+
+OWN_GAME = """
+import rlgames
+from rlgames.envs.cart_pole import game
+
+rlgames.register_game("Mine", __name__, "a game from outside")
+"""
+
+
+@pytest.fixture
+def own_game(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the name of a module in the current directory that registers the game Mine."""
+    (tmp_path / "own_games").mkdir()
+    (tmp_path / "own_games" / "mine.py").write_text(OWN_GAME)
+    (tmp_path / "own_games" / "faulty.py").write_text("import no_such_package_of_theirs\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setenv(rlgames.IMPORTED_MODULES, "")
+    with patch.dict(GAMES), patch.dict(gym.registry):
+        yield "own_games.mine"
+    for name in [name for name in sys.modules if name.partition(".")[0] == "own_games"]:
+        del sys.modules[name]
+    load_game.cache_clear()
+
+
+def test_import_reaches_games_from_outside_in_every_command(own_game: str, run: Path, capsys: Capture) -> None:
+    line = ["train", "random", "Mine", "--steps", "32", "--envs", "2", "--quiet", "--out", "run"]
+    line += ["--evaluate-episodes", "1"]
+    assert cli.main(line) == 2
+    assert "unknown game 'Mine'" in capsys.readouterr().err
+    assert cli.main([*line, "--import", own_game]) == 0
+    assert cli.main([f"--import={own_game}", "evaluate", "run", "--episodes", "1"]) == 0
+    assert cli.main(["list", "--import", own_game]) == 0
+    assert re.search("^  Mine +a game from outside$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_import_is_part_of_the_line_that_resumes(
+    own_game: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("rlgames.runs.training.Progress.update", lambda *_: signal.raise_signal(signal.SIGTERM))
+    line = ["--import", own_game, "train", "random", "Mine", "--steps", "9_000", "--envs", "2", "--out", "run"]
+    assert cli.main(line) == 143
+    again = shlex.join([*line[3:], "--import", own_game, "--resume"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"continue with: {PROGRAM} train {again}")
+
+
+def test_import_happens_in_processes_of_the_command(own_game: str, tmp_path: Path, capsys: Capture) -> None:
+    assert cli.main(["list", "--import", own_game]) == 0
+    process = start(["-c", "import rlgames; print(rlgames.envs.registry.GAMES['Mine'].module)"], cwd=tmp_path)
+    out, err = process.communicate(timeout=120)
+    assert (out, err) == (f"{own_game}\n", "")
+
+
+@pytest.mark.slow
+def test_workers_play_an_imported_game(own_game: str, tmp_path: Path) -> None:
+    line = ["-m", "rlgames", "train", "a3c", "Mine", "--import", own_game, "--steps", "400", "--envs", "2", "--quiet"]
+    process = start([*line, "--config.workers", "2", "--evaluate-episodes", "1"], cwd=tmp_path)
+    out, err = process.communicate(timeout=240)
+    assert (process.returncode, err) == (0, ""), out
+
+
+def test_import_that_fails_inside_the_module_keeps_its_traceback(own_game: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match="no_such_package_of_theirs"):
+        cli.main(["list", "--import", "own_games.faulty"])
+
+
 # ---- train
 
 
@@ -341,11 +413,20 @@ def one_thread() -> Iterator[list[str]]:
 FRESH_PROCESS = """
 import os, signal, sys
 sys.argv[0] = "__main__.py"  # as with python -m rlgames
+from rlgames.cli import main as main_module
 from rlgames.cli.main import main
 assert main(["--help"]) == 0
-heavy = {"torch", "matplotlib", "cv2", "pygame"} & sys.modules.keys()
-assert not heavy, heavy  # a command imports what it needs
-assert main(["train", "ppo", "CachBall"]) == 2
+def check_imports(*heavy):
+    assert not set(heavy) & sys.modules.keys(), sys.modules.keys()
+check_imports("torch", "matplotlib", "cv2", "pygame")  # a command imports what it needs
+for name in main_module.COMMANDS:
+    try:
+        assert not main([name, "--help"])
+    except SystemExit as leave:
+        assert not leave.code
+assert main(["list"]) == main(["presets"]) == 0
+assert main(["train", "ppo", "CachBall"]) == main(["evaluate", "run", "--episodes", "0"]) == 2
+check_imports("torch", "matplotlib", "pygame")
 import rlgames
 assert callable(rlgames.evaluate)
 from rlgames.runs import training
@@ -364,7 +445,7 @@ sys.exit(main())
 def test_process_stopped_by_sigterm_resumes_exactly(
     one_thread: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """The process first prints the help, without importing torch, and an error."""
+    """The process first prints every help, lists and errors, without importing torch."""
     line = ["train", "ppo", "CatchBall", "--steps", "3072", "--log-every", "256", "--evaluate-every", "1500"]
     line += [*SMALL, *one_thread]
     process = start(["-c", FRESH_PROCESS, *line, "--overwrite", "--out", "stopped"], cwd=tmp_path)
@@ -374,7 +455,7 @@ def test_process_stopped_by_sigterm_resumes_exactly(
         process.kill()
         process.wait()
     assert process.returncode == 143, err
-    assert re.fullmatch("rlgames: unknown game 'CachBall'.*\n", err)
+    assert re.fullmatch("rlgames: unknown game 'CachBall'.*\nrlgames: expected --episodes >= 1, got 0\n", err)
     assert out.startswith("usage: rlgames [-h]")
     again = re.search(r"^stopped by SIGTERM at step 1,024; continue with: python -m rlgames (.*)$", out, re.MULTILINE)
     assert again, out
@@ -594,115 +675,6 @@ def test_play_needs_pygame_and_a_display(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setitem(sys.modules, "pygame", None)
     assert cli.main(["play", "CatchBall"]) == 2
     assert capsys.readouterr().err == 'rlgames: a window needs the extra play: pip install "rlgames[play]"\n'
-
-
-# ---- list and doctor
-
-
-def test_list_prints_plain_lines_into_a_pipe(capsys: Capture) -> None:
-    assert cli.main(["list"]) == 0
-    text = capsys.readouterr().out
-    assert re.search(r"^  rlgames/CatchBall-v0  .*  8 x 8 uint8 +stay, left, right +size=8$", text, re.MULTILINE)
-    assert re.search(r"^  rlgames/Cave-v0 .*  48 x 48 uint8 +fall, rise +antialias=False$", text, re.MULTILINE)
-    for name in GAMES:
-        assert f"rlgames/{name}-v0" in text
-    for name, spec in AGENTS.items():
-        assert re.search(rf"^  {name} +{re.escape(spec.summary)}$", text, re.MULTILINE)
-    for (agent, game), preset in PRESETS.items():
-        assert re.search(rf"^  {agent} +{re.escape(game)} +{preset.envs} +{preset.steps:,}$", text, re.MULTILINE)
-    assert not re.search("[\x1b─│]", text)
-
-
-def test_list_draws_tables_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    assert cli.main(["list"]) == 0
-    text = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out)
-    assert "rlgames/CatchBall-v0" in text
-    assert "─────" in text
-    assert max(map(len, text.splitlines())) <= 80
-
-
-def test_doctor_lists_the_installation(capsys: Capture) -> None:
-    assert cli.main(["doctor"]) == 0
-    text = capsys.readouterr().out
-    core = [name for name, extra in doctor.requirements() if extra is None]
-    for name in ("rlgames", "python", *core, "cores", "device", "bfloat16", "compiled games", "display"):
-        assert re.search(rf"^  {name}  +\S", text, re.MULTILINE), name
-    for name, extra in doctor.requirements():
-        if extra is not None:
-            remedy = re.escape(doctor.REMEDIES.get(name) or f'pip install "rlgames[{extra}]"')
-            assert re.search(rf"^  {name} \(extra {extra}\)  +(missing +{remedy}|\S+)$", text, re.MULTILINE)
-    for name in ("browser", "browser driver"):
-        assert re.search(rf"^  {name} \(extra dino\)  +\S", text, re.MULTILINE)
-
-
-def test_doctor_checks_all_requirements_of_the_project() -> None:
-    """Under the names of their modules."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    expected = [(re.split("[>=<]", line)[0], None) for line in project["dependencies"]]
-    for extra, lines in project["optional-dependencies"].items():
-        if extra not in ("all", "dev", "bench"):
-            expected += [(re.split("[>=<]", line)[0], extra) for line in lines]
-    requirements = doctor.requirements()
-    assert sorted(requirements, key=str) == sorted(expected, key=str)
-    installed = [name for name, _ in requirements if doctor.version(name)]
-    assert [name for name in installed if find_spec(doctor.module_name(name)) is None] == []
-
-
-def test_doctor_fails_without_a_core_dependency(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """It then says nothing about the machine, which needs them all."""
-    monkeypatch.setattr(doctor, "requirements", lambda: [("no-such-module", None), ("no-such-extra", "fun")])
-    assert cli.main(["doctor"]) == 1
-    text = capsys.readouterr().out
-    assert re.search(r"no-such-module +missing +pip install --force-reinstall no-such-module", text)
-    assert re.search(r'no-such-extra \(extra fun\) +missing +pip install "rlgames\[fun\]"', text)
-    assert "bfloat16" not in text
-
-
-def test_doctor_finds_a_broken_dependency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_module.py").write_text("raise OSError('libfoo.so: cannot open\\nshared object file')")
-    monkeypatch.syspath_prepend(tmp_path)
-    finding = doctor.dependency("broken-module")
-    assert finding.broken
-    assert finding.found == "broken: OSError: libfoo.so: cannot open shared object file"
-
-
-def test_doctor_works_where_rlgames_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_found(name: str) -> Any:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "requires", not_found)
-    monkeypatch.setattr(importlib.metadata, "version", not_found)
-    assert doctor.requirements() == []
-    assert next(doctor.examine()).found == f"not installed: runs from {Path(rlgames.__file__).parent}"
-
-
-def test_doctor_says_whether_bfloat16_is_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "slow")
-    found = {finding.name: finding.found for finding in doctor.machine()}
-    assert "not known to be faster" in found["bfloat16"]
-    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "fast")
-    (tmp_path / "fast").write_text("flags : fpu amx_bf16\n")
-    found = {finding.name: finding.found for finding in doctor.machine()}
-    assert "faster than float32 on this CPU" in found["bfloat16"]
-
-
-def test_doctor_finds_a_display_and_a_folder_for_compiled_games(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or says what is missing without them."""
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("DISPLAY", ":0")
-    assert doctor.display() == doctor.Finding("display", "found")
-    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
-        monkeypatch.delenv(name, raising=False)
-    assert doctor.display().remedy == "rlgames watch writes recordings"
-
-    def fail(name: str) -> Any:
-        raise RuntimeError("cannot cache function: no locator available")
-
-    assert doctor.numba_cache().found.startswith("kept in ")
-    monkeypatch.setattr(doctor, "load_game", fail)
-    assert doctor.numba_cache().remedy == "export NUMBA_CACHE_DIR=~/.cache/numba"
 
 
 # ---- demo

@@ -7,7 +7,9 @@ gym and fails with NumPy 2. Calls into the library release the GIL, so threads e
 from __future__ import annotations
 
 import ctypes
+import re
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from gymnasium.error import DependencyNotInstalled
 
 HEIGHT, WIDTH = 240, 256  # of the screen
 RAM_SIZE = 0x800  # bytes
+MAJOR = 8  # version of nes-py
 REMEDY = 'pip install "rlgames[mario]" (it compiles nes-py: with Debian and Ubuntu, apt-get install g++ before)'
 POINTER = ctypes.c_void_p
 SIGNATURES: dict[str, tuple[list[Any], Any]] = {  # arguments and result of each function
@@ -37,14 +40,30 @@ def load_library() -> ctypes.CDLL:
     """Load the compiled emulator. Raises DependencyNotInstalled, with the remedy, where there is none."""
     files = sorted(package_folder("nes_py").glob("lib_nes_env*"))
     if not files:
-        raise DependencyNotInstalled(f"nes-py was installed without its compiled emulator: {REMEDY}")
+        raise other_version() or DependencyNotInstalled(f"nes-py was installed without its compiled emulator: {REMEDY}")
     library = ctypes.CDLL(str(files[0]))
     for name, (arguments, result) in SIGNATURES.items():
         if not hasattr(library, name):
-            raise DependencyNotInstalled(f"this nes-py has no function {name}, expected nes-py 8: {REMEDY}")
+            raise other_version() or DependencyNotInstalled(
+                f"this nes-py has no function {name}, expected nes-py {MAJOR}: {REMEDY}"
+            )
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, result
     return library
+
+
+def other_version() -> DependencyNotInstalled | None:
+    """Return the error for an installed nes-py that is too new or too old; None if it is not its version's fault."""
+    try:
+        installed = version("nes-py")
+    except PackageNotFoundError:
+        return None
+    major = int(re.match(r"\d*", installed)[0] or MAJOR)  # pyright: ignore[reportOptionalSubscript]  always matches
+    if major == MAJOR:
+        return None
+    return DependencyNotInstalled(
+        f"nes-py {installed} is too {'new' if major > MAJOR else 'old'}: rlgames works with nes-py {MAJOR}: {REMEDY}"
+    )
 
 
 def package_folder(package: str) -> Path:

@@ -351,6 +351,28 @@ def test_missing_packages_are_named_with_the_remedy(package: str, monkeypatch: p
     nes_py.load_library.cache_clear()
 
 
+@pytest.mark.parametrize(("installed", "what"), [("9.0.1", "new"), ("7.0.1", "old"), ("8.2.1", None), (None, None)])
+def test_another_version_of_nes_py_is_called_too_new_or_too_old(
+    installed: str | None, what: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise nes_py.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(nes_py, "version", version)
+    monkeypatch.setattr(nes_py, "package_folder", lambda package: tmp_path)
+    nes_py.load_library.cache_clear()
+    expected = (
+        rf"nes-py {installed} is too {what}: rlgames works with nes-py 8: pip install .rlgames\[mario\]"
+        if what
+        else r"installed without its compiled emulator: pip install .rlgames\[mario\]"
+    )
+    with pytest.raises(DependencyNotInstalled, match=expected):
+        nes_py.load_library()
+    nes_py.load_library.cache_clear()
+
+
 def test_a_missing_rom_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(import_module("rlgames.envs.mario.game"), "package_folder", lambda package: tmp_path)
     with pytest.raises(DependencyNotInstalled, match="no ROM super-mario-bros.nes"):

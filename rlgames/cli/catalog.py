@@ -1,0 +1,129 @@
+"""`rlgames list` and `rlgames presets`: what there is to play, to train and to watch. `list` loads no torch."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rlgames.agents import AGENTS, agent_spec
+from rlgames.cli.commands import Presets
+from rlgames.cli.terminal import load_command, print_columns, print_entries, wrap
+from rlgames.envs.registry import GAMES, default_pixels, load_game, module_of
+from rlgames.envs.task import Task
+from rlgames.presets.lookup import PRESETS, find_preset
+
+ZOO = "zoo"  # folder of trained agents in rlgames's repository
+FEW = 12  # actions that are named one by one
+
+
+def list_command() -> None:
+    print_entries(
+        'Games: "Cave" for rlgames, "rlgames/Cave-v0" for Gymnasium; options as in "CatchBall:size=16".',
+        [(name, *game_entry(name)) for name in GAMES],
+    )
+    print_entries(
+        "Agents: rlgames train AGENT GAME trains one.", [(name, spec.summary) for name, spec in AGENTS.items()]
+    )
+    games = dict.fromkeys(game for _, game in PRESETS)
+    print_entries(
+        "Presets: tuned settings, by game; rlgames presets AGENT GAME shows them.",
+        [(game, ", ".join(agent for agent in AGENTS if (agent, game) in PRESETS)) for game in games],
+    )
+    folder = find_zoo()
+    if folder is None:
+        print(f"Trained agents are in the folder {ZOO}/ of rlgames's repository.")
+    else:
+        print_entries(f"Trained agents in {folder}/: rlgames watch FOLDER records one.", zoo_entries(folder))
+
+
+def game_entry(name: str) -> Iterator[str]:
+    """Yield the paragraphs of a game."""
+    spec, game = GAMES[name], load_game(name)
+    yield spec.summary
+    observation = default_pixels(name, {}).observation_space(game.observation)
+    actions = game.actions if len(game.actions) <= FEW else [f"{len(game.actions)} actions"]
+    yield f"observed as {' x '.join(map(str, observation.shape))} {observation.dtype}; {', '.join(actions)}"
+    options = inspect.signature(module_of(name).game).parameters.values()
+    if options:
+        yield "options " + ", ".join(f"{option.name}={json_text(option.default)}" for option in options)
+
+
+def json_text(value: Any) -> str:
+    """Return a default as it is written in an option."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def find_zoo() -> Path | None:
+    """Return the folder of trained agents, of the current directory or beside the package in a clone."""
+    for folder in (Path(ZOO), Path(__file__).parents[2] / ZOO):
+        if any(folder.glob("*/card.json")):
+            return folder
+    return None
+
+
+def zoo_entries(folder: Path) -> Iterator[tuple[str, str]]:
+    for path in sorted(folder.glob("*/card.json")):
+        try:
+            yield path.parent.name, describe_card(json.loads(path.read_text()))
+        except (json.JSONDecodeError, KeyError, TypeError):
+            yield path.parent.name, "its card.json was not written by rlgames export"
+
+
+def describe_card(card: dict[str, Any]) -> str:
+    """Return an exported agent's game, steps and score in one line."""
+    task, played = card["task"], card["evaluation"]
+    wins = f", at the goal in {played['wins']}" if played.get("wins") is not None else ""
+    sampled = "" if played["deterministic"] else ", actions sampled"
+    return (
+        f"{card['agent']} on {Task(task['game'], task['options'])}, {card['step']:,} steps: "
+        f"mean {played['mean']:,.1f} of {played['episodes']} episodes{wins}{sampled}"
+    )
+
+
+def presets_command(options: Presets) -> None:
+    agents = AGENTS if options.agent is None else [options.agent.lower()]
+    for name in agents:
+        agent_spec(name)
+    if options.agent is not None and options.game is not None:
+        return print_preset(options.agent.lower(), Task.parse(options.game), options.json)
+    presets = {key: preset for key, preset in PRESETS.items() if key[0] in agents}
+    if options.json:
+        rows = [{"agent": a, "game": g, "envs": p.envs, "steps": p.steps} for (a, g), p in presets.items()]
+        return print(json.dumps(rows))
+    rows = [(agent, game, str(p.envs), f"{p.steps:,}") for (agent, game), p in presets.items()]
+    print_columns(("agent", "game", "envs", "steps"), rows)
+    print("\n" + wrap("rlgames presets AGENT GAME shows all settings; other games have the agent's defaults."))
+    return None
+
+
+def print_preset(agent: str, task: Task, as_json: bool) -> None:
+    """Print all settings of an agent on a game, those that differ from the algorithm's defaults marked."""
+    preset = find_preset(agent, task)
+    config, default = load_command("run").resolve_config(agent, preset)
+    pixels, rewards = (each and dataclasses.asdict(each) for each in (preset.pixels, preset.rewards))
+    if as_json:
+        facts = {"agent": agent, "game": str(task), "steps": preset.steps, "envs": preset.envs, "config": config}
+        return print(json.dumps(facts | {"pixels": pixels, "rewards": rewards}))
+    print(f"{agent} on {task}: {preset.steps:,} steps, {preset.envs} envs")
+    for what, declaration in (("preprocessing", preset.pixels), ("rewards", preset.rewards)):
+        if declaration is not None:
+            print(wrap(f"{what}: {changed_fields(declaration)}", "    "))
+    print()
+    rows = [
+        ("*" if value != default[name] else "", name, str(value), str(default[name])) for name, value in config.items()
+    ]
+    print_columns(("", "setting", "value", "default"), rows)
+    print("\n" + wrap(f"* differs from the default of {agent}; rlgames train {agent} {task} --help explains each."))
+    return None
+
+
+def changed_fields(declaration: Any) -> str:
+    """Return the fields of a dataclass that differ from their defaults, as "size=(84, 84), stack=4"."""
+    values = {
+        field.name: (getattr(declaration, field.name), field.default) for field in dataclasses.fields(declaration)
+    }
+    return ", ".join(f"{name}={value}" for name, (value, default) in values.items() if value != default)

@@ -1,0 +1,99 @@
+"""What `rlgames train` does once its agent and game are known: the options of the pair, and the run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+import sys
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tyro.conf import DisallowNone, Suppress
+
+from rlgames.agents.config import make_config
+from rlgames.agents.registry import find
+from rlgames.cli.options import check_device, check_minimum
+from rlgames.cli.terminal import print_fields
+from rlgames.envs.task import Task
+from rlgames.errors import UsageError
+from rlgames.presets.lookup import find_preset
+from rlgames.presets.preset import Preset
+from rlgames.runs.training import Training, open_session
+
+SCRIPT = Path(sys.argv[0])  # a user's script may call `main` once it has registered a game or an agent
+AS_MODULE, AS_SCRIPT = SCRIPT.name == "__main__.py", SCRIPT.suffix == ".py"
+PROGRAM = "python -m rlgames" if AS_MODULE else f"python {SCRIPT}" if AS_SCRIPT else "rlgames"
+
+
+def train_options(agent: str, task: Task) -> Any:
+    """Return a `Training` with the command's other options; the defaults are those of the pair's preset."""
+
+    @dataclass(frozen=True)
+    class Train(Training):
+        agent: Suppress[str]
+        game: Suppress[str]
+        config: Any = None  # the algorithm
+        steps: DisallowNone[int | None] = None  # environment steps, summed over the environments
+        envs: DisallowNone[int | None] = None  # environments stepped at once
+        seed: int = 0  # of everything: the same seed gives the same run
+        device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
+        log_every: DisallowNone[int | None] = None  # steps between two rows of metrics; None: 200 rows a run
+        evaluate_every: DisallowNone[int | None] = None  # steps between two evaluations; None: 20 a run
+        evaluate_episodes: int = 20  # in each evaluation
+        evaluate_max_steps: DisallowNone[int | None] = None  # agent steps that end an evaluation's episode; None: never
+        save_every: DisallowNone[int | None] = None  # steps between two checkpoints; None: 20 a run
+        start: DisallowNone[str | None] = None  # trained agent, as evaluate takes it, whose networks to start from
+        out: DisallowNone[Path | None] = None  # directory of the run; None: runs/AGENT-GAME-seedN
+        resume: bool = False  # continue from the run's last checkpoint, with the options it was started with
+        overwrite: bool = False  # delete an earlier run in that directory
+        threads: DisallowNone[int | None] = None  # of torch; None: as torch chooses
+        quiet: bool = False  # show no progress
+
+    preset = find_preset(agent, task)
+    return Train(agent, str(task), make_config(find(agent).Config, preset.config), preset.steps, preset.envs)
+
+
+def resolve_config(agent: str, preset: Preset) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of an agent's config with a preset's settings, and those of its default."""
+    config_class = find(agent).Config
+    config, default = make_config(config_class, preset.config), config_class()
+    return asdict(config), asdict(default)
+
+
+def run_training(options: Any, argv: list[str]) -> int:
+    check_minimum(0, seed=options.seed)
+    check_minimum(1, threads=options.threads)
+    if options.resume and options.overwrite:
+        raise UsageError("--resume continues a run, --overwrite deletes it: choose one")
+    check_device(options.device)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
+    out = Path("runs") / name if options.out is None else options.out
+    session = open_session(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
+    c, run = session.training, session.directory
+    started = f", starting from {c.start}" if c.start else ""
+    origin = f", resuming at step {session.agent.step:,}" if options.resume else started
+    with closing(session):
+        print(
+            f"{c.agent} on {c.game}: {c.steps:,} steps, {c.envs} envs, seed {c.seed}, in {run.path}{origin}", flush=True
+        )
+        result = session.run()
+    if result.stopped:
+        again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
+        print(f"stopped by {result.stopped} at step {result.agent.step:,}; continue with: {PROGRAM} train {again}")
+        return 128 + signal.Signals[result.stopped]
+    print_fields(
+        best_evaluation="none"
+        if result.best is None
+        else f"{result.best:,.1f}, mean of {c.evaluate_episodes} episodes",
+        training_time=f"{result.seconds:,.1f} s",
+        curve=run.curve,
+        metrics=run.metrics,
+        checkpoints=run.checkpoints,
+    )
+    return 0

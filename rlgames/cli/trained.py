@@ -1,0 +1,109 @@
+"""`rlgames evaluate`, `export` and `watch`: the commands on trained agents; `commands` has their options."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rlgames.agents.base import Agent
+from rlgames.agents.registry import load
+from rlgames.checkpoint import weights_sha256
+from rlgames.cli.commands import Evaluate, Export, Watch
+from rlgames.cli.options import check_device
+from rlgames.errors import NotWritableError, UsageError
+from rlgames.evaluation import Evaluation, evaluate
+from rlgames.recording import record, video_writer_class
+from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
+
+
+def evaluate_command(options: Evaluate) -> None:
+    path, agent = load_trained(options.path, options.game, options.device)
+    deterministic, limit = not options.sample, options.max_steps
+    result = evaluate(
+        agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
+    )
+    lengths = result.lengths
+    if options.json:
+        facts = evaluation_json(agent, result, options.seed, deterministic, limit)
+        return print(json.dumps({"path": str(path), **facts, "lengths": lengths}))
+    print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
+    print(f"score   {result}")
+    capped = f", {result.capped} truncated by --max-steps" if result.capped else ""
+    print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps{capped}")
+
+
+def evaluation_json(
+    agent: Agent, result: Evaluation, seed: int, deterministic: bool, max_steps: int | None
+) -> dict[str, Any]:
+    """Return a trained agent and its evaluation as JSON."""
+    return {
+        "agent": agent.name,
+        "game": str(agent.task),
+        "step": agent.step,
+        "episodes": len(result.scores),
+        "seed": seed,
+        "deterministic": deterministic,
+        "max_steps": max_steps,
+        "capped": result.capped,
+        "wins": result.wins,
+        "mean": result.mean,
+        "std": result.std,
+        "min": min(result.scores),
+        "max": max(result.scores),
+        "scores": result.scores,
+        "weights_sha256": weights_sha256(agent.net.state_dict()),
+    }
+
+
+def export_command(options: Export) -> None:
+    path, agent = load_trained(options.path, None, options.device)
+    if (options.out / EXPORTED).exists() and not options.overwrite:
+        raise UsageError(f"{options.out} holds an agent already: choose another folder, or give --overwrite")
+    deterministic, limit = not options.sample, options.max_steps
+    result = evaluate(
+        agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
+    )
+    card = agent.header() | {"evaluation": evaluation_json(agent, result, options.seed, deterministic, limit)}
+    times = read_rows(RunDirectory(path.resolve().parent.parent).times)  # empty outside of a run's directory
+    if seconds := [row["seconds"] for row in times if row["step"] <= agent.step]:
+        card["training_seconds"] = max(seconds)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        agent.save(options.out / EXPORTED, weights_only=True)
+        write_atomically(options.out / "card.json", json.dumps(card, indent=2) + "\n")
+    except OSError as error:
+        raise NotWritableError(f"{options.out} cannot be written: {error}") from error
+    print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
+    print(f"score    {result}")
+    print(f"weights  {options.out / EXPORTED} ({(options.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
+    print(f"card     {options.out / 'card.json'}")
+
+
+def watch_command(options: Watch) -> None:
+    path, agent = load_trained(options.path, options.game, options.device)
+    out = options.out or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
+    video_writer_class(out)
+    recording = record(
+        *(agent, out),
+        episodes=options.episodes,
+        seed=options.seed,
+        deterministic=not options.sample,
+        seconds=options.seconds,
+        size=options.size,
+    )
+    print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
+    cut = f", cut off after {options.seconds:g} s: --seconds makes it longer" if recording.cut else ""
+    print(f"score      {', '.join(f'{score:,.1f}' for score in recording.scores)}{cut}")
+    size = recording.path.stat().st_size / 1e3
+    print(f"recording  {recording.path} ({recording.seconds:.1f} s, {size:,.0f} kB)")
+
+
+def load_trained(path: Path, game: str | None, device: str) -> tuple[Path, Agent]:
+    """Return the checkpoint of `path`, and its agent with a game to play."""
+    check_device(device)
+    path = find_checkpoint(path)
+    agent = load(path, game, device=device, weights_only=True)
+    if agent.task is None:
+        raise UsageError(f"{path}: its agent was not made from a game's name: say what to play with --game")
+    return path, agent

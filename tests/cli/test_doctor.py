@@ -11,6 +11,7 @@ import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -201,9 +202,8 @@ def test_doctor_finds_a_display_and_a_folder_for_compiled_games(monkeypatch: pyt
         monkeypatch.delenv(name, raising=False)
     assert doctor.display().remedy == "rlgames watch writes recordings"
 
-    def fail(name: str) -> Any:
-        raise RuntimeError("cannot cache function: no locator available")
-
     assert doctor.numba_cache().found.startswith("kept in ")
-    monkeypatch.setattr(registry, "load_game", fail)
+    stats = SimpleNamespace(stats=SimpleNamespace(cache_path=None))
+    game = SimpleNamespace(loops=SimpleNamespace(reset=stats))
+    monkeypatch.setattr(registry, "load_game", lambda name: game)
     assert doctor.numba_cache().remedy == "export NUMBA_CACHE_DIR=~/.cache/numba"

@@ -99,14 +99,16 @@ class ProcessVectorEnv(AsyncVectorEnv):
         preload: Sequence[str] = (),
     ):
         check_count("num_envs", num_envs)
-        self.mode = as_autoreset_mode(autoreset_mode)
+        self.autoreset_mode = as_autoreset_mode(autoreset_mode)
         self._over, self._started, self._constructed = np.ones(int(num_envs), np.bool_), False, False
         self.parent_pipes, self.processes = [], []  # for close(), if Gymnasium's constructor fails
         if START_METHOD == "forkserver":
             multiprocessing.set_forkserver_preload(["__main__", __name__, *preload])
         env_fn = partial(make_in_process, make, os.getpid())
         try:
-            self._call(super().__init__, [env_fn] * int(num_envs), context=START_METHOD, autoreset_mode=self.mode)
+            self._call(
+                super().__init__, [env_fn] * int(num_envs), context=START_METHOD, autoreset_mode=self.autoreset_mode
+            )
             assert isinstance(self.single_action_space, Discrete)
         except BaseException:
             self.close()
@@ -128,7 +130,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
         obs, reward, terminated, truncated, info = self._call(super().step, actions)
         self._raise_failure(info.get(FAILURE, ()))
         self._started = True
-        self._over = (terminated | truncated) & (self.mode is not AutoresetMode.SAME_STEP)
+        self._over = (terminated | truncated) & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
         return obs, reward, terminated, truncated, info
 
     def _check(self, actions: Any) -> None:
@@ -136,7 +138,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
         if not self._started:
             raise ResetNeeded(f"step() of {self} before the first reset()")
         check_actions(actions, self.num_envs, self._num_actions)
-        if self.mode is AutoresetMode.DISABLED and self._over.any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
 
     def snapshot(self) -> dict[str, Any]:
@@ -145,8 +147,8 @@ class ProcessVectorEnv(AsyncVectorEnv):
         Raises NotImplementedError for environments without snapshot(), and in AutoresetMode.NEXT_STEP: which of them
         are to be reset is known only to Gymnasium's processes.
         """
-        if self.mode is AutoresetMode.NEXT_STEP:
-            raise NotImplementedError(f"{self} has no snapshot in {self.mode}: use AutoresetMode.SAME_STEP")
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            raise NotImplementedError(f"{self} has no snapshot in {self.autoreset_mode}: use AutoresetMode.SAME_STEP")
         states = list(self.get_attr("env_state"))
         if None in states:
             raise NotImplementedError(f"the environments of {self} have no snapshot()")

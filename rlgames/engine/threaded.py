@@ -56,13 +56,13 @@ class ThreadedVectorEnv(VectorEnv):
     ):
         check_count("num_envs", num_envs)
         check_count("threads", threads, or_none=True)
-        self.mode = as_autoreset_mode(autoreset_mode)
+        self.autoreset_mode = as_autoreset_mode(autoreset_mode)
         self.envs, self.num_envs = [make() for _ in range(int(num_envs))], int(num_envs)
         first = self.envs[0]
         assert isinstance(first.observation_space, Box)
         assert isinstance(first.action_space, Discrete)
         self.render_mode = first.render_mode
-        self.metadata = {**first.metadata, "autoreset_mode": self.mode}
+        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space, self.single_action_space = first.observation_space, first.action_space
         self.observation_space = batch_space(first.observation_space, self.num_envs)
         self.action_space = batch_space(first.action_space, self.num_envs)
@@ -104,7 +104,7 @@ class ThreadedVectorEnv(VectorEnv):
         rewards = np.array([result.reward for result in results], np.float64)
         terminated = np.array([result.terminated for result in results])
         truncated = np.array([result.truncated for result in results])
-        self._over = (terminated | truncated) & (self.mode is not AutoresetMode.SAME_STEP)
+        self._over = (terminated | truncated) & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
         return np.stack(self._obs), rewards, terminated, truncated, infos
 
     def _step_one(self, i: int, action: int) -> StepResult:
@@ -112,7 +112,7 @@ class ThreadedVectorEnv(VectorEnv):
         if self._over[i]:  # NEXT_STEP
             return StepResult(*env.reset())
         obs, reward, terminated, truncated, info = env.step(action)
-        if self.mode is AutoresetMode.SAME_STEP and (terminated or truncated):
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated or truncated):
             return StepResult(*env.reset(), float(reward), terminated, truncated, (obs, info))
         return StepResult(obs, info, float(reward), terminated, truncated)
 
@@ -132,7 +132,7 @@ class ThreadedVectorEnv(VectorEnv):
         if not self._started:
             raise ResetNeeded(f"step() of {self} before the first reset()")
         checked = check_actions(actions, self.num_envs, self._num_actions)
-        if self.mode is AutoresetMode.DISABLED and self._over.any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
         return checked.tolist()
 

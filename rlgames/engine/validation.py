@@ -117,7 +117,7 @@ def check_reset(
     seeds, mask = check_seeds(seed, num_envs), check_mask(options, num_envs)
     if mask is not None and not started:
         raise ResetNeeded("reset all environments once before resetting some by reset_mask")
-    return seeds, np.ones(num_envs, np.bool_) if mask is None else mask
+    return seeds, np.ones(num_envs, np.bool_) if mask is None else mask.copy()
 
 
 def check_actions(actions: Any, num_envs: int, num_actions: int | None = None) -> np.ndarray:

@@ -46,13 +46,14 @@ def make_vector_env(game: Game, num_envs: int, **settings: Any) -> GameVectorEnv
 
 
 def final_info(done: np.ndarray, final_obs: np.ndarray, final_scores: np.ndarray) -> dict[str, Any]:
-    """Return what SAME_STEP adds to the information where episodes have ended; `done` is bool (num_envs,)."""
-    return {
-        "final_obs": final_obs,
-        "_final_obs": done,
-        "final_info": {"score": final_scores, "_score": done},
-        "_final_info": done,
-    }
+    """Return what SAME_STEP adds to the information where episodes have ended; `done` is bool (num_envs,).
+
+    As in Gymnasium's SyncVectorEnv, but `final_obs` is one array (num_envs, *shape), zero where no episode has ended.
+    """
+    last = np.zeros(final_obs.shape, final_obs.dtype)  # not zeros_like, which writes to all of the memory at once
+    last[done] = final_obs[done]
+    final = {"score": np.where(done, final_scores, 0.0), "_score": done.copy()}
+    return {"final_obs": last, "_final_obs": done, "final_info": final, "_final_info": done.copy()}
 
 
 class BaseVectorEnv(VectorEnv):
@@ -66,9 +67,9 @@ class BaseVectorEnv(VectorEnv):
     def __init__(self, game: Any, num_envs: int, observation: Box, settings: VectorEnvSettings):
         check_count("num_envs", num_envs)
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
-        self.mode = as_autoreset_mode(settings.autoreset_mode)
+        self.autoreset_mode = as_autoreset_mode(settings.autoreset_mode)
         fps = frames_per_second(game.fps, settings.frame_skip)
-        self.metadata = {**self.metadata, "autoreset_mode": self.mode, "render_fps": fps}
+        self.metadata = {**self.metadata, "autoreset_mode": self.autoreset_mode, "render_fps": fps}
         self.game, self.num_envs, self.render_mode = game, int(num_envs), settings.render_mode
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.single_observation_space, self.single_action_space = observation, Discrete(len(game.actions))
@@ -85,25 +86,26 @@ class GameVectorEnv(BaseVectorEnv):
     `info["score"]`, float64 (num_envs,), is the game's own score of the running episode; in SAME_STEP the score of an
     episode that ended is in `info["final_info"]["score"]`.
 
-    Ownership: every array that `reset` and `step` return is the caller's to keep and to change (see `ArrayPool`), but
-    for `info["_score"]`, which is read-only; nothing else is allocated in a step. Actions are read during the call
-    only. Batches of several times `game.envs_per_thread` are divided among the cores; results do not depend on it.
+    Ownership: every array that `reset` and `step` return is the caller's to keep and to change (see `ArrayPool`).
+    Actions are read during the call only. Batches of several times `game.envs_per_thread` are divided among the cores;
+    results do not depend on it.
 
-    `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`;
-    rows outside the mask are undefined) and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)).
-    A reset by mask observes the other environments as they are, without max_pool.
+    `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`)
+    and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)). A reset by mask observes the other
+    environments as they are, without max_pool. Information outside of its mask is zero.
 
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset.
     """
 
     def __init__(self, game: Game, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
         super().__init__(game, num_envs, game.observation, settings)
-        self._mode = MODES[self.mode]
+        self._mode = MODES[self.autoreset_mode]
         self._state = EnvRecords(game, self.num_envs, settings)
         self._reset, self._step = game.loops.reset, game.loops.step
         self._observations = ArrayPool((self.num_envs, *game.observation.shape), game.observation.dtype)
         self._actions = np.zeros(self.num_envs, np.int64)
-        self._final_obs, self._final_scores = self._observations.next(), np.empty(self.num_envs)
+        self._final_obs = np.empty((self.num_envs, *game.observation.shape), game.observation.dtype)
+        self._final_scores = np.empty(self.num_envs)
         slices = settings.threads or max(1, min(CORES, self.num_envs * self.frame_skip // game.envs_per_thread))
         self._slices = list(pairwise(self.num_envs * i // slices for i in range(slices + 1)))
         self._compile()
@@ -131,7 +133,7 @@ class GameVectorEnv(BaseVectorEnv):
         state.started = True
         obs = self._observations.next()
         self._reset(state.records, mask, obs)
-        return obs, {"score": state.records["score"].copy(), "_score": self._all}
+        return obs, {"score": np.zeros(self.num_envs), "_score": mask}
 
     def step(self, actions: np.ndarray):
         n, state = self.num_envs, self._state
@@ -144,10 +146,9 @@ class GameVectorEnv(BaseVectorEnv):
         ended = self._step(0, n, *arguments) if len(self._slices) == 1 else self._step_in_threads(arguments)
         if ended < 0:
             raise state.error(ended, actions)
-        info: dict[str, Any] = {"score": scores, "_score": self._all}
-        if ended and self.mode is AutoresetMode.SAME_STEP:
+        info: dict[str, Any] = {"score": scores, "_score": np.ones(n, np.bool_)}
+        if ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
             info |= final_info(terminated | truncated, self._final_obs, self._final_scores)
-            self._final_obs, self._final_scores = self._observations.next(), np.empty(n)
         return obs, rewards, terminated, truncated, info
 
     def _step_in_threads(self, arguments: tuple) -> int:
@@ -155,7 +156,7 @@ class GameVectorEnv(BaseVectorEnv):
         records, actions = arguments[0], arguments[1]
         if not ((actions >= 0) & (actions < len(self.game.actions))).all():
             return INVALID_ACTION
-        if self.mode is AutoresetMode.DISABLED and records["over"].any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and records["over"].any():
             return NEEDS_RESET
         others = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices[1:]]
         return self._step(*self._slices[0], *arguments) + sum(other.result() for other in others)

@@ -43,7 +43,7 @@ class Episode(NamedTuple):
     """An episode, ended or running."""
 
     score: float  # as the game counts, else the sum of rewards
-    reward: float  # sum of the rewards, as the agent gets them
+    reward: float  # sum of the rewards: of Gymnasium's RecordEpisodeStatistics, else as the agent gets them
     length: int  # agent steps
 
 
@@ -88,7 +88,9 @@ class EnvRunner:
         self._lengths += valid
         if done.any():
             final_info = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
-            self._finish_episodes(done, final_info)
+            # In SAME_STEP the statistics of a wrapper of the vector environment are not in `final_info`.
+            returns = episode_returns(final_info, episode_returns(info, self._returns))
+            self._finish_episodes(done, final_info, returns)
             if self.mode is AutoresetMode.SAME_STEP:
                 next_obs = obs.copy()
                 next_obs[done] = np.stack(list(info["final_obs"][done]))
@@ -100,23 +102,23 @@ class EnvRunner:
             previous, action, reward.astype(np.float32), next_obs, terminated | ~valid, self.episode_start, valid
         )
 
-    def _finish_episodes(self, done: np.ndarray, info: Any) -> None:
-        scores = self._final_scores(done, info)
+    def _finish_episodes(self, done: np.ndarray, info: Any, returns: np.ndarray) -> None:
+        scores = self._final_scores(done, info, returns)
         self.success = goal_reached(info, done) if isinstance(info, dict) and FLAG in info else None
         self.finished = [
-            (i, Episode(float(scores[i]), float(self._returns[i]), int(self._lengths[i])))
+            (i, Episode(float(scores[i]), float(returns[i]), int(self._lengths[i])))
             for i in np.flatnonzero(done).tolist()
         ]
         self._episodes += [episode for _, episode in self.finished]
         self._returns[done], self._lengths[done] = 0.0, 0
 
-    def _final_scores(self, done: np.ndarray, info: Any) -> np.ndarray:
+    def _final_scores(self, done: np.ndarray, info: Any, returns: np.ndarray) -> np.ndarray:
         """Return (num_envs,), valid where done: the game's own scores if it reports them, else the sums of rewards."""
         if isinstance(info, dict):
-            return reported_scores(info, self._returns, self.score_key)
+            return reported_scores(info, returns, self.score_key)
         reported = [isinstance(each, dict) and self.score_key in each for each in info]  # one dict an environment
         if not all(reported[i] for i in np.flatnonzero(done)):
-            return self._returns
+            return returns
         return np.array([float(x[self.score_key]) if has else 0.0 for x, has in zip(info, reported, strict=True)])
 
     def restart_episodes(self, seed: int | None = None) -> None:
@@ -193,6 +195,20 @@ class EnvRunner:
         self._resetting, self.reset_seed = state["resetting"].copy(), state["reset_seed"]
         self._episodes, self.exact = [Episode(*episode) for episode in state["episodes"]], state["exact"]
         self._info = {}  # the last step belongs to other episodes
+
+
+def episode_returns(info: Any, default: np.ndarray) -> np.ndarray:
+    """Return the sums of rewards that RecordEpisodeStatistics reports, (num_envs,), `default` where it reports none.
+
+    Wrappers around it may change the rewards; Stable-Baselines3 takes its statistics from there too.
+    """
+    if not isinstance(info, dict):  # one dict an environment
+        found = [each.get("episode", {}).get("r") if isinstance(each, dict) else None for each in info]
+        return np.array([old if new is None else float(new) for old, new in zip(default, found, strict=True)])
+    episode = info.get("episode")
+    if not isinstance(episode, dict) or "r" not in episode:
+        return default
+    return np.where(info.get("_episode", True), episode["r"], default).astype(np.float64)
 
 
 def has_snapshot(envs: VectorEnv) -> bool:

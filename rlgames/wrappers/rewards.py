@@ -73,7 +73,7 @@ class ShapedReward(gym.Wrapper, RecordConstructorArgs):
 
 
 class VectorShapedReward(VectorWrapper):
-    """A vector environment with shaped rewards; `info["score"]` is float64 (num_envs,), `info["_score"]` all True.
+    """A vector environment with shaped rewards; `info["score"]` is float64 (num_envs,), masked by `info["_score"]`.
 
     NEXT_STEP: the step that resets an environment has reward 0, no survival bonus, and score 0. SAME_STEP: environments
     that were reset have score 0; the score of the episode that ended is in `info["final_info"]["score"]`, masked by its
@@ -89,7 +89,7 @@ class VectorShapedReward(VectorWrapper):
             raise InvalidValueError(
                 f"{envs} has no metadata['autoreset_mode']: set it to the AutoresetMode that it follows"
             )
-        self.mode = AutoresetMode(envs.metadata["autoreset_mode"])
+        self.autoreset_mode = AutoresetMode(envs.metadata["autoreset_mode"])
         self.frame_stack = getattr(envs, "frame_stack", 1)  # frames of an observation: a replay keeps each once
         self.rewards = rewards
         self.score = np.zeros(envs.num_envs)  # of the running episodes
@@ -101,29 +101,30 @@ class VectorShapedReward(VectorWrapper):
         obs, info = self.env.reset(seed=seed, options=options)
         self.score = np.where(reset, reported_scores(info, np.zeros(self.num_envs)), self.score)
         self.ended[reset] = False
-        return obs, self.with_score(info)
+        return obs, self.with_score(info, reset.copy())
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(actions)
         done = terminated | truncated
-        c, last = self.rewards, info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
+        c, last = self.rewards, info.get("final_info", {}) if self.autoreset_mode is AutoresetMode.SAME_STEP else info
         shaped = c.scale * reward + np.where(terminated, np.where(goal_reached(last, done), c.won, c.lost), c.survival)
         summed = self.score + reward
-        if self.mode is AutoresetMode.SAME_STEP:
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
             if done.any():  # here `info` already belongs to the new episodes
                 final = info.get("final_info", {})
-                final = {**final, "score": np.where(done, reported_scores(final, summed), 0.0), "_score": done}
-                info = {**info, "final_info": final, "_final_info": done}
+                final = {**final, "score": np.where(done, reported_scores(final, summed), 0.0), "_score": done.copy()}
+                info = {**info, "final_info": final, "_final_info": done.copy()}
             self.score = np.where(done, 0.0, reported_scores(info, summed))
         else:
             shaped[self.ended] = 0.0
             self.score = np.where(self.ended, 0.0, reported_scores(info, summed))
-        if self.mode is AutoresetMode.NEXT_STEP:
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             self.ended = done
-        return obs, shaped, terminated, truncated, self.with_score(info)
+        return obs, shaped, terminated, truncated, self.with_score(info, np.ones(self.num_envs, np.bool_))
 
-    def with_score(self, info: dict[str, Any]) -> dict[str, Any]:
-        return {**info, "score": self.score.copy(), "_score": np.ones(self.num_envs, np.bool_)}
+    def with_score(self, info: dict[str, Any], mask: np.ndarray) -> dict[str, Any]:
+        """Return `info` with the scores where `mask`, bool (num_envs,)."""
+        return {**info, "score": np.where(mask, self.score, 0.0), "_score": mask}
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that the next steps depend on, a nested dict of arrays; `restore` continues from it bit for bit.

@@ -47,7 +47,7 @@ class VectorPixels(VectorWrapper):
             raise InvalidValueError(
                 f"{envs} has no metadata['autoreset_mode']: set it to the AutoresetMode that it follows"
             )
-        self.mode = AutoresetMode(envs.metadata["autoreset_mode"])
+        self.autoreset_mode = AutoresetMode(envs.metadata["autoreset_mode"])
         self.transform, self.difference, self.scale = transform, difference, scale
         self.frame_stack = stack if stack > 1 else getattr(envs, "frame_stack", 1)  # frames of an observation
         self.single_observation_space = space
@@ -71,16 +71,16 @@ class VectorPixels(VectorWrapper):
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         obs, reward, terminated, truncated, info = self.env.step(actions)
         done = terminated | truncated
-        if self.mode is AutoresetMode.SAME_STEP and "final_obs" in info:
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and "final_obs" in info:
             info = {**info, **self.final_obs(info["final_obs"], info.get("_final_obs", done))}
-        reset = done if self.mode is AutoresetMode.SAME_STEP else self.ended
+        reset = done if self.autoreset_mode is AutoresetMode.SAME_STEP else self.ended
 
         frames = self.transform(obs)
         self.history.append(self.change(frames, self.previous))
         self.previous = frames
         if reset.any():
             self.start_episodes(frames, reset)
-        if self.mode is AutoresetMode.NEXT_STEP:
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             self.ended = done
         return self.observe(self.history), reward, terminated, truncated, info
 

@@ -75,7 +75,7 @@ def test_step_leaves_held_rewards_scores_and_masks_unchanged(game: str) -> None:
         _, *arrays, info = envs.step(row)
         arrays.append(info["score"])
         if "final_obs" in info:
-            arrays += [info["_final_obs"], info["final_info"]["score"]]
+            arrays += [info["_final_obs"], info["final_info"]["score"], info["final_obs"]]
         held += [(array, array.copy()) for array in arrays]
         assert all(np.array_equal(array, expected, equal_nan=True) for array, expected in held)
 
@@ -92,7 +92,7 @@ def test_caller_may_overwrite_returned_arrays(game: str) -> None:
         assert np.array_equal(reward, expected[1])
         assert np.array_equal(terminated, expected[2])
         assert np.array_equal(info["score"], expected[4]["score"])
-        for array in (obs, reward, terminated, truncated, info["score"], info.get("final_obs", obs)):
+        for array in (obs, reward, terminated, truncated, info["score"], info["_score"], info.get("final_obs", obs)):
             array.fill(1)
 
 
@@ -106,7 +106,7 @@ def test_make_vec_leaves_held_observations_unchanged(game: str, mode: AutoresetM
         done = terminated | truncated
         held.append((obs, obs.copy()))
         if "final_obs" in info:
-            held.append((info["final_obs"][done], info["final_obs"][done].copy()))
+            held.append((info["final_obs"], info["final_obs"].copy()))
         if mode is AutoresetMode.DISABLED and done.any():
             obs, _ = envs.reset(options={"reset_mask": done})
             held.append((obs, obs.copy()))

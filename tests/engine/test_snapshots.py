@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, VectorEnv
 from helpers.games import NAMES, random_actions, single, vector
+from helpers.vector_envs import final_rows
 
 import rlgames
 from rlgames.wrappers import Rewards
@@ -21,7 +22,7 @@ def continue_envs(envs: VectorEnv, actions: np.ndarray) -> list[Any]:
         done = terminated | truncated
         trace += [obs.tobytes(), reward.tolist(), terminated.tolist(), truncated.tolist(), info["score"].tolist()]
         if "final_obs" in info:
-            trace += [info["final_obs"][done].tobytes(), info["final_info"]["score"][done].tolist()]
+            trace += [final_rows(info).tobytes(), info["final_info"]["score"][done].tolist()]
         if disabled and done.any():
             trace.append(envs.reset(options={"reset_mask": done})[0].tobytes())
     return [*trace, envs.reset()[0].tobytes(), envs.step(actions[0])[0].tobytes(), envs.np_random.random()]

@@ -24,7 +24,15 @@ from hypothesis import strategies as st
 
 import rlgames
 from rlgames.envs.registry import GAMES
-from rlgames.experience.env_runner import EnvRunner, Episode, Step, as_vector_env, single_spaces, stacked_frames
+from rlgames.experience.env_runner import (
+    EnvRunner,
+    Episode,
+    Step,
+    as_vector_env,
+    episode_returns,
+    single_spaces,
+    stacked_frames,
+)
 from rlgames.wrappers import Rewards
 
 all_modes = pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
@@ -438,3 +446,53 @@ def test_stacked_frames_holds_through_wrappers_of_rewards_and_actions_only():
     assert stacked_frames(VectorObservationWrapper(envs)) == 1
     assert stacked_frames(DeclaringWrapper(envs)) == 2
     assert stacked_frames(VectorActionWrapper(DerivedWrapper(envs))) == 2
+
+
+# ---- statistics of wrapped rewards ----
+
+
+def add_100(reward: Any) -> Any:
+    return reward + 100
+
+
+def single_statistics(mode: AutoresetMode, reports: str) -> VectorEnv:
+    """RecordEpisodeStatistics in each environment, a wrapper of the rewards around it."""
+
+    def make() -> gym.Env:
+        return gym.wrappers.TransformReward(gym.wrappers.RecordEpisodeStatistics(RandomLengthEnv(reports)), add_100)
+
+    return sync_vector(make, 3, mode)
+
+
+class MaskKeepingVectorEnv(SyncVectorEnv):
+    """Leaves the mask in the options, where RecordEpisodeStatistics looks for it."""
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
+        return super().reset(seed=seed, options=options and dict(options))
+
+
+def vector_statistics(mode: AutoresetMode, reports: str) -> VectorEnv:
+    envs = MaskKeepingVectorEnv([lambda: RandomLengthEnv(reports)] * 3, autoreset_mode=mode)
+    return gym.wrappers.vector.TransformReward(gym.wrappers.vector.RecordEpisodeStatistics(envs), add_100)
+
+
+@all_modes
+@pytest.mark.parametrize("reports", ["never", "end"])
+@pytest.mark.parametrize("wrap", [single_statistics, vector_statistics])
+def test_returns_are_those_of_record_episode_statistics(wrap: Any, reports: str, mode: AutoresetMode) -> None:
+    """As in Stable-Baselines3's evaluate_policy; a score that the environment reports stays the score."""
+    plain = EnvRunner(sync_vector(lambda: RandomLengthEnv(reports), 3, mode), 0)
+    wrapped = EnvRunner(wrap(mode, reports), 0)
+    for _ in range(60):
+        step = plain.step(np.zeros(3, np.int64))
+        wrapped_step = wrapped.step(np.zeros(3, np.int64))
+        np.testing.assert_allclose(wrapped_step.reward, step.reward + 100 * step.valid, rtol=1e-5)
+        assert [i for i, _ in wrapped.finished] == [i for i, _ in plain.finished]
+        for (_, episode), (_, expected) in zip(wrapped.finished, plain.finished, strict=True):
+            assert episode == pytest.approx(expected, abs=1e-4)
+    assert len(plain.take_episodes()) > 20
+
+
+def test_returns_of_a_list_of_information() -> None:
+    infos = [{"episode": {"r": 7.0}}, {}, None]
+    assert episode_returns(infos, np.array([1.0, 2.0, 3.0])).tolist() == [7.0, 2.0, 3.0]

@@ -54,7 +54,7 @@ class AtariVectorEnv(BaseVectorEnv):
     area resize, 210 x 160 without it; a stack holds the oldest frame first.
     Action space: one of the game's actions each.
     Rewards, termination and truncation: as in `AtariEnv`; information and autoreset modes as in `GameVectorEnv`. Every
-    returned array is the caller's, but for `info["_score"]`, which is read-only.
+    returned array is the caller's.
 
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, DependencyNotInstalled without ale-py.
@@ -85,7 +85,7 @@ class AtariVectorEnv(BaseVectorEnv):
             num_threads=settings.threads or min(CORES, self.num_envs),
             max_num_frames_per_episode=settings.max_frames(MAX_FRAMES),
             repeat_action_probability=float(game.repeat_action_probability),
-            autoreset_mode="NextStep" if self.mode is AutoresetMode.NEXT_STEP else "SameStep",
+            autoreset_mode="NextStep" if self.autoreset_mode is AutoresetMode.NEXT_STEP else "SameStep",
             img_height=height,
             img_width=width,
             grayscale=grey,
@@ -119,7 +119,7 @@ class AtariVectorEnv(BaseVectorEnv):
             ale_seeds = np.where(ale_seeds < 0, self.np_random.integers(SEEDS, size=self.num_envs), ale_seeds)
         seeded = mask & (ale_seeds >= 0)
         self._seeds[seeded], self._episodes[seeded] = ale_seeds[seeded], 0
-        disabled = self.mode is AutoresetMode.DISABLED
+        disabled = self.autoreset_mode is AutoresetMode.DISABLED
         already_reset = mask & self._over & ~seeded if disabled else ~self._all  # by ale-py; it counted this episode
         to_reset = mask & ~already_reset
         obs = self._reset_engine(ale_seeds, to_reset)
@@ -131,11 +131,11 @@ class AtariVectorEnv(BaseVectorEnv):
         obs = self._stack(obs)
         for i, final_obs in self._final_obs.items():
             obs[i] = final_obs
-        return obs, {"score": self._score.copy(), "_score": self._all}
+        return obs, {"score": np.zeros(self.num_envs), "_score": mask}
 
     def step(self, actions: np.ndarray):
         codes = self._check_actions(actions)
-        reset = self._over if self.mode is AutoresetMode.NEXT_STEP and self._over.any() else None
+        reset = self._over if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._over.any() else None
         self._record_actions(codes)
         obs, reward, terminated, truncated, info = self._engine.step(codes)
         reward = reward.astype(np.float64)
@@ -144,21 +144,21 @@ class AtariVectorEnv(BaseVectorEnv):
         if reset is not None:
             self._start_episodes(reset)
         done = terminated | truncated
-        self._over = done if self.mode is not AutoresetMode.SAME_STEP else ~self._all
+        self._over = done if self.autoreset_mode is not AutoresetMode.SAME_STEP else ~self._all
         score, final = self._score.copy(), {}
-        if done.any() and self.mode is not AutoresetMode.NEXT_STEP:  # ale-py has reset these environments
+        if done.any() and self.autoreset_mode is not AutoresetMode.NEXT_STEP:  # ale-py has reset these environments
             final_obs = self._stack(info["final_obs"])
             self._start_episodes(done)
-            if self.mode is AutoresetMode.SAME_STEP:
+            if self.autoreset_mode is AutoresetMode.SAME_STEP:
                 final = final_info(done, final_obs, score)
                 score = self._score.copy()
             obs = self._stack(obs)
-            if self.mode is AutoresetMode.DISABLED:
+            if self.autoreset_mode is AutoresetMode.DISABLED:
                 for i in np.flatnonzero(done).tolist():
                     obs[i] = self._final_obs[i] = final_obs[i]
         else:
             obs = self._stack(obs)
-        return obs, reward, terminated, truncated, {"score": score, "_score": self._all, **final}
+        return obs, reward, terminated, truncated, {"score": score, "_score": self._all.copy(), **final}
 
     def _check_actions(self, actions: Any) -> np.ndarray:
         """Return ALE's codes of the actions."""
@@ -168,7 +168,7 @@ class AtariVectorEnv(BaseVectorEnv):
         checked = check_actions(actions, self.num_envs)
         if checked.min() < 0 or checked.max() >= len(self._codes):
             raise invalid_action(actions, self.game.name, self.game.actions)
-        if self.mode is AutoresetMode.DISABLED and self._over.any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self.game.name} is over and was not reset: call reset() first")
         return self._codes[checked]
 

@@ -24,7 +24,7 @@ class ChromeDinoVectorEnv(BaseVectorEnv):
     """`num_envs` environments in one page; environment i equals the `ChromeDinoEnv` seeded with `seed + i`.
 
     Spaces, rewards and errors are those of `ChromeDinoEnv`, batched; autoreset modes and information are those of
-    `GameVectorEnv`. Every returned array is the caller's, but for the read-only `info["_score"]`.
+    `GameVectorEnv`. Every returned array is the caller's.
 
     Raises ValueError for a game of real time: there one page runs one game.
     """
@@ -47,14 +47,14 @@ class ChromeDinoVectorEnv(BaseVectorEnv):
         state.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
         state.started = True
         obs = state.reset(mask)
-        return obs, {"score": state.records["score"].copy(), "_score": self._all}
+        return obs, {"score": np.zeros(self.num_envs), "_score": mask}
 
     def step(self, actions: np.ndarray):
         checked, state = self._check(actions), self._state
-        reset_mask = state.records["over"] > 0 if self.mode is AutoresetMode.NEXT_STEP else self._no_reset
-        same_step = self.mode is AutoresetMode.SAME_STEP
+        reset_mask = state.records["over"] > 0 if self.autoreset_mode is AutoresetMode.NEXT_STEP else self._no_reset
+        same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
         obs, reward, terminated, truncated, score, final = state.step(checked, reset_mask, same_step)
-        info: dict[str, Any] = {"score": score, "_score": self._all}
+        info: dict[str, Any] = {"score": score, "_score": self._all.copy()}
         if final:
             info |= final_info(terminated | truncated, *final)
         return obs, reward, terminated, truncated, info
@@ -65,7 +65,7 @@ class ChromeDinoVectorEnv(BaseVectorEnv):
         checked = check_actions(actions, self.num_envs)
         if checked.min() < 0 or checked.max() >= len(self.game.actions):
             raise state.error(INVALID_ACTION, actions)
-        if self.mode is AutoresetMode.DISABLED and state.records["over"].any():
+        if self.autoreset_mode is AutoresetMode.DISABLED and state.records["over"].any():
             raise state.error(NEEDS_RESET, actions)
         return checked.tolist()
 

@@ -45,6 +45,10 @@ class Evaluation:
         """Standard deviation of the scores."""
         return float(np.std(self.scores))
 
+    def __repr__(self) -> str:
+        """Return what a person wants to know; the lists are attributes."""
+        return f"<Evaluation: {self}>"
+
     def __str__(self) -> str:
         return (
             f"mean {self.mean:,.1f} +- {self.std:,.1f} over {len(self.scores)} episodes "

@@ -235,6 +235,7 @@ def test_str_and_properties_of_an_evaluation() -> None:
     result = Evaluation([1000.0, 3000.0], [1.0, 2.0], [5, 6])
     assert (result.mean, result.std) == (2000.0, 1000.0)
     assert str(result) == "mean 2,000.0 +- 1,000.0 over 2 episodes (lowest 1,000.0, highest 3,000.0)"
+    assert repr(result) == f"<Evaluation: {result}>"
     assert str(replace(result, wins=1)) == f"{result}, 1 at the goal"
 
 

@@ -14,11 +14,11 @@ import torch
 from gymnasium.error import ClosedEnvironmentError
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
-from rich.progress import Progress
 from torch import Tensor, nn
 
 from rlgames.agents.config import check_finite, make_config
 from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
+from rlgames.agents.progress import Progress
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.engine.validation import check_count
@@ -175,8 +175,10 @@ class Agent(ABC, Generic[ConfigT]):
         start, metrics = self.step, MetricsLog()
         with ExitStack() as stack:
             writer = stack.enter_context(new_summary_writer(tb_log_name, start)) if tb_log_name is not None else None
-            bar = stack.enter_context(Progress(transient=True)) if progress_bar else None
-            bar_task = bar.add_task(self.name, total=total_timesteps) if bar else None
+            name = self.name if self.task is None else f"{self.name} on {self.task}"
+            progress = Progress(name, start + total_timesteps, start, keep=True) if progress_bar else None
+            if progress:
+                stack.enter_context(progress)
             updates = stack.enter_context(closing(self.train(start + total_timesteps)))  # pyright: ignore[reportArgumentType]  a generator
             for count, update in enumerate(updates, 1):
                 metrics.add(update)
@@ -186,8 +188,8 @@ class Agent(ABC, Generic[ConfigT]):
                         print("  ".join(f"{key} {value:.6g}" for key, value in row.items() if key != "scores"))
                     if writer:
                         write_scalars(writer, row)
-                if bar and bar_task is not None:
-                    bar.update(bar_task, completed=update.step - start)
+                if progress:
+                    progress.update(update.step, metrics.score_mean)
                 if callback and callback(update) is False:
                     break
         return self

@@ -17,11 +17,12 @@ from tyro.conf import DisallowNone, Suppress
 from rlgames.agents.config import make_config
 from rlgames.agents.registry import find
 from rlgames.cli.options import check_device, check_minimum
-from rlgames.cli.terminal import print_fields
+from rlgames.cli.terminal import print_fields, status
 from rlgames.envs.task import Task
 from rlgames.errors import UsageError
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
+from rlgames.runs.directory import RunDirectory
 from rlgames.runs.training import Training, open_session
 
 SCRIPT = Path(sys.argv[0])  # a user's script may call `main` once it has registered a game or an agent
@@ -74,7 +75,8 @@ def run_training(options: Any, argv: list[str]) -> int:
         torch.set_num_threads(options.threads)
     name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
     out = Path("runs") / name if options.out is None else options.out
-    session = open_session(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
+    with status(f"making {options.envs} environments", options.quiet):
+        session = open_session(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
     c, run = session.training, session.directory
     started = f", starting from {c.start}" if c.start else ""
     origin = f", resuming at step {session.agent.step:,}" if options.resume else started
@@ -82,9 +84,13 @@ def run_training(options: Any, argv: list[str]) -> int:
         print(
             f"{c.agent} on {c.game}: {c.steps:,} steps, {c.envs} envs, seed {c.seed}, in {run.path}{origin}", flush=True
         )
-        result = session.run()
-    if result.stopped:
         again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
+        try:
+            result = session.run()
+        except KeyboardInterrupt:
+            print(f"not saved; continue from {last_checkpoint(run)} with: {PROGRAM} train {again}", file=sys.stderr)
+            raise
+    if result.stopped:
         print(f"stopped by {result.stopped} at step {result.agent.step:,}; continue with: {PROGRAM} train {again}")
         return 128 + signal.Signals[result.stopped]
     print_fields(
@@ -97,3 +103,9 @@ def run_training(options: Any, argv: list[str]) -> int:
         checkpoints=run.checkpoints,
     )
     return 0
+
+
+def last_checkpoint(run: RunDirectory) -> str:
+    """Return where a run would resume, in words."""
+    steps = [int(path.stem.removeprefix("step-")) for path in run.checkpoints.glob("step-*.ckpt")]
+    return f"step {max(steps):,}" if steps else "the beginning"

@@ -8,11 +8,12 @@ one.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,18 @@ from typing import Any
 from rlgames.agents.base import Agent
 from rlgames.agents.config import make_config
 from rlgames.agents.metrics import MetricsLog, summary_writer, write_scalars
+from rlgames.agents.progress import Progress
 from rlgames.agents.registry import find
 from rlgames.checkpoint import file as checkpoint
+from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidValueError
 from rlgames.evaluation import evaluate
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
 from rlgames.runs.directory import RunDirectory, find_checkpoint, read_rows
-from rlgames.runs.progress import Progress
 
 EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: evaluations play no episode of the training
+STDERR = 2  # its file descriptor
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,10 @@ class Training:
         task, agent = Task.parse(self.game), self.agent.lower()
         preset, config_class = find_preset(agent, task), find(agent).Config
         steps = preset.steps if self.steps is None else self.steps
-        for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_episodes", "evaluate_max_steps"):
-            check_at_least_one(name, getattr(self, name))
-        check_at_least_one("steps", steps)
+        for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_max_steps"):
+            check_count(name, getattr(self, name), or_none=True)
+        check_count("evaluate_episodes", self.evaluate_episodes)
+        check_count("steps", steps)
         return ResolvedTraining(
             agent=agent,
             game=str(task),
@@ -74,11 +77,6 @@ class Training:
             save_every=self.save_every or max(1, steps // 20),
             start=self.start,
         )
-
-
-def check_at_least_one(name: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise InvalidValueError(f"expected {name} >= 1, got {value}")
 
 
 @dataclass(frozen=True)
@@ -178,15 +176,15 @@ class Session:
         )
         if self.memory and not self.quiet:
             print(self.memory, flush=True)
-        if not agent.plays_in_workers(agent.config):
-            agent.start_training()
-        writer = summary_writer(self.directory.path / "tensorboard", agent.step)  # closed below, whatever happens
-        self.started, self.first_step = time.perf_counter(), agent.step
-        with (
-            closing(writer) if writer else nullcontext(),
-            stop_signals() as stop,
-            Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress,
-        ):
+        with Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress, ExitStack() as stack:
+            if not agent.plays_in_workers(agent.config):
+                agent.start_training()
+            writer = summary_writer(self.directory.path / "tensorboard", agent.step)
+            if writer:
+                stack.enter_context(closing(writer))
+            stop = stack.enter_context(stop_signals(self.quiet))
+            self.started, self.first_step = time.perf_counter(), agent.step
+            progress.restart(agent.step)
             for update in agent.train(c.steps):
                 self.metrics.add(update)
                 progress.update(update.step, self.metrics.score_mean)
@@ -261,17 +259,26 @@ class Session:
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[str]]:
-    """Yield a list that SIGTERM or the first Ctrl-C adds its name to; the second Ctrl-C interrupts as usual."""
+def stop_signals(quiet: bool = False) -> Iterator[list[str]]:
+    """Yield a list that SIGTERM or the first Ctrl-C adds its name to; the second Ctrl-C interrupts as usual.
+
+    Unless `quiet`, the first Ctrl-C is answered at once, on stderr.
+    """
     stop: list[str] = []
     if threading.current_thread() is not threading.main_thread():
         yield stop  # Python delivers signals to the main thread only
         return
 
     def note(number: int, _: Any) -> None:
-        if stop and number == signal.SIGINT:
+        if number == signal.SIGINT and stop:
             raise KeyboardInterrupt
         stop.append(signal.Signals(number).name)
+        if number == signal.SIGINT and not quiet:
+            with suppress(
+                OSError
+            ):  # by the system call: a handler may interrupt a print, which cannot be entered twice
+                start = b"\n" if os.isatty(STDERR) else b""  # below the bar
+                os.write(STDERR, start + b"stopping after this update; again to stop now\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

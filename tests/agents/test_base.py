@@ -12,12 +12,12 @@ import torch
 from gymnasium.error import ClosedEnvironmentError
 from gymnasium.spaces import Box, Discrete
 from helpers.toys import RandomLengthEnv, quick_config, state_sha256, sync_vector
-from rich.progress import Progress
 from stable_baselines3.common.callbacks import CheckpointCallback
 
 import rlgames
 from rlgames.agents import base
 from rlgames.agents.base import Update
+from rlgames.agents.progress import Progress
 from rlgames.agents.registry import AGENTS, find, load
 from rlgames.checkpoint.file import CheckpointError, weights_sha256
 from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
@@ -143,9 +143,9 @@ def test_a_progress_bar_changes_nothing(name: str, tmp_path: Path, monkeypatch: 
     completed: list[int] = []
 
     class RecordingProgress(Progress):
-        def update(self, task_id: Any, **fields: Any) -> None:
-            completed.append(fields["completed"])
-            super().update(task_id, **fields)
+        def update(self, step: int, score: float | None) -> None:
+            completed.append(step)
+            super().update(step, score)
 
     monkeypatch.setattr(base, "Progress", RecordingProgress)
     plain, with_bar = make_agent(name), make_agent(name)

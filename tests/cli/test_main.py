@@ -152,10 +152,10 @@ INVALID = [
     ("train ppo CatchBall --steps 0", "expected steps >= 1, got 0"),
     ("train ppo CatchBall --steps many", "expected a whole number such as 100000, 100_000 or 1e5, got 'many'"),
     ("train ppo CatchBall --steps", "Missing value for argument '--steps'"),
-    ("train ppo CatchBall --envs 0", "expected envs >= 1, got 0"),
+    ("train ppo CatchBall --envs 0", "expected envs >= 1 or None, got 0"),
     ("train ppo CatchBall --seed -1", "expected --seed >= 0, got -1"),
     ("train ppo CatchBall --threads 0", "expected --threads >= 1, got 0"),
-    ("train ppo CatchBall --log-every 0", "expected log_every >= 1, got 0"),
+    ("train ppo CatchBall --log-every 0", "expected log_every >= 1 or None, got 0"),
     ("train ppo CatchBall --device nonsense", "no device 'nonsense' here"),
     ("train ppo CatchBall --config.n_epochs 0", "expected n_epochs >= 1, got 0"),
     ("train ppo CatchBall --config.encoder eye", "unknown encoder 'eye'"),
@@ -246,7 +246,7 @@ class FaultyAgent(Random):
 
 
 @pytest.fixture
-def faulty() -> Iterator[type[FaultyEnv]]:
+def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyEnv]]:
     """Register the game Faulty and the agent faulty."""
     module = ModuleType("faulty_game")
     game = SimpleNamespace(actions=("stay", "go"), observation=FaultyEnv.observation_space)
@@ -254,7 +254,8 @@ def faulty() -> Iterator[type[FaultyEnv]]:
     module.make_vector_env = lambda game, num_envs, *, autoreset_mode: (  # pyright: ignore[reportAttributeAccessIssue]
         SyncVectorEnv([FaultyEnv] * num_envs, autoreset_mode=autoreset_mode)
     )
-    with patch.dict(sys.modules, faulty_game=module), patch.dict(GAMES), patch.dict(AGENTS), patch.dict(gym.registry):
+    monkeypatch.setitem(sys.modules, "faulty_game", module)
+    with patch.dict(GAMES), patch.dict(AGENTS), patch.dict(gym.registry):
         rlgames.register_game("Faulty", "faulty_game", "a game with a bug")
         rlgames.register_agent(FaultyAgent)
         yield FaultyEnv
@@ -475,15 +476,39 @@ def test_process_stopped_by_sigterm_resumes_exactly(
 
 
 def test_ctrl_c_stops_training_after_the_update(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
     monkeypatch.setattr("rlgames.runs.training.Progress.update", lambda *_: signal.raise_signal(signal.SIGINT))
     line = ["train", "ppo", "CatchBall", "--steps", "2048", "--out", str(tmp_path / "a run"), *SMALL]
     assert cli.main(line) == 130
-    last = capsys.readouterr().out.splitlines()[-1]
+    captured = capfd.readouterr()
+    assert captured.err.endswith("stopping after this update; again to stop now\n")
+    last = captured.out.splitlines()[-1]
     assert (
         last == f"stopped by SIGINT at step 256; continue with: {PROGRAM} train {shlex.join([*line[1:], '--resume'])}"
     )
+
+
+@pytest.mark.parametrize(("save_every", "start"), [("256", "step 256"), ("100000", "the beginning")])
+def test_second_ctrl_c_interrupts_and_prints_the_line_that_resumes(
+    save_every: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    signals = iter([0, 2])  # at each update
+
+    def update(*_: Any) -> None:
+        for _i in range(next(signals)):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("rlgames.runs.training.Progress.update", update)
+    line = ["train", "ppo", "CatchBall", "--steps", "2048", "--out", str(tmp_path / "run"), *SMALL]
+    line += ["--save-every", save_every]
+    assert cli.main(line) == 130
+    again = shlex.join([*line[1:], "--resume"])
+    assert capfd.readouterr().err.splitlines()[-3:] == [
+        "stopping after this update; again to stop now",
+        f"not saved; continue from {start} with: {PROGRAM} train {again}",
+        "rlgames: interrupted",
+    ]
 
 
 def test_threads_are_torchs_own_unless_given(tmp_path: Path) -> None:

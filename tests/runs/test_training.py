@@ -270,12 +270,13 @@ def test_resolve_takes_the_preset() -> None:
     ("changes", "message"),
     [
         ({"steps": 0}, "expected steps >= 1, got 0"),
-        ({"envs": 0}, "expected envs >= 1, got 0"),
-        ({"log_every": 0}, "expected log_every >= 1, got 0"),
-        ({"evaluate_every": -1}, "expected evaluate_every >= 1, got -1"),
-        ({"save_every": 0}, "expected save_every >= 1, got 0"),
+        ({"steps": 2.5}, "expected steps >= 1, got 2.5"),
+        ({"envs": 0}, "expected envs >= 1 or None, got 0"),
+        ({"log_every": 0}, "expected log_every >= 1 or None, got 0"),
+        ({"evaluate_every": -1}, "expected evaluate_every >= 1 or None, got -1"),
+        ({"save_every": 0}, "expected save_every >= 1 or None, got 0"),
         ({"evaluate_episodes": 0}, "expected evaluate_episodes >= 1, got 0"),
-        ({"evaluate_max_steps": 0}, "expected evaluate_max_steps >= 1, got 0"),
+        ({"evaluate_max_steps": 0}, "expected evaluate_max_steps >= 1 or None, got 0"),
         ({"game": "Chess"}, "unknown game 'Chess'"),
         ({"agent": "sarsa"}, "unknown agent 'sarsa'"),
         ({"config": PPOConfig(encoder="nature")}, "too small for the encoder 'nature'"),
@@ -432,6 +433,20 @@ def test_stop_signals_are_listed_and_handlers_restored() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_first_ctrl_c_is_answered_at_once(quiet: bool, capfd: pytest.CaptureFixture[str]) -> None:
+    answer = "" if quiet else "stopping after this update; again to stop now\n"
+    with stop_signals(quiet):
+        signal.raise_signal(signal.SIGTERM)
+        assert capfd.readouterr() == ("", "")
+    with stop_signals(quiet) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop == ["SIGINT"]
+        assert capfd.readouterr() == ("", answer)
+        signal.raise_signal(signal.SIGTERM)
+    assert capfd.readouterr() == ("", "")
 
 
 # ---- intervals, metrics and checkpoints ----

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.evaluation import evaluate as evaluate
     from rlgames.recording import record as record
+    from rlgames.runs.metrics import read_metrics as read_metrics
 
 __version__ = "0.1.0"
 IMPORTED_MODULES = "RLGAMES_IMPORT"  # environment variable: modules to import with rlgames, which register games
@@ -60,6 +61,7 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
+    "read_metrics": "rlgames.runs.metrics",
     "record": "rlgames.recording",
     "register_agent": "rlgames.agents.registry",
 }

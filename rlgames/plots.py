@@ -15,7 +15,7 @@ Run = tuple[np.ndarray, np.ndarray]  # x (n,) and y (n,)
 
 
 def draw_curve(rows: Sequence[Mapping[str, Any]], picture: Path, title: str) -> None:
-    """Draw the rows of a run's metrics.jsonl into `picture` (PNG)."""
+    """Draw the rows of a run's metrics.jsonl and episodes.jsonl into `picture` (PNG)."""
     from matplotlib.figure import Figure  # noqa: PLC0415  heavy
 
     episodes = [(row["step"], score) for row in rows for score in row.get("scores", ())]

@@ -60,9 +60,11 @@ def test_draw_curves_draws_means_bands_and_levels(tmp_path: Path, figures: list[
 
 def test_draw_curve_draws_episodes_means_and_evaluations(tmp_path: Path, figures: list[Figure]) -> None:
     rows: list[dict[str, Any]] = [
-        {"step": 10, "episodes": 0, "scores": []},
-        {"step": 20, "episodes": 2, "rollout/score_mean": 4.0, "scores": [3.0, 5.0]},
-        {"step": 20, "eval/score_mean": 6.0, "eval_scores": [6.0]},
+        {"step": 10, "episodes": 0},
+        {"step": 20, "episodes": 2, "rollout/score_mean": 4.0},
+        {"step": 20, "eval/score_mean": 6.0},
+        {"step": 20, "scores": [3.0, 5.0]},
+        {"step": 20, "eval_scores": [6.0]},
     ]
     draw_curve(rows, tmp_path / "curve.png", "ppo on CatchBall")
     [axes] = figures[0].axes

@@ -2,6 +2,7 @@
 
 config.json            all settings of the run
 metrics.jsonl          a row each `log_every` steps, and one for each evaluation; identical when the run is repeated
+episodes.jsonl         the score of each episode, of training ("scores") and of evaluations ("eval_scores"), at those steps
 times.jsonl            seconds of training and steps a second at those steps, which are never identical
 curve.png              scores and evaluations over the steps
 tensorboard/           the same as events, with the extra `tensorboard`
@@ -28,6 +29,7 @@ from rlgames.experience.replay import ReplayBuffer
 from rlgames.runs.replay_files import PARTS, ReplayFiles
 
 KEEP_LAST = 3  # step-*.ckpt
+SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics
 EXPORTED = "agent.ckpt"  # the checkpoint in a folder of an exported agent
 
 
@@ -37,6 +39,7 @@ class RunDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.config, self.metrics, self.times = (self.path / n for n in ("config.json", "metrics.jsonl", "times.jsonl"))
+        self.episodes = self.path / "episodes.jsonl"
         self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
         self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
         self.replay_files = ReplayFiles(self.checkpoints)
@@ -45,7 +48,13 @@ class RunDirectory:
         """Delete this run's files and nothing else."""
         for path in (self.checkpoints, self.path / "tensorboard"):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (self.metrics, self.times, self.curve, self.config):  # last the file that marks a run
+        for path in (
+            self.metrics,
+            self.episodes,
+            self.times,
+            self.curve,
+            self.config,
+        ):  # last the file that marks a run
             path.unlink(missing_ok=True)
 
     def create(self, config: dict[str, Any]) -> None:
@@ -90,12 +99,15 @@ class RunDirectory:
             if path.suffix == ".partial" or path.name > self.step_checkpoint(step).name:
                 path.unlink()
         self.delete_old()
-        for path in (self.metrics, self.times):
+        for path in (self.metrics, self.episodes, self.times):
             write_atomically(path, "".join(json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step))
 
     def log(self, row: dict[str, Any], seconds: float, fps: float) -> None:
-        """Append a row of metrics, and its seconds of training and steps a second."""
-        append_row(self.metrics, row)
+        """Append a row of metrics, the scores in it apart, and its seconds of training and steps a second."""
+        scores = {key: row[key] for key in SCORES if row.get(key)}
+        append_row(self.metrics, {key: value for key, value in row.items() if key not in SCORES})
+        if scores:
+            append_row(self.episodes, {"step": row["step"], **scores})
         append_row(self.times, {"step": row["step"], "seconds": round(seconds, 3), "time/fps": round(fps, 1)})
 
     def step_checkpoint(self, step: int) -> Path:

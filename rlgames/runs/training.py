@@ -207,7 +207,8 @@ class Session:
         elif agent.plays_in_workers(agent.config) or agent.start_training().snapshot() is not None:
             self.save()
         title = f"{c.agent} on {c.game}, seed {c.seed}"
-        draw_curve(read_rows(self.directory.metrics), self.directory.curve, title)
+        rows = [*read_rows(self.directory.metrics), *read_rows(self.directory.episodes)]
+        draw_curve(rows, self.directory.curve, title)
         return TrainingResult(self.directory, agent, seconds, self.best, None if done else stop[0])
 
     def seconds(self) -> float:

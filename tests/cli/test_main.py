@@ -399,7 +399,7 @@ def test_train_prints_a_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert lines[0] == f"random on CatchBall:size=16: 512 steps, 16 envs, seed 4, in {out.relative_to(tmp_path)}"
     names = [line[:16].rstrip() for line in lines[-5:]]
     assert names == ["best evaluation", "training time", "curve", "metrics", "checkpoints"]
-    for name in ("curve.png", "metrics.jsonl", "checkpoints/best.ckpt", "checkpoints/final.ckpt"):
+    for name in ("curve.png", "metrics.jsonl", "episodes.jsonl", "checkpoints/best.ckpt", "checkpoints/final.ckpt"):
         assert (out / name).exists()
 
 

@@ -79,7 +79,10 @@ def assert_same_files(out: Path, expected: dict[str, bytes], names: Iterable[str
     assert [name for name in names or found if found[name] != expected[name]] == []
 
 
-RESULTS = ("metrics.jsonl", "config.json", "curve.png", "checkpoints/final.ckpt", "checkpoints/best.ckpt")
+RESULTS = (
+    *("metrics.jsonl", "episodes.jsonl", "config.json", "curve.png"),
+    *("checkpoints/final.ckpt", "checkpoints/best.ckpt"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -462,7 +465,7 @@ def test_run_stopped_before_its_first_checkpoint_starts_over(tmp_path: Path, uni
 def test_resuming_deletes_incomplete_files(tmp_path: Path, uninterrupted: Any) -> None:
     out = tmp_path / "run"
     train_until(SHORT, out, 96)
-    for name in ("metrics.jsonl", "times.jsonl"):
+    for name in ("metrics.jsonl", "episodes.jsonl", "times.jsonl"):
         with open(out / name, "a") as file:
             file.write('{"step": 112, "sco')
     (out / ".metrics.jsonl.partial").write_text("half")

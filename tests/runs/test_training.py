@@ -88,9 +88,13 @@ def test_run_writes_its_files_and_rows(name: str, tmp_path: Path) -> None:
     check_files(out, training, result.agent)
 
     rows, times = read_rows(out / "metrics.jsonl"), read_rows(out / "times.jsonl")
-    assert rows == rows_by_hand(name)
+    expected = rows_by_hand(name)
+    assert rows == [{key: value for key, value in row.items() if not isinstance(value, list)} for row in expected]
     assert len([row for row in rows if "eval/score_mean" in row]) == 4
-    assert any(row.get("scores") for row in rows)
+    kinds = ("scores", "eval_scores")
+    scores = [{key: row[key] for key in ("step", *kinds) if row.get(key)} for row in expected]
+    assert read_rows(out / "episodes.jsonl") == [row for row in scores if len(row) > 1]
+    assert {key for row in scores for key in row} == {"step", *kinds}
     assert [set(row) for row in times] == [{"step", "seconds", "time/fps"}] * len(rows)
     assert [row["step"] for row in times] == [row["step"] for row in rows]
     assert [row["seconds"] for row in times] == sorted(row["seconds"] for row in times)
@@ -98,7 +102,7 @@ def test_run_writes_its_files_and_rows(name: str, tmp_path: Path) -> None:
 
 def check_files(out: Path, training: Training, agent: Agent) -> None:
     steps = sorted(int(path.stem.removeprefix("step-")) for path in (out / "checkpoints").glob("step-*"))
-    files = {"config.json", "metrics.jsonl", "times.jsonl", "curve.png"}
+    files = {"config.json", "metrics.jsonl", "episodes.jsonl", "times.jsonl", "curve.png"}
     files |= {"checkpoints/best.ckpt", "checkpoints/final.ckpt"}
     files |= {f"checkpoints/step-{step:012d}.ckpt" for step in steps}
     assert {path for path in names(out) if not path.endswith(".part")} == files  # parts: test_replay_files.py
@@ -116,7 +120,7 @@ def check_files(out: Path, training: Training, agent: Agent) -> None:
 
 
 def rows_by_hand(name: str) -> list[dict[str, Any]]:
-    """Train as `short_training` does, in a plain loop, and return the rows of metrics.jsonl."""
+    """Train as `short_training` does, in a plain loop; return the rows of metrics.jsonl, with the scores."""
     rows: list[dict[str, Any]] = []
     updates: list[Update] = []  # since the last row
     episodes: list[Episode] = []

@@ -34,6 +34,10 @@ class NoRunError(UsageError, FileNotFoundError):
     """A directory without a run, or a run without a checkpoint."""
 
 
+class ForkedError(UsageError, RuntimeError):
+    """An environment with threads or processes of its own, in a process that was forked after it was made."""
+
+
 class OutOfMemoryError(UsageError, MemoryError):
     """More memory is asked for than is free."""
 

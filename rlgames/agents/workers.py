@@ -22,6 +22,7 @@ import torch
 import torch.multiprocessing as mp
 from torch import Tensor
 
+from rlgames.engine.forks import ForkGuard
 from rlgames.engine.parent import end_with_parent
 
 POLL_INTERVAL = 1.0  # seconds between checks of the exit codes: children of a dead process may hold its pipe open
@@ -37,6 +38,7 @@ class Workers:
     """
 
     def __init__(self, function: Callable[..., Any], arguments: Sequence[tuple]):
+        self.fork_guard = ForkGuard()
         self.stop = torch.zeros(1, dtype=torch.bool).share_memory_()
         self.processes: dict[Connection, Any] = {}  # by the pipe that they write to
         self.running: set[Connection] = set()  # pipes of processes that have not returned
@@ -104,7 +106,12 @@ class Workers:
         return f'{process.name} {how} before it was running: does the script have if __name__ == "__main__"?'
 
     def close(self) -> list[Any]:
-        """Ask all to stop, wait, and kill those that do not; return their results, and reports that were not read."""
+        """Ask all to stop, wait, and kill those that do not; return their results, and reports that were not read.
+
+        In a process that was forked from this one, do nothing: they are not its own.
+        """
+        if self.fork_guard.forked:
+            return []
         self.stop[0] = True
         for pipe in self.running - self.started:
             if not pipe.poll():

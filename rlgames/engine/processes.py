@@ -25,6 +25,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from rlgames.engine.forks import ForkGuard
 from rlgames.engine.parent import end_with_parent
 from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset
 from rlgames.errors import InvalidValueError
@@ -87,7 +88,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
 
     Raises ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step before the first reset() or,
     in AutoresetMode.DISABLED, of an environment that is over, RuntimeError when a process has died, after ending the
-    others, ClosedEnvironmentError after `close`.
+    others, ClosedEnvironmentError after `close`, ForkedError after a fork.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
     ):
         check_count("num_envs", num_envs)
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)
+        self._fork_guard = ForkGuard()
         self._over, self._started, self._constructed = np.ones(int(num_envs), np.bool_), False, False
         self.parent_pipes, self.processes = [], []  # for close(), if Gymnasium's constructor fails
         if START_METHOD == "forkserver":
@@ -178,6 +180,7 @@ class ProcessVectorEnv(AsyncVectorEnv):
 
     def _call(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Return what `call` returns. Raises RuntimeError, after ending all processes, if one of them has died."""
+        self._fork_guard.check(self)
         try:
             return call(*args, **kwargs)
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
@@ -203,7 +206,8 @@ class ProcessVectorEnv(AsyncVectorEnv):
 
     def close_extras(self, timeout: float | None = None, terminate: bool = True) -> None:
         """Kill all processes: they have nothing to clean up."""
-        kill_all(self.processes)
+        if not self._fork_guard.forked:
+            kill_all(self.processes)
         for pipe in filter(None, self.parent_pipes):  # Gymnasium removes the pipe of a process that failed
             pipe.close()
 

@@ -83,6 +83,17 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path):
     assert list(temporary.iterdir()) == []
 
 
+def test_a_forked_process_leaves_the_workers_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch):
+    """It has the same atexit callbacks."""
+    workers = Workers(exit_early, [])
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.fork_guard, "pid", os.getpid() + 1)
+        assert workers.close() == []
+        assert not workers.stop[0]
+    workers.close()
+    assert workers.stop[0]
+
+
 def test_a_script_without_a_main_guard_gets_a_hint(tmp_path: Path):
     program = "from rlgames.agents.workers import Workers\nlist(Workers(print, [()]).reports())"
     (tmp_path / "script.py").write_text(program)

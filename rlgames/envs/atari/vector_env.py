@@ -18,6 +18,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 
+from rlgames.engine.forks import ForkGuard
 from rlgames.engine.validation import (
     VectorEnvSettings,
     check_actions,
@@ -57,7 +58,7 @@ class AtariVectorEnv(BaseVectorEnv):
     returned array is the caller's.
 
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset,
-    ClosedEnvironmentError after `close`, DependencyNotInstalled without ale-py.
+    ClosedEnvironmentError after `close`, ForkedError after a fork, DependencyNotInstalled without ale-py.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -96,6 +97,7 @@ class AtariVectorEnv(BaseVectorEnv):
             reward_clipping=False,
             use_fire_reset=False,
         )
+        self._fork_guard = ForkGuard(self._engine)
         n = self.num_envs
         self._codes, self._indices = np.array(game.codes, np.int64), np.arange(n)
         self._started = False
@@ -252,6 +254,7 @@ class AtariVectorEnv(BaseVectorEnv):
     def _check_open(self) -> None:
         if self._engine is None:
             raise ClosedEnvironmentError(f"these environments of {self.game.name} are closed: make others")
+        self._fork_guard.check(self)
 
     def close_extras(self, **kwargs: Any) -> None:
-        self._engine = None
+        self._engine = self._fork_guard.resource = None

@@ -2,7 +2,7 @@
 
 config.json            all settings of the run
 metrics.jsonl          a row each `log_every` steps, and one for each evaluation; identical when the run is repeated
-episodes.jsonl         the score of each episode, of training ("scores") and of evaluations ("eval_scores"), at those steps
+episodes.jsonl         at those steps the score of each episode, "scores" of training and "eval_scores" of evaluations
 times.jsonl            seconds of training and steps a second at those steps, which are never identical
 curve.png              scores and evaluations over the steps
 tensorboard/           the same as events, with the extra `tensorboard`
@@ -54,7 +54,7 @@ class RunDirectory:
             self.times,
             self.curve,
             self.config,
-        ):  # last the file that marks a run
+        ):  # last what marks a run
             path.unlink(missing_ok=True)
 
     def create(self, config: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ def read_metrics(run: str | Path, *, as_frame: Literal[False] = False) -> dict[s
 @overload
 def read_metrics(run: str | Path, *, as_frame: Literal[True]) -> DataFrame: ...
 def read_metrics(run: str | Path, *, as_frame: bool = False) -> Any:
-    """Return the metrics of a run's directory as columns, (n,) each: one row for each step that something was logged at.
+    """Return the metrics of a run's directory as columns, (n,) each: a row for each step that something was logged at.
 
     "step" is int64, all others are float64, NaN where a metric was not logged at a step: "rollout/score_mean",
     "train/loss", "eval/score_mean", ..., and "seconds" of training and "time/fps". Finished runs and running ones can

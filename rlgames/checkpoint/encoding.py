@@ -2,18 +2,21 @@
 
 In the JSON a list is a list; types that JSON lacks are objects with one key: {"dict": [[key, value], ...]},
 {"tuple": [...]}, {"int": "0x..."} from 2**53 on, {"float": "nan"}, {"tensor": name}, {"array": member},
-{"scalar": member} and {"part": [file, sha256]}. Arrays are .npy files (numpy.lib.format) without pickle.
+{"scalar": member} and {"part": [file, sha256]}. Each tensor, member and part is named once. Arrays are .npy files
+(numpy.lib.format) without pickle.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Never, TypeAlias
 
 import numpy as np
 import torch
@@ -21,7 +24,13 @@ import torch
 from rlgames.errors import InvalidTypeError
 
 NPY_VERSION = (3, 0)  # the .npy header that takes any field name and any length
-NPY_HEADER_LIMIT = 2**20  # bytes; numpy's own limit of 10,000 refuses records of some hundred fields
+NPY_HEADER_LIMIT = 2**16  # bytes: records of some thousand fields
+NPY_HEADER = re.compile(
+    r"\{'descr': (?P<descr>.+), 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[0-9, ]*)\), \} *\n"
+)
+LITERAL = re.compile(r"""([\[\](), 0-9]|'([^'\\]|\\.)*+'|"([^"\\]|\\.)*+")++""")  # strings, numbers, lists and tuples
+EMPTY_LIMIT = 2**24  # elements of an array whose elements have no bytes: the file's size does not bound them
+BLOCK = 2**20  # bytes that are read at once
 TENSOR_DTYPES = {  # those that safetensors both writes and reads
     *(torch.bool, torch.int8, torch.int16, torch.int32, torch.int64),
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
@@ -57,7 +66,8 @@ Leaf: TypeAlias = (
     torch.Tensor | np.ndarray | np.generic | ConcatenatedArray | FilePart | int | float | bool | str | None
 )
 Tree: TypeAlias = Mapping[Any, "Tree"] | Sequence["Tree"] | Leaf  # dicts (with str or int keys), lists and tuples
-Member: TypeAlias = Callable[[str, Callable[[IO[bytes]], Any]], Any]  # (name, parser) -> the parser's result
+Parser: TypeAlias = Callable[[IO[bytes], int], Any]  # (stream, bytes in it) -> the content
+Member: TypeAlias = Callable[[str, Parser], Any]  # (name, parser) -> the parser's result
 
 
 # ---- encoding ----
@@ -168,8 +178,8 @@ def write_npy(stream: Any, array: np.ndarray | ConcatenatedArray) -> None:
 # ---- decoding ----
 
 
-def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part: Callable[[str, str], FilePart]) -> Any:
-    """Invert `encode`; `part` returns the part of a file's name and digest."""
+def decode(node: Any, tensors: dict[str, torch.Tensor], member: Member, part: Callable[[str, str], FilePart]) -> Any:
+    """Invert `encode`, and take from `tensors` what is used; `part` returns the part of a file's name and digest."""
     if isinstance(node, list):
         return [decode(item, tensors, member, part) for item in node]
     if not isinstance(node, dict):
@@ -180,7 +190,7 @@ def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part:
     if kind == "tuple":
         return tuple(decode(content, tensors, member, part))
     if kind == "tensor":
-        return tensors[content]
+        return tensors.pop(content)
     if kind in ("array", "scalar"):
         array = member(content, read_npy)
         return array if kind == "array" else array[()]
@@ -189,5 +199,48 @@ def decode(node: Any, tensors: Mapping[str, torch.Tensor], member: Member, part:
     return {"int": lambda digits: int(digits, 16), "float": float}[kind](content)
 
 
-def read_npy(stream: IO[bytes]) -> np.ndarray:
-    return zero_padding(np.lib.format.read_array(stream, allow_pickle=False, max_header_size=NPY_HEADER_LIMIT))
+def read_json(stream: IO[bytes], _: int) -> Any:
+    """Parse JSON without NaN and infinities, which Python would read."""
+    return json.loads(stream.read(), parse_constant=refuse_constant)
+
+
+def refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
+
+
+def read_npy(stream: IO[bytes], nbytes: int) -> np.ndarray:
+    """Read an array of a member of `nbytes` bytes, which bound the memory that it takes."""
+    dtype, fortran_order, shape = read_npy_header(stream)
+    count = math.prod(shape)
+    if count * dtype.itemsize != nbytes - stream.tell() or (dtype.itemsize == 0 and count > EMPTY_LIMIT):
+        raise ValueError(f"an array of shape {shape} and {dtype} is declared, {nbytes} bytes are there")
+    flat, filled = np.empty(count * dtype.itemsize, np.uint8), 0
+    while filled < len(flat):  # in blocks: a second copy of a replay buffer may not fit into the memory
+        block = np.frombuffer(stream.read(BLOCK), np.uint8)
+        flat[filled : filled + len(block)] = block
+        filled += len(block)
+    array = flat.view(dtype) if dtype.itemsize else np.empty(count, dtype)
+    return zero_padding(array.reshape(shape, order="F" if fortran_order else "C"))
+
+
+def read_npy_header(stream: IO[bytes]) -> tuple[np.dtype, bool, tuple[int, ...]]:
+    """Read the header that `write_npy` wrote: dtype, order and shape.
+
+    numpy evaluates a header as Python's literals, of any size that the caller admits; this admits some kB and no other
+    form.
+    """
+    if np.lib.format.read_magic(stream) != NPY_VERSION:
+        raise ValueError(f"expected an array in version {NPY_VERSION} of numpy's format")
+    length = int.from_bytes(stream.read(4), "little")
+    if length > NPY_HEADER_LIMIT:
+        raise ValueError(f"an array's header has {length} bytes, expected at most {NPY_HEADER_LIMIT}")
+    header = NPY_HEADER.fullmatch(stream.read(length).decode())
+    if header is None or not LITERAL.fullmatch(header["descr"]):
+        raise ValueError("the header of an array is not as numpy writes it")
+    try:
+        dtype = np.lib.format.descr_to_dtype(ast.literal_eval(header["descr"]))
+    except (MemoryError, RecursionError) as error:  # of Python's parser: it is nested too deeply
+        raise ValueError("the header of an array is not as numpy writes it") from error
+    if dtype.hasobject:
+        raise ValueError("an array of Python objects is not read")
+    return dtype, header["order"] == "True", tuple(map(int, re.findall(r"\d+", header["shape"])))

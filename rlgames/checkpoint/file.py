@@ -12,7 +12,10 @@ and the zip's comment holds the format number again and the sha256 of the manife
 of the state that is large and does not change any more may be in another checkpoint of the same folder, which this one
 then names together with the sha256 of its manifest: see `FilePart`.
 
-Reading executes nothing. The digests detect accidental damage; they are not a signature.
+Reading executes nothing, whoever wrote the file, and takes memory in proportion to its size: members are stored, not
+compressed, each is there and is used once, and declares no more than it has. The digests detect accidental damage; they
+are not a signature. What a header names (agent, game, wrappers) is looked up among those that this process has
+registered: see `Task.from_json`.
 Tensors: https://github.com/huggingface/safetensors. Arrays: numpy.lib.format.
 """
 
@@ -23,20 +26,34 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import IO, Any
 
 import numpy as np
 import safetensors.torch
 import torch
 
-from rlgames.checkpoint.encoding import ConcatenatedArray, Encoder, FilePart, Tree, decode, dense, to_json, write_npy
+from rlgames.checkpoint.encoding import (
+    ConcatenatedArray,
+    Encoder,
+    FilePart,
+    Parser,
+    Tree,
+    decode,
+    dense,
+    read_json,
+    to_json,
+    write_npy,
+)
 from rlgames.errors import InvalidTypeError, UsageError
 
 FORMAT = 1
 HEADER, STATE, TENSORS, MANIFEST = "header.json", "state.json", "tensors.safetensors", "manifest.json"
+HEADER_LIMIT = 2**20  # bytes of header.json
+REASON_LIMIT = 200  # characters of an error that a file causes
 
 
 class CheckpointError(UsageError, ValueError):
@@ -92,10 +109,18 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, Any], Any]:
     whether they were declared with align=True. Parts are checked, too, and returned as `FilePart`s: `resolve_parts`
     reads them.
     """
+    parts: set[str] = set()
+
+    def part(name: str, sha256: str) -> FilePart:
+        if name in parts:
+            raise ValueError(f"the part {name} is named twice")
+        parts.add(name)
+        return _part(path, name, sha256)
+
     with _reading(path) as member:
-        tensors = member(TENSORS, lambda stream: safetensors.torch.load(stream.read()))
-        state = decode(member(STATE, json.load), tensors, member, lambda name, sha256: _part(path, name, sha256))
-        return member(HEADER, json.load), state
+        tensors = member(TENSORS, lambda stream, _: safetensors.torch.load(stream.read()))
+        state = decode(member(STATE, read_json), tensors, member, part)
+        return member(HEADER, _read_header), state
 
 
 def resolve_parts(state: Any) -> Any:
@@ -111,7 +136,7 @@ def resolve_parts(state: Any) -> Any:
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the header of `path` alone: the state is neither read nor checked. Raises CheckpointError."""
     with _reading(path) as member:
-        return member(HEADER, json.load)
+        return member(HEADER, _read_header)
 
 
 def weights_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
@@ -167,14 +192,24 @@ def _write(archive: zipfile.ZipFile, name: str, content: bytes | np.ndarray | Co
 
 
 class _Members:
-    """Members of an open checkpoint, each checked against its digest before it is parsed."""
+    """Members of an open checkpoint of `size` bytes, each checked against its digest before it is parsed, once."""
 
-    def __init__(self, archive: zipfile.ZipFile, manifest_sha256: str) -> None:
-        self.archive = archive
+    def __init__(self, archive: zipfile.ZipFile, size: int, manifest_sha256: str) -> None:
+        self.archive, self.read = archive, set[str]()
+        members = archive.infolist()
+        if any(each.compress_type != zipfile.ZIP_STORED or each.compress_size != each.file_size for each in members):
+            raise ValueError("a member is compressed")
+        if sum(each.file_size for each in members) > size:
+            raise ValueError("its members are larger than the file")
         self.digests = {MANIFEST: manifest_sha256}
-        self.digests |= self(MANIFEST, json.load)["members"]
+        self.digests |= self(MANIFEST, read_json)["members"]
+        if sorted(self.digests) != sorted(each.filename for each in members):  # the latter may name one twice
+            raise ValueError("its members are not those of its manifest")
 
-    def __call__(self, name: str, parse: Callable[[IO[bytes]], Any]) -> Any:
+    def __call__(self, name: str, parse: Parser) -> Any:
+        if name in self.read:
+            raise ValueError(f"{name} is named twice")
+        self.read.add(name)
         with self.archive.open(name) as stream:
             sha256 = hashlib.sha256()
             while block := stream.read(2**20):
@@ -182,15 +217,24 @@ class _Members:
             if sha256.hexdigest() != self.digests[name]:
                 raise ValueError(f"{name} does not match its sha256")
             stream.seek(0)
-            return parse(stream)
+            return parse(stream, self.archive.getinfo(name).file_size)
+
+
+def _read_header(stream: IO[bytes], nbytes: int) -> dict[str, Any]:
+    if nbytes > HEADER_LIMIT:
+        raise ValueError(f"{HEADER} has {nbytes} bytes, expected at most {HEADER_LIMIT}")
+    header = read_json(stream, nbytes)
+    if not isinstance(header, dict):
+        raise TypeError(f"{HEADER} holds {type(header).__name__}, expected an object")
+    return header
 
 
 @contextmanager
 def _reading(path: str | os.PathLike[str], sha256: str | None = None) -> Iterator[_Members]:
     """Open `path` and check its manifest, against `sha256` if given."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            comment = re.match(rb"rlgames checkpoint format (\d+), manifest sha256 ", archive.comment)
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            comment = re.match(rb"rlgames checkpoint format (\d{1,9}), manifest sha256 ", archive.comment)
             if comment is None and MANIFEST not in archive.namelist():
                 kind = "another kind of zip file (such as PyTorch's .pt)"
                 raise CheckpointError(f"{path}: is {kind}: expected a file written by rlgames")
@@ -204,20 +248,37 @@ def _reading(path: str | os.PathLike[str], sha256: str | None = None) -> Iterato
             digest = archive.comment[comment.end() :].decode()
             if sha256 not in (None, digest):
                 raise ValueError("it is not the file that was saved")
-            yield _Members(archive, digest)
-    except (CheckpointError, MemoryError):
+            yield _Members(archive, os.fstat(file.fileno()).st_size, digest)
+    except (CheckpointError, InvalidTypeError, MemoryError):
         raise
     except Exception as error:  # a damaged zip file raises nearly anything: KeyError, zlib.error, NotImplementedError
         raise CheckpointError(f"{path}: {_reason(path, error)}") from error
 
 
+def open_regular(path: str | os.PathLike[str]) -> IO[bytes]:
+    """Open a file for reading. Raises CheckpointError for a pipe or a device, which may have no end.
+
+    Raises TypeError for anything but a path: `open` takes numbers as files that are open already, and closes them.
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise InvalidTypeError(f"expected the path of a file, got {path!r}")
+    mode = os.stat(path).st_mode
+    if S_ISDIR(mode):
+        raise CheckpointError(f"{path}: is a folder: give the checkpoint file in it")
+    if not S_ISREG(mode):
+        raise CheckpointError(f"{path}: is a pipe or a device: expected a file written by rlgames")
+    return open(path, "rb")
+
+
 def _part(path: str | os.PathLike[str], name: str, sha256: str) -> FilePart:
     """Return the part of the checkpoint `path` in the file `name`, each byte checked but nothing kept."""
-    part = FilePart(Path(path).parent / Path(name).name, sha256)
+    if re.fullmatch(r"\.+|.*[/\\:\0].*", name, re.DOTALL) or not isinstance(sha256, str):
+        raise ValueError(f"the part {name!r:.80} is not a file of its folder, with a sha256")
+    part = FilePart(Path(path).parent / name, sha256)
     try:
         with _reading(part.path, sha256) as member:
-            for each in member.digests:
-                member(each, lambda _: None)
+            for each in member.digests.keys() - {MANIFEST}:
+                member(each, lambda *_: None)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: its part {error}") from error
     return part
@@ -227,18 +288,22 @@ def _reason(path: str | os.PathLike[str], error: Exception) -> str:
     """Return the problem of the file that raised `error`, and the remedy, in one line."""
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "no such file: check the path"
-    if os.path.isdir(path):
-        return "is a folder: give the checkpoint file in it"
     if isinstance(error, PermissionError):
         return "cannot be read by this user: change its permissions"
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         start = file.read(4)
     if not start:
         return "is empty: use another checkpoint"
     if not b"PK\3\4".startswith(start):
         return "is not a checkpoint: expected a file written by rlgames"
-    reason = " ".join(str(error).split())
-    return f"is damaged or cut short ({type(error).__name__}: {reason}): copy it again, or use another checkpoint"
+    reason = one_line(f"{type(error).__name__}: {error}")
+    return f"is damaged or cut short ({reason}): copy it again, or use another checkpoint"
+
+
+def one_line(text: str) -> str:
+    """Return the text of an error that a file caused as one short line, without what would control a terminal."""
+    line = "".join(x if x.isprintable() else "?" for x in " ".join(text.split()))
+    return line if len(line) <= REASON_LIMIT else f"{line[:REASON_LIMIT]} ..."
 
 
 def config_to_json(config: Any) -> dict[str, Any]:

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import OrderedDict
 from enum import IntEnum
@@ -209,19 +211,28 @@ def test_part_is_another_file_of_the_folder(tmp_path: Path) -> None:
     """It is checked by `load`, read by `resolve_parts`, and never taken from another folder."""
     inner = {"weights": torch.ones(3), "list": [1, (2, np.arange(4))]}
     part = FilePart(tmp_path / "inner", save(tmp_path / "inner", {}, inner))
-    save(tmp_path / "a", HEADER, {"part": part, "twice": (part, 1.5)})
+    save(tmp_path / "a", HEADER, {"part": part, "other": (1.5,)})
     header, state = load(tmp_path / "a")
     assert header == HEADER
-    assert state == {"part": part, "twice": (part, 1.5)}
-    assert same(checkpoint.resolve_parts(state), {"part": inner, "twice": (inner, 1.5)})
+    assert state == {"part": part, "other": (1.5,)}
+    assert same(checkpoint.resolve_parts(state), {"part": inner, "other": (1.5,)})
     (tmp_path / "folder").mkdir()
     os.rename(tmp_path / "a", tmp_path / "folder" / "a")
     with pytest.raises(CheckpointError, match="its part .*inner: no such file"):
         load(tmp_path / "folder" / "a")
-    members = {"header.json": b"{}", "tensors.safetensors": safetensors.torch.save({})}
-    forge(tmp_path / "folder" / "b", members | {"state.json": json.dumps({"part": ["../inner", part.sha256]}).encode()})
-    with pytest.raises(CheckpointError, match="folder/inner: no such file"):
-        load(tmp_path / "folder" / "b")
+
+
+@pytest.mark.parametrize(
+    "name", ["../inner", "folder/../inner", "/inner", "", ".", "..", "C:inner", "inner\0", 3, None, ["inner"]]
+)
+def test_name_of_a_part_is_that_of_a_file(tmp_path: Path, name: Any) -> None:
+    sha256 = save(tmp_path / "inner", {}, 1)
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "forged"
+    forge(path, MEMBERS | {"state.json": json.dumps({"part": [name, sha256]}).encode()})
+    with pytest.raises(CheckpointError) as raised:
+        load(path)
+    assert str(raised.value).startswith(f"{path}: ")
 
 
 class Pair(NamedTuple):
@@ -316,11 +327,20 @@ def test_read_header_ignores_damage_of_the_state(tmp_path: Path, saved: bytes) -
         load(path)
 
 
-def forge(path: Path, members: dict[str, bytes], version: int = 1, claimed: dict[str, bytes] | None = None) -> None:
+MEMBERS = {"header.json": b'{"step": 1}', "state.json": b"1", "tensors.safetensors": safetensors.torch.save({})}
+
+
+def forge(
+    path: Path,
+    members: dict[str, bytes],
+    version: int = 1,
+    claimed: dict[str, bytes] | None = None,
+    compression: int = zipfile.ZIP_STORED,
+) -> None:
     """Write a checkpoint of any members, with their digests or those of the members `claimed`."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in (claimed or members).items()}
     manifest = json.dumps({"format": version, "members": digests}).encode()
-    with zipfile.ZipFile(path, "w") as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in {**members, "manifest.json": manifest}.items():
             archive.writestr(name, content)
         digest = hashlib.sha256(manifest).hexdigest()
@@ -328,11 +348,10 @@ def forge(path: Path, members: dict[str, bytes], version: int = 1, claimed: dict
 
 
 def test_replaced_member_raises(tmp_path: Path) -> None:
-    members = {"header.json": b'{"step": 1}', "state.json": b"1", "tensors.safetensors": safetensors.torch.save({})}
-    forge(tmp_path / "a", members)
+    forge(tmp_path / "a", MEMBERS)
     assert load(tmp_path / "a") == ({"step": 1}, 1)
-    for name in members:
-        forge(tmp_path / "a", members | {name: b"2"}, claimed=members)
+    for name in MEMBERS:
+        forge(tmp_path / "a", MEMBERS | {name: b"2"}, claimed=MEMBERS)
         with pytest.raises(CheckpointError, match=f"{name} does not match its sha256"):
             load(tmp_path / "a")
 
@@ -356,8 +375,7 @@ class Exploit:
 def test_pickled_member_is_not_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("exploit.npy", np.array([Exploit()]), allow_pickle=True)
-    members = {"header.json": b"{}", "tensors.safetensors": safetensors.torch.save({})}
-    members["state.json"] = b'{"array": "arrays/0.npy"}'
+    members = MEMBERS | {"state.json": b'{"array": "arrays/0.npy"}'}
     for content in (Path("exploit.npy").read_bytes(), pickle.dumps(Exploit())):
         forge(Path("a"), members | {"arrays/0.npy": content})
         with pytest.raises(CheckpointError, match=r"\(ValueError: "):
@@ -406,6 +424,162 @@ def test_file_of_another_user_raises(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(zipfile, "ZipFile", fail)
     with pytest.raises(CheckpointError, match="a: cannot be read by this user: change its permissions"):
         load(tmp_path / "a")
+
+
+# ---- hostile files
+
+
+def npy(descr: str = "'<f4'", shape: str = "(3,)", data: bytes = bytes(12)) -> bytes:
+    """Return an array's member with any header."""
+    header = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\3\0" + len(header).to_bytes(4, "little") + header + data
+
+
+def test_forged_arrays_are_of_the_form_that_is_read(tmp_path: Path) -> None:
+    forge(tmp_path / "a", MEMBERS | {"state.json": b'{"array": "arrays/0.npy"}', "arrays/0.npy": npy()})
+    assert same(load(tmp_path / "a")[1], np.zeros(3, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (npy(shape="(1000000000000,)"), r"shape \(1000000000000,\) and float32 is declared, \d+ bytes are there"),
+        (npy(shape="(2,)"), "is declared"),
+        (npy(shape="(-3,)"), "not as numpy writes it"),
+        (npy(descr="'<U0'", shape="(1000000000000,)", data=b""), "is declared"),
+        (npy(descr="'<V0'", shape="(100000000,)", data=b""), "is declared"),
+        (npy(descr="'|O'"), "an array of Python objects is not read"),
+        (npy(descr="[('a', '|O')]"), "an array of Python objects is not read"),
+        (npy(descr="[('a', '<f4', (2000000000, 2000000000))]"), "ValueError"),
+        (npy(descr="__import__('os')"), "not as numpy writes it"),
+        (npy(descr="-" * 60_000 + "1"), "not as numpy writes it"),
+        (npy(descr="(" * 30_000 + ")" * 30_000), "SyntaxError"),
+        (npy(descr="[" * 150 + "]" * 150), "Error"),
+        (npy(descr="[('a', '<f4')]" + " " * 70_000), "header has 70067 bytes, expected at most 65536"),
+        (npy().replace(b"NUMPY\3", b"NUMPY\1"), r"expected an array in version \(3, 0\)"),
+        (b"\x93NUMPY\3\0\xff\xff\xff\xff", "header has 4294967295 bytes"),
+        (b"", "ValueError"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "",
+)
+def test_forged_array_raises(tmp_path: Path, content: bytes, reason: str) -> None:
+    """Before memory is taken for it, whatever its header says."""
+    forge(tmp_path / "a", MEMBERS | {"state.json": b'{"array": "arrays/0.npy"}', "arrays/0.npy": content})
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=reason) as raised:
+            load(tmp_path / "a")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < len(str(tmp_path)) + 350
+
+
+def test_compressed_member_raises(tmp_path: Path) -> None:
+    """It may become a thousand times as large as the file."""
+    for compression in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        forge(tmp_path / "a", MEMBERS | {"state.json": b" " * 10**6 + b"1"}, compression=compression)
+        for read in (load, read_header):
+            with pytest.raises(CheckpointError, match="a member is compressed"):
+                read(tmp_path / "a")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_member_that_is_there_twice_raises(tmp_path: Path) -> None:
+    forge(tmp_path / "a", MEMBERS)
+    with zipfile.ZipFile(tmp_path / "a", "a") as archive:
+        archive.writestr("state.json", MEMBERS["state.json"])
+    with pytest.raises(CheckpointError, match="its members are not those of its manifest"):
+        load(tmp_path / "a")
+    forge(tmp_path / "a", MEMBERS)
+    with zipfile.ZipFile(tmp_path / "a", "a") as archive:
+        archive.writestr("more", b"")
+    with pytest.raises(CheckpointError, match="its members are not those of its manifest"):
+        load(tmp_path / "a")
+
+
+def test_members_that_share_their_bytes_raise(tmp_path: Path) -> None:
+    """Many entries of the directory of a zip file may point to one place."""
+    forge(tmp_path / "a", MEMBERS | {"state.json": b" " * 10_000 + b"1"})
+    data = (tmp_path / "a").read_bytes()
+    with zipfile.ZipFile(tmp_path / "a") as archive:
+        entry = archive.getinfo("state.json")
+    start = data.index(b"PK\1\2")
+    copies, end = b"", bytearray(data[data.index(b"PK\5\6") :])
+    for k in range(100):
+        name = f"arrays/{k}.npy".encode()
+        fields = (20, 3, 20, 0, 0, 0, 0, 33, entry.CRC, 10_001, 10_001, len(name), 0, 0, 0, 0, 0, entry.header_offset)
+        copies += struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", *fields) + name
+    directory = data[start : data.index(b"PK\5\6")] + copies
+    end[8:20] = struct.pack("<HHLL", 104, 104, len(directory), start)
+    (tmp_path / "a").write_bytes(data[:start] + directory + end)
+    with pytest.raises(CheckpointError, match="its members are larger than the file"):
+        load(tmp_path / "a")
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "part"])
+def test_content_that_is_used_twice_raises(tmp_path: Path, kind: str) -> None:
+    """Each use would take as much memory again."""
+    sha256 = save(tmp_path / "inner", {}, 1)
+    members = MEMBERS | {"tensors.safetensors": safetensors.torch.save({"w": torch.ones(3)}), "arrays/0.npy": npy()}
+    node = {kind: {"array": "arrays/0.npy", "tensor": "w", "part": ["inner", sha256]}[kind]}
+    forge(tmp_path / "a", members | {"state.json": json.dumps([node]).encode()})
+    assert len(load(tmp_path / "a")[1]) == 1
+    forge(tmp_path / "a", members | {"state.json": json.dumps([node, node]).encode()})
+    with pytest.raises(CheckpointError, match="is named twice|KeyError: 'w'"):
+        load(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (b"[1, 2]", "header.json holds list, expected an object"),
+        (b"null", "header.json holds NoneType, expected an object"),
+        (b'{"step": NaN}', "NaN is not JSON"),
+        (b'{"step": -Infinity}', "-Infinity is not JSON"),
+        (b'{"step": 1' + b"0" * 5000 + b"}", "ValueError: Exceeds the limit"),
+        (b'{"a": "' + b" " * 2**20 + b'"}', "header.json has 1048585 bytes, expected at most 1048576"),
+        (b"[" * 10**5 + b"]" * 10**5, "RecursionError"),
+        (b"\xff", "UnicodeDecodeError"),
+    ],
+    ids=["list", "null", "nan", "infinity", "digits", "size", "depth", "encoding"],
+)
+def test_forged_header_raises(tmp_path: Path, header: bytes, reason: str) -> None:
+    forge(tmp_path / "a", MEMBERS | {"header.json": header})
+    for read in (load, read_header):
+        with pytest.raises(CheckpointError, match=reason) as raised:
+            read(tmp_path / "a")
+        assert "\n" not in str(raised.value)
+
+
+def test_reason_controls_no_terminal_and_is_short(tmp_path: Path) -> None:
+    forge(tmp_path / "a", MEMBERS | {"state.json": json.dumps({"\x1b[2J\n\u202e" + "long" * 1000: 1}).encode()})
+    with pytest.raises(CheckpointError) as raised:
+        load(tmp_path / "a")
+    message = str(raised.value).removeprefix(f"{tmp_path}")
+    assert message.isprintable()
+    assert len(message) < 350
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes and devices are POSIX's")
+def test_pipes_and_devices_raise(tmp_path: Path) -> None:
+    """They have no end, or wait for a writer."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero"), Path("/dev/null")):
+        for read in (load, read_header):
+            with pytest.raises(CheckpointError, match="is a pipe or a device"):
+                read(path)
+
+
+@pytest.mark.parametrize("path", [1, None, True, b"a.ckpt", 1.5, ["a"]])
+def test_what_is_no_path_raises(path: Any) -> None:
+    """Numbers are files that are open already: reading one would close it."""
+    for read in (load, read_header):
+        with pytest.raises(TypeError, match="expected the path of a file, got "):
+            read(path)
+    os.fstat(1)
 
 
 # ---- interrupted writers

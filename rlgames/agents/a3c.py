@@ -161,7 +161,8 @@ class A3C(Agent[A3CConfig]):
         super().load_state_dict(state)
         self.shared.weights.copy_(self.weights)
         if "best_weights" not in state:  # the networks alone: they are the best so far
-            self.best_weights.update([], self.step, self.weights)
+            self.best_weights = BestWeights(self.weights)
+            self.best_weights.step = self.step
 
     def act(
         self, obs: np.ndarray, state: Any, episode_start: np.ndarray, deterministic: bool

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -19,14 +21,26 @@ from torch import Tensor, nn
 from rlgames.agents.config import check_finite, make_config
 from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
 from rlgames.agents.progress import Progress
+from rlgames.agents.stored import (
+    LimitedTensors,
+    check_header,
+    check_spaces,
+    check_state,
+    fitting,
+    said_by,
+    spaces_from_json,
+    spaces_to_json,
+    trained_task,
+)
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
+from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, single_spaces
 from rlgames.networks.threads import keep_freed_memory
 from rlgames.presets.lookup import resolve
+from rlgames.schema import from_plain, short
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -54,6 +68,11 @@ class Agent(ABC, Generic[ConfigT]):
     name: ClassVar[str]
     Config: ClassVar[type]
     saved_attributes: ClassVar[tuple[str, ...]] = ("runner", "rng")  # the state, besides `step` and `predict_rng`
+    env_attributes: ClassVar[tuple[str, ...]] = (
+        "runner",
+        "lstm_state",
+        "replay",
+    )  # those that belong to the environments
     net: Any  # the nn.Module whose parameters are the agent
 
     def __init__(
@@ -96,7 +115,7 @@ class Agent(ABC, Generic[ConfigT]):
             raise InvalidValueError(f"expected seed >= 0, got {seed}")
         self.observation_space, self.action_space, self.config = space, actions, config
         self.seed, self.task, self.step, self.closed = seed, task, 0, False
-        self.device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self.device = as_device(device)
         self.envs: VectorEnv | None = None  # to learn in
         self.num_envs: int | None = None
         self.runner: EnvRunner | None = None
@@ -285,16 +304,35 @@ class Agent(ABC, Generic[ConfigT]):
         return state | {name: attribute_state(getattr(self, name)) for name in self.saved_attributes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a `state_dict()`; environments and buffers are made first, if it has theirs and they can be made."""
+        """Restore a `state_dict()`; environments and buffers are made first, if it has theirs and they can be made.
+
+        With another number of environments it starts new episodes, with an empty replay buffer, and warns.
+        """
+        runner = state.get("runner")
         learns_here = (self.envs is not None or self.task is not None) and not self.plays_in_workers(self.config)
-        if state.get("runner") is not None and learns_here:
-            self.start_training()
+        if runner is not None and learns_here:
+            saved, own = len(runner["obs"]), self.start_training()
+            if saved != own.num_envs:
+                state = self._without_envs(state)
+                own.exact = False
+                warnings.warn(
+                    f"saved with {saved} environments, learning on in {own.num_envs}: with new episodes"
+                    f"{' and an empty replay buffer' if 'replay' in state else ''}, so not as the saved agent would",
+                    stacklevel=2,
+                )
         self.step = state["step"]
         self.predict_rng.bit_generator.state = state["predict_rng"]
         networks = self.networks()
         for name in self.saved_attributes:
             if name in state or name in networks:  # the other attributes are missing where weights alone were saved
                 self._load_attribute(name, state[name])
+
+    def _without_envs(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return a state without what belongs to the environments, and forget LSTM states of one's own."""
+        for name in self.env_attributes:
+            if isinstance(getattr(self, name, None), np.ndarray):
+                setattr(self, name, None)
+        return state | dict.fromkeys(state.keys() & set(self.env_attributes))
 
     def _load_attribute(self, name: str, saved: Any) -> None:
         attribute = getattr(self, name)
@@ -324,9 +362,18 @@ class Agent(ABC, Generic[ConfigT]):
     def save(self, path: str | Path, *, weights_only: bool = False) -> None:
         """Write one checkpoint file: config, parameters, optimizer, random generators, buffers, environments.
 
-        `weights_only` keeps only config, parameters and the number of steps: a small file to share. Learning on from it
-        starts with a new optimizer, new episodes and an empty replay.
+        Folders that are missing are made. `weights_only` keeps only config, parameters and the number of steps: a small
+        file to share. Learning on from it starts with a new optimizer, new episodes and an empty replay.
+
+        Raises OSError if writing fails, in one line for a folder and where no folder can be made.
         """
+        path = Path(path)
+        if path.is_dir():
+            raise NotWritableError(f"{path} is a folder: give a file, such as {path / f'{self.name}.ckpt'}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise NotWritableError(f"{path} cannot be written: {error}") from error
         state = checkpoint.resolve_parts(self.state_dict())
         checkpoint.save(path, self.header(), self._weights(state) if weights_only else state)
 
@@ -339,58 +386,77 @@ class Agent(ABC, Generic[ConfigT]):
         path: str | Path,
         env: str | gym.Env | VectorEnv | None = None,
         *,
+        num_envs: int | None = None,
         device: str = "auto",
         weights_only: bool = False,
     ) -> Self:
         """Load the agent of a checkpoint. It continues exactly if it was made from a game's name, or gets its `env`.
 
         What the file holds is restored at once: environments are made, and the replay buffer is filled; without
-        environments to learn in, both are left out. With `weights_only` networks alone are loaded, which is enough to
-        play and evaluate; learning on then starts with new episodes.
+        environments to learn in, both are left out. In another number of environments, of `env` or by `num_envs` (with
+        the game that was saved, or a name), it learns on with new episodes. With `weights_only` networks alone are
+        loaded, which is enough to play and evaluate; learning on then starts with new episodes.
 
-        Raises CheckpointError, in one line, for a damaged file, that of another agent, or one that does not fit `env`.
+        The file may be anyone's: it runs nothing, and `Task.from_json` says which games it may name.
+
+        Raises CheckpointError, in one line, for a damaged or forged file, that of another agent, one of a game that is
+        not registered here while `env` does not name another, or one that does not fit `env`.
         """
         header, state = checkpoint.load(path)
-        return cls.from_checkpoint(path, header, state, env, device=device, weights_only=weights_only)
+        return cls.from_checkpoint(
+            path, header, state, env, num_envs=num_envs, device=device, weights_only=weights_only
+        )
 
     @classmethod
     def from_checkpoint(
         cls,
         path: str | Path,
         header: dict[str, Any],
-        state: dict[str, Any],
+        state: Any,
         env: str | gym.Env | VectorEnv | None = None,
         *,
+        num_envs: int | None = None,
         device: str = "auto",
         weights_only: bool = False,
     ) -> Self:
         """Make the agent of a checkpoint that was read already; arguments and errors as in `load`."""
+        check_header(path, header)
         cls._check_agent(path, header, "rlgames.load loads any agent")
-        try:
-            config = make_config(cls.Config, header["config"])
-        except UsageError as error:
-            raise CheckpointError(f"{path}: {error}") from error
-        trained = Task.from_json(header["task"]) if header["task"] else None
+        check_state(path, header, state)
+        as_device(device)
+        with said_by(path):
+            config = from_plain(cls.Config, header["config"])
+        trained = trained_task(path, header, env)
 
-        task, envs, num_envs = trained, None, (header["num_envs"] or 1) if trained else None
+        task, envs = trained, None
         if isinstance(env, str):
             preset, task = resolve(cls.name, env, trained)
-            num_envs = header["num_envs"] or preset.envs
+            num_envs = num_envs or header["num_envs"] or preset.envs
             one = task.make_vec(1)  # for its spaces
             space, actions = single_spaces(one)
             one.close()
         elif env is not None:
+            if num_envs is not None:
+                raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {env}")
             task, envs = None, as_vector_env(env)
             num_envs, (space, actions) = envs.num_envs, single_spaces(envs)
         else:
+            num_envs = (num_envs or header["num_envs"] or 1) if task else None
             space, actions = spaces_from_json(header["spaces"])
         check_spaces(path, header, space, actions)
 
         agent = cls.__new__(cls)
-        agent._setup(space, actions, config, header["seed"], device, task)
+        with fitting(path), LimitedTensors(state):
+            agent._setup(space, actions, config, header["seed"], device, task)
         agent.envs, agent.num_envs = envs, num_envs
+        state = agent._weights(state) if weights_only else state
+        learns_here = (envs is not None or task is not None) and not cls.plays_in_workers(config)
+        if state.get("runner") is not None and learns_here:
+            with said_by(path) if env is None else nullcontext():
+                made = agent.start_training()  # before `fitting`: an error of a user's environment keeps its traceback
+            check_spaces(path, header, *single_spaces(made.envs))
         with fitting(path, "; weights_only=True loads the networks alone" if "runner" in state else ""):
-            agent.load_state_dict(agent._weights(state) if weights_only else state)
+            agent.load_state_dict(state)
         return agent
 
     def start_from(self, path: str | Path) -> None:
@@ -399,7 +465,9 @@ class Agent(ABC, Generic[ConfigT]):
         Raises CheckpointError as `load` does.
         """
         header, state = checkpoint.load(path)
+        check_header(path, header)
         self._check_agent(path, header, "networks are taken from an agent of the same kind")
+        check_state(path, header, state)
         check_spaces(path, header, self.observation_space, self.action_space)
         own = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}
         with fitting(path):
@@ -407,8 +475,19 @@ class Agent(ABC, Generic[ConfigT]):
 
     @classmethod
     def _check_agent(cls, path: str | Path, header: dict[str, Any], remedy: str) -> None:
-        if header.get("agent") != cls.name:
-            raise CheckpointError(f"{path}: holds the agent {header.get('agent')!r}, expected {cls.name!r}: {remedy}")
+        if header["agent"] != cls.name:
+            raise CheckpointError(f"{path}: holds the agent {short(header['agent'])}, expected {cls.name!r}: {remedy}")
+
+
+def as_device(name: str) -> torch.device:
+    """Return a device, "auto" being a GPU if there is one. Raises ValueError for one that torch does not have here."""
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        reason = textwrap.shorten(" ".join(str(error).split("\n")[:1]), 80, placeholder=" ...")
+        raise InvalidValueError(f"no device {name!r} here ({reason}): use 'auto' or 'cpu'") from error
+    return device
 
 
 def attribute_state(attribute: Any) -> Any:
@@ -431,40 +510,6 @@ def check_dtype(obs: np.ndarray, space: Box) -> None:
         f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, "
         f"got {obs.dtype}{values}: give them as the environment does, before any scaling"
     )
-
-
-def check_spaces(path: str | Path, header: dict[str, Any], space: Box, actions: Discrete) -> None:
-    given = spaces_to_json(space, actions)
-    for key, value in header["spaces"].items():
-        if given[key] != value:
-            raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
-
-
-def spaces_to_json(space: Box, actions: Discrete) -> dict[str, Any]:
-    """Return the spaces as JSON, as far as a network depends on them."""
-    return {
-        "shape": list(space.shape),
-        "dtype": str(space.dtype),
-        "actions": int(actions.n),
-        "first": int(actions.start),
-    }
-
-
-def spaces_from_json(described: dict[str, Any]) -> tuple[Box, Discrete]:
-    """Return the spaces; the bounds, on which nothing depends, are those of the dtype."""
-    dtype = np.dtype(described["dtype"])
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    box = Box(low, high, tuple(described["shape"]), dtype.type)
-    return box, Discrete(described["actions"], start=described["first"])
-
-
-@contextmanager
-def fitting(path: str | Path, remedy: str = "") -> Iterator[None]:
-    """Raise as CheckpointError what torch and environments raise when a state does not fit them."""
-    try:
-        yield
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: does not fit: {' '.join(str(error).split())}{remedy}") from error
 
 
 def new_summary_writer(name: str, step: int) -> SummaryWriter:

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 
 from rlgames.agents import AGENTS, AgentSpec, agent_spec
 from rlgames.agents.base import Agent
+from rlgames.agents.stored import check_header
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.errors import InvalidValueError
+from rlgames.schema import short
 
 AgentT = TypeVar("AgentT", bound="type[Agent]")
 
@@ -38,9 +40,21 @@ def register_agent(agent_class: AgentT) -> AgentT:
     return agent_class
 
 
-def load(path: str | Path, env: Any = None, *, device: str = "auto", weights_only: bool = False) -> Agent:
+def load(
+    path: str | Path,
+    env: Any = None,
+    *,
+    num_envs: int | None = None,
+    device: str = "auto",
+    weights_only: bool = False,
+) -> Agent:
     """Load the agent of any checkpoint; see `Agent.load`."""
     header, state = checkpoint.load(path)
-    if (name := header.get("agent")) not in AGENTS:
-        raise CheckpointError(f"{path}: holds the unknown agent {name!r}: known are {', '.join(AGENTS)}")
-    return find(name).from_checkpoint(path, header, state, env, device=device, weights_only=weights_only)
+    check_header(path, header)
+    if header["agent"] not in AGENTS:
+        raise CheckpointError(
+            f"{path}: holds the unknown agent {short(header['agent'])}: known are {', '.join(AGENTS)}"
+        )
+    return find(header["agent"]).from_checkpoint(
+        path, header, state, env, num_envs=num_envs, device=device, weights_only=weights_only
+    )

@@ -52,6 +52,7 @@ from rlgames.errors import InvalidTypeError, UsageError
 
 FORMAT = 1
 HEADER, STATE, TENSORS, MANIFEST = "header.json", "state.json", "tensors.safetensors", "manifest.json"
+PARTS = "parts"  # key in a header: names of the files that the checkpoint needs
 HEADER_LIMIT = 2**20  # bytes of header.json
 REASON_LIMIT = 200  # characters of an error that a file causes
 

@@ -15,12 +15,13 @@ from rlgames.envs.atari.game import AtariGame, split_pixels
 from rlgames.envs.atari.vector_env import make_vector_env
 from rlgames.errors import InvalidValueError
 
-__all__ = ["game", "make_env", "make_vector_env", "split_pixels"]
+__all__ = ["STORED_STRINGS", "game", "make_env", "make_vector_env", "split_pixels"]
 
 ACTIONS = {
     "all": ("noop", "fire", "up", "down", "up and fire", "down and fire"),  # the ROM's minimal set, in its order
     "minimal": ("up", "down"),
 }
+STORED_STRINGS = {"actions": "|".join(ACTIONS)}
 
 
 def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:

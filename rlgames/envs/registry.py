@@ -7,6 +7,7 @@ A game's module holds `game(**options)`, which returns the game as data, and opt
     vectorize(game, make, num_envs, **settings)   many environments made by `make`; default: ThreadedVectorEnv
     default_pixels(**options)                     preprocessing, where options of the game decide it
     split_pixels(pixels, vector)                  the makers' part of the preprocessing, as arguments, and the rest
+    STORED_STRINGS                                {option: pattern} of the strings that a file may give for options
 
 Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0"; its module is imported when first made.
 """
@@ -30,6 +31,7 @@ from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
 from rlgames.engine.vector_env import make_vector_env
 from rlgames.errors import InvalidTypeError, InvalidValueError, did_you_mean
+from rlgames.schema import short
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -82,6 +84,7 @@ GAMES: dict[str, GameSpec] = {
         simulates="Dino",
     ),
 }
+STORED_STRINGS = {"wrappers": r"[A-Za-z][\w-]*(\+[A-Za-z][\w-]*)*"}  # that a checkpoint may give, for every game
 SHARED_OPTIONS = ("frame_skip", "stack", "max_episode_steps", "wrappers")  # of `make` and `make_vec`, for every game
 WRAPPERS: dict[str, Wrapper] = {}  # by name, for the option wrappers=NAME or wrappers=NAME+NAME
 
@@ -137,6 +140,22 @@ def load_game(name: str, **options: Any) -> Any:
         allowed = ", ".join([*known, *SHARED_OPTIONS])
         raise InvalidTypeError(f"unknown option {unknown[0]!r} for {name}: expected one of {allowed}")
     return module_of(name).game(**options)
+
+
+def check_stored_options(name: str, options: dict[str, Any]) -> None:
+    """Raise UsageError for options of a game that a file may not give: see `Task.from_json`."""
+    own = game_options(name)
+    patterns = {**getattr(module_of(name), "STORED_STRINGS", {}), **STORED_STRINGS}
+    for key, value in options.items():
+        if key not in (*own, *SHARED_OPTIONS, "threads"):
+            raise InvalidTypeError(f"unknown option {short(key)} for {name}: expected one of {', '.join(own)}")
+        for each in value if isinstance(value, list) else [value]:
+            listed = isinstance(each, str) and key in patterns and re.fullmatch(patterns[key], each, re.ASCII)
+            if not listed and not isinstance(each, bool | int | float | None):
+                raise InvalidValueError(f"a file may not give the option {key} of {name}, got {short(value)}")
+        if key not in own and key != "wrappers":
+            check_count(key, value, or_none=True)
+    load_game(name, **hashable({key: value for key, value in options.items() if key in own}))
 
 
 def hashable(options: dict[str, Any]) -> dict[str, Any]:
@@ -333,8 +352,10 @@ def register_game(
 ) -> None:
     """Add a game of your own: its name, and "rlgames/<name>-v0", then work wherever those of rlgames do.
 
-    `module` holds `game(**options) -> Game`; the module that calls this passes its own `__name__`. `pixels` is the
-    default preprocessing for agents. `wrap` and `wrap_vec` wrap every environment and vector environment that `make`
+    `module` holds `game(**options) -> Game`; the module that calls this passes its own `__name__`. If options are
+    strings, a dictionary `STORED_STRINGS` in it lists those that a checkpoint may choose, as {"mode": "easy|hard"}; any
+    other string must be given by name, as in `load(path, "Game:mode=mine")`. `pixels` is the default preprocessing for
+    agents. `wrap` and `wrap_vec` wrap every environment and vector environment that `make`
     and `make_vec` return; they are as in `register_wrapper`.
 
     Raises ValueError for a name that is taken or has characters other than letters, digits and underscores.

@@ -9,10 +9,20 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.envs.registry import GAMES, make, make_vec, observation_options, parse
-from rlgames.errors import UsageError
+from rlgames.envs.registry import (
+    GAMES,
+    check_stored_options,
+    make,
+    make_vec,
+    observation_options,
+    parse,
+)
+from rlgames.errors import InvalidValueError, UsageError
+from rlgames.schema import check_fields, from_plain, short
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
+
+LARGEST = 10_000  # rows, columns or frames of a picture that a file may ask for
 
 
 @dataclass(frozen=True)
@@ -47,8 +57,7 @@ class Task:
         """
         if trained is None or not self.native or trained.game not in (self.game, GAMES[self.game].simulates):
             return self
-        kept_names = {"frame_skip", "stack", "wrappers"} | observation_options(self.game)
-        kept = {key: value for key, value in trained.options.items() if key in kept_names}
+        kept = {key: value for key, value in trained.options.items() if key in preprocessing_options(self.game)}
         return Task(self.game, kept | self.options, trained.pixels, trained.rewards)
 
     def make(self, **kwargs: Any) -> gym.Env:
@@ -74,15 +83,44 @@ class Task:
         return json.loads(json.dumps(asdict(self)))  # tuples become lists
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Task:
-        pixels, rewards = data["pixels"], data["rewards"]
-        if pixels:  # JSON has lists only
-            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in pixels.items()}
-            pixels = Pixels(**fields)
-        return cls(data["game"], data["options"], pixels, rewards and Rewards(**rewards))
+    def from_json(cls, data: Any, *, preprocessing_only: bool = False) -> Task:
+        """Return the task that a file describes. Raises UsageError for anything that a file may not say.
+
+        A file can be anyone's, so it chooses no program, no path and no module. Its game is registered in this process,
+        with rlgames or with Gymnasium, under exactly that name; "module:id", which imports the module, is not. Options
+        are numbers, true, false and null; strings are those that the game lists (see `envs.registry`), and names of
+        registered wrappers. With `preprocessing_only` the other options are not looked at, for a task of which only
+        that is used: see `as_trained_on`.
+        """
+        check_fields("task", data, {"game": str, "options": dict, "pixels": dict | None, "rewards": dict | None})
+        game, options, pixels, rewards = data["game"], data["options"], data["pixels"], data["rewards"]
+        if game in GAMES:
+            if preprocessing_only:
+                options = {key: value for key, value in options.items() if key in preprocessing_options(game)}
+            check_stored_options(game, options)
+        elif game in gym.registry and ":" not in game and not game.startswith("rlgames/"):
+            check_numbers(options)
+        else:
+            raise InvalidValueError(f"the game {short(game)} is not registered here: import the module that does so")
+        pixels = None if pixels is None else from_plain(Pixels, pixels)
+        if pixels and any(value > LARGEST for value in (pixels.skip, pixels.stack, *(pixels.size or ()))):
+            raise InvalidValueError(f"expected pictures of at most {LARGEST:,} rows, columns and frames, got {pixels}")
+        return cls(game, options, pixels, None if rewards is None else from_plain(Rewards, rewards))
 
     def __str__(self) -> str:
         options = ",".join(
             f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in self.options.items()
         )
         return f"{self.game}:{options}" if options else self.game
+
+
+def preprocessing_options(game: str) -> set[str]:
+    """Return those of a game's options that decide the observation."""
+    return {"frame_skip", "stack", "wrappers"} | observation_options(game)
+
+
+def check_numbers(options: dict[str, Any]) -> None:
+    """Raise UsageError unless all options are numbers, booleans or None."""
+    for key, value in options.items():
+        if not isinstance(value, bool | int | float | None):
+            raise InvalidValueError(f"a file may not give the option {short(key)} of {short(value)}, only numbers")

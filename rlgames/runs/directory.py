@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from rlgames.checkpoint import file as checkpoint
-from rlgames.checkpoint.file import CheckpointError
+from rlgames.checkpoint.file import PARTS, CheckpointError
 from rlgames.errors import InvalidValueError, NoRunError, NotWritableError, RunExistsError
 from rlgames.experience.replay import ReplayBuffer
-from rlgames.runs.replay_files import PARTS, ReplayFiles
+from rlgames.runs.replay_files import ReplayFiles
 
 KEEP_LAST = 3  # step-*.ckpt
 SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics

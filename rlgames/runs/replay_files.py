@@ -14,11 +14,10 @@ import numpy as np
 
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.encoding import FilePart
-from rlgames.checkpoint.file import CheckpointError
+from rlgames.checkpoint.file import PARTS, CheckpointError
 from rlgames.experience.replay import ReplayBuffer
 
 MUTABLE_SLOTS = 2  # newest slots of an environment, which `restart_episodes` may change after they were written
-PARTS = "parts"  # key in a checkpoint's header: names of the files that it needs
 
 
 class ReplayFiles:

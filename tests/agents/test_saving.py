@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import rlgames
 from rlgames.agents.registry import AGENTS, find, load
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError, weights_sha256
+from rlgames.envs.task import Task
 from rlgames.wrappers import Pixels, Rewards
 
 agents = pytest.mark.parametrize("name", AGENTS)
@@ -234,8 +237,11 @@ def test_load_rejects_in_one_line_what_does_not_fit(name: str, tmp_path: Path):
     header, state = checkpoint.load(path)
     for change, message in (
         ({"agent": "sarsa"}, "holds the unknown agent 'sarsa': known are dqn, "),
-        ({"agent": None}, "holds the unknown agent None"),
-        ({"config": {**header["config"], "color": 3}}, f"unknown field 'color' of {find(name).Config.__name__}"),
+        ({"agent": None}, "its header: expected agent to be str, got None"),
+        (
+            {"config": {**header["config"], "color": 3}},
+            f"{find(name).Config.__name__}: unknown field 'color', expected ",
+        ),
     ):
         new = tmp_path / f"changed {len(cases)}"
         checkpoint.save(new, {**header, **change}, state)
@@ -255,18 +261,92 @@ def test_load_rejects_in_one_line_what_does_not_fit(name: str, tmp_path: Path):
         assert str(tmp_path) in str(caught.value)
 
 
-@agents
-def test_load_rejects_another_number_of_environments(name: str, tmp_path: Path):
-    """With and without snapshots; the networks alone fit any number."""
-    with_snapshots = find(name)("CatchBall", quick_config(name), num_envs=2).learn(64)
-    without = find(name)(sync_vector(RandomLengthEnv, 2), quick_config(name)).learn(64)
-    for agent, env in ((with_snapshots, rlgames.make_vec("CatchBall", 3)), (without, RandomLengthEnv())):
+NUMBERS = [  # of environments, to learn on in
+    *((name, {}) for name in AGENTS),
+    ("ppo", {"recurrent": True, "lstm_hidden_size": 8}),
+    ("ddqn", {"recurrent": True, "lstm_hidden_size": 8, "sequence_length": 4, "burn_in": 1}),
+    ("dqn", {"prioritized": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), NUMBERS)
+def test_a_loaded_agent_learns_on_in_another_number_of_environments(name: str, changes: Any, tmp_path: Path):
+    """With and without snapshots: with new episodes and an empty replay buffer, said once; the rest is as it was."""
+    config = quick_config(name, **changes)
+    with_snapshots = find(name)("CatchBall", config, num_envs=2).learn(64)
+    without = find(name)(sync_vector(RandomLengthEnv, 2), config).learn(64)
+    cases: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (with_snapshots, {"num_envs": 3}),
+        (with_snapshots, {"env": "CatchBall", "num_envs": 5}),
+        (with_snapshots, {"env": rlgames.make_vec("CatchBall", 3)}),
+        (without, {"env": RandomLengthEnv()}),
+    )
+    for agent, where in cases:
         agent.save(tmp_path / "agent")
-        with pytest.raises(CheckpointError, match=r"saved with 2 environments .*got \d .*weights_only=True") as caught:
-            load(tmp_path / "agent", env)
+        with pytest.warns(UserWarning, match="^saved with 2 environments, learning on in .: with new episodes") as said:
+            loaded: Any = load(tmp_path / "agent", **where)
+        assert len(said) == 1
+        runner = loaded.start_training()
+        assert runner.num_envs == where.get("num_envs", getattr(where.get("env"), "num_envs", 1))
+        assert not runner.exact
+        assert runner.episode_start.all()
+        before, after = agent.state_dict(), loaded.state_dict()
+        for key in before.keys() - {"runner", "lstm_state", "replay"}:
+            assert str(after[key]) == str(before[key]), key
+        assert after.get("lstm_state") is None
+        assert "replay" not in after or loaded.replay.num_steps == 0
+        loaded.learn(64)
+        loaded.save(tmp_path / "again")  # in its own number of environments it continues exactly
+        again = load(tmp_path / "again", **({} if "num_envs" in where else where))
+        assert state_sha256(again, tmp_path) == state_sha256(loaded, tmp_path) or agent is without
+
+
+def test_num_envs_of_load_goes_with_a_name(tmp_path: Path):
+    rlgames.PPO("CatchBall", quick_config("ppo"), num_envs=2).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match="num_envs=3 goes with the name of a game, got the environment "):
+        load(tmp_path / "agent", rlgames.make_vec("CatchBall", 2), num_envs=3)
+    assert load(tmp_path / "agent", num_envs=3).learn(8).start_training().num_envs == 3
+
+
+def test_the_best_agent_of_loaded_networks_is_the_loaded_one(tmp_path: Path):
+    """Also once an agent has learned: A3C keeps the best weights apart."""
+    trained = rlgames.A3C("CartPole", quick_config("a3c"), num_envs=2).learn(STEPS)
+    trained.save(tmp_path / "agent", weights_only=True)
+    started, continued = (rlgames.A3C("CartPole", quick_config("a3c"), seed=1, num_envs=8) for _ in range(2))
+    continued.learn(5_000)
+    assert continued.best_weights.num_episodes > 100  # so many that it has a best
+    for agent in (started, continued):
+        agent.start_from(tmp_path / "agent")
+    loaded: list[Any] = [load(tmp_path / "agent"), load(tmp_path / "agent", weights_only=True)]
+    for agent in (*loaded, started, continued):
+        for net in (agent.net, agent.best_agent.net):
+            assert weights_sha256(net.state_dict()) == weights_sha256(trained.net.state_dict())
+
+
+# ---- where a checkpoint is saved, and on which device it is loaded ----
+
+
+def test_save_makes_folders_and_names_one(tmp_path: Path):
+    agent = rlgames.PPO("CatchBall", quick_config("ppo"), num_envs=2)
+    agent.save(tmp_path / "new" / "folder" / "agent.ckpt")
+    assert load(tmp_path / "new" / "folder" / "agent.ckpt").num_envs == 2
+    with pytest.raises(OSError, match=r"new is a folder: give a file, such as .*new/ppo\.ckpt$"):
+        agent.save(tmp_path / "new")
+    with pytest.raises(OSError, match="inside cannot be written: "):
+        agent.save(tmp_path / "new" / "folder" / "agent.ckpt" / "deeper" / "inside")
+    assert [path.name for path in tmp_path.rglob("*")] == ["new", "folder", "agent.ckpt"]
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "", 7.5])
+def test_a_device_that_is_not_there_is_named_in_one_line(device: Any, tmp_path: Path):
+    rlgames.PPO("CatchBall", quick_config("ppo"), num_envs=2).save(tmp_path / "agent")
+    for attempt in (
+        lambda: rlgames.PPO("CatchBall", quick_config("ppo"), num_envs=2, device=device),
+        lambda: load(tmp_path / "agent", device=device),
+    ):
+        with pytest.raises(ValueError, match=f"^no device {device!r} here .*: use 'auto' or 'cpu'$") as caught:
+            attempt()
         assert "\n" not in str(caught.value)
-        loaded = load(tmp_path / "agent", env, weights_only=True)
-        assert loaded.learn(8).step > agent.step
 
 
 @agents
@@ -278,3 +358,101 @@ def test_load_on_another_device(name: str, tmp_path: Path):
         loaded = load(tmp_path / "agent", device="cuda")
         assert weights_sha256(loaded.net.state_dict()) == weights_sha256(agent.net.state_dict())
         assert loaded.learn(8).step > agent.step
+
+
+# ---- forged files ----
+
+OTHER_VALUES: list[Any] = [None, True, -1, 0, 2**64, 1.5, "", "x\n\x1b[2J" * 99, [], [1], {}, {"a": 1}]
+SECTIONS = ("", "task", "spaces", "config", "pixels", "rewards", "options")
+
+
+@pytest.fixture(scope="module")
+def genuine(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Any]:
+    """Return header and state of an agent whose task has pixels, rewards and options."""
+    path = tmp_path_factory.mktemp("genuine") / "agent"
+    with rlgames.PPO("CatchBall:size=8,max_episode_steps=60", quick_config("ppo"), num_envs=1) as agent:
+        header, state = agent.learn(8).header(), agent.state_dict()
+    task = dataclasses.replace(Task.from_json(header["task"]), pixels=Pixels(), rewards=Rewards())
+    checkpoint.save(path, header | {"task": task.to_json()}, state)
+    return checkpoint.load(path)
+
+
+def section_of(header: dict[str, Any], name: str) -> dict[str, Any]:
+    return header["task"][name] if name in ("pixels", "rewards", "options") else header[name] if name else header
+
+
+def forged_headers(genuine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield headers with each field missing, of another type and besides others, in every section, and the change."""
+    for section in SECTIONS:
+        for key in [*section_of(genuine, section), "extra"]:
+            for value in ["missing", *OTHER_VALUES]:
+                header = copy.deepcopy(genuine)
+                fields = section_of(header, section)
+                if value == "missing":
+                    fields.pop(key, None)
+                else:
+                    fields[key] = value
+                if header != genuine:
+                    yield f"{section or 'header'}.{key} = {value!r:.30}", header
+
+
+def test_forged_headers_are_rejected_in_one_line(genuine: tuple[dict[str, Any], Any], tmp_path: Path):
+    """What a header may leave out, or may say otherwise, is loaded; nothing else raises anything else."""
+    header, state = genuine
+    loaded, messages = set(), []
+    for what, forged in forged_headers(header):
+        try:
+            find("ppo").from_checkpoint(tmp_path / "agent", forged, state)
+        except CheckpointError as error:
+            messages.append(str(error))
+        except Exception as error:
+            raise AssertionError(what) from error
+        else:
+            loaded.add(what)
+    for message in messages:
+        assert message.startswith(f"{tmp_path / 'agent'}: ")
+        assert message.isprintable()
+        assert len(message) < len(str(tmp_path)) + 400
+    assert len(messages) > 400
+    assert not {what for what in loaded if what.startswith(("header", "spaces")) or "extra" in what} - {
+        *("header.config = {}", "header.task = None")
+    }
+
+
+@pytest.mark.parametrize("net_arch", [[100_000, 100_000], [10**9], [1] * 100_000])
+def test_settings_ask_for_no_more_than_the_file_holds(net_arch: list[int], tmp_path: Path):
+    """A small file must not take the memory or the time of a network that is not in it."""
+    agent = rlgames.PPO("CartPole", quick_config("ppo"), num_envs=2)
+    header = agent.header()
+    checkpoint.save(
+        tmp_path / "agent", header | {"config": header["config"] | {"net_arch": net_arch}}, agent.state_dict()
+    )
+    with pytest.raises(CheckpointError, match="its settings ask for larger networks than it holds|can't allocate"):
+        load(tmp_path / "agent")
+    with pytest.raises(CheckpointError, match="an observation, got the shape"):
+        find("ppo").from_checkpoint(
+            "agent", header | {"spaces": header["spaces"] | {"shape": [10**9]}}, agent.state_dict()
+        )
+
+
+def test_state_of_another_header_is_rejected(tmp_path: Path):
+    """It has other steps, or observations of other environments."""
+    agent = rlgames.PPO("CartPole", quick_config("ppo"), num_envs=2).learn(16)
+    header, state = agent.header(), agent.state_dict()
+    other = {**state, "runner": state["runner"] | {"obs": np.zeros((9, 4), np.float32)}}
+    for bad, message in (
+        (None, "its state is of step None, its header of step 16"),
+        ({**state, "step": 15}, "its state is of step 15, its header of step 16"),
+        ({**state, "step": 16.0}, r"its state is of step 16\.0"),
+        (other, r"its state has observations \(9, 4\), its header \(2, 4\)"),
+        ({**state, "runner": [1]}, "its state has observations None"),
+        ({**state, "net": {}}, "does not fit: .*Missing key"),
+        ({**state, "net": 3}, "does not fit: "),
+        ({**state, "optimizer": {"a": 3}}, "does not fit: "),
+        ({**state, "rng": "junk"}, "does not fit: "),
+        ({**state, "predict_rng": None}, "does not fit: "),
+        ({"step": 16, "predict_rng": state["predict_rng"]}, "does not fit: 'net'"),
+    ):
+        with pytest.raises(CheckpointError, match=f"^agent: {message}") as caught:
+            find("ppo").from_checkpoint("agent", header, bad)
+        assert str(caught.value).isprintable()

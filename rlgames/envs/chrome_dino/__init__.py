@@ -7,5 +7,6 @@ browser tab, `devtools` the protocol to the tab, `browser` the processes of the 
 from rlgames.envs.chrome_dino.env import make_env
 from rlgames.envs.chrome_dino.game import default_pixels, game, split_pixels
 from rlgames.envs.chrome_dino.vector_env import make_vector_env
+from rlgames.envs.dino import STORED_STRINGS  # not of `browser` and `driver`, which are programs
 
-__all__ = ["default_pixels", "game", "make_env", "make_vector_env", "split_pixels"]
+__all__ = ["STORED_STRINGS", "default_pixels", "game", "make_env", "make_vector_env", "split_pixels"]

@@ -4,6 +4,6 @@
 `collision`, and is drawn by `picture` from the outlines in `shapes`.
 """
 
-from rlgames.envs.dino.rules import default_pixels, game
+from rlgames.envs.dino.rules import STORED_STRINGS, default_pixels, game
 
-__all__ = ["default_pixels", "game"]
+__all__ = ["STORED_STRINGS", "default_pixels", "game"]

@@ -59,6 +59,7 @@ START_TIME = 1000.0  # ms, the page's clock
 SURVIVED, LOST = 0.1, -1.0  # rewards of a frame
 OBSERVED_OBSTACLES = 3
 FEATURES = 6 + 6 * OBSERVED_OBSTACLES
+STORED_STRINGS = {"obs": "pixels|state", "reward": "survival|score"}
 
 
 @register_jitable

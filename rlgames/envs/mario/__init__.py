@@ -4,6 +4,6 @@
 """
 
 from rlgames.envs.mario.env import make_env, make_vector_env, vectorize
-from rlgames.envs.mario.game import game, split_pixels
+from rlgames.envs.mario.game import STORED_STRINGS, game, split_pixels
 
-__all__ = ["game", "make_env", "make_vector_env", "split_pixels", "vectorize"]
+__all__ = ["STORED_STRINGS", "game", "make_env", "make_vector_env", "split_pixels", "vectorize"]

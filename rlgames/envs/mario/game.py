@@ -52,6 +52,7 @@ ROMS = {  # by lost_levels and version
 WORLDS = {False: 8, True: 4}  # by lost_levels; where the sequel's other worlds are in memory is not known
 STAGES = 4  # of a world
 ENGINES = {"nes-py": "rlgames.envs.mario.nes_py", "retro": "rlgames.envs.mario.retro"}  # modules of the emulators
+STORED_STRINGS = {"actions": "|".join(ACTIONS), "engine": "|".join(ENGINES), "stages": r"all|\d+-\d+(\+\d+-\d+)*"}
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,18 @@ except ModuleNotFoundError as error:  # of a required package: `rlgames doctor` 
 
 if TYPE_CHECKING:
     from rlgames.agents.a3c import A3C as A3C
+    from rlgames.agents.a3c import A3CConfig as A3CConfig
     from rlgames.agents.dqn import DDQN as DDQN
     from rlgames.agents.dqn import DQN as DQN
+    from rlgames.agents.dqn import DQNConfig as DQNConfig
     from rlgames.agents.ppo import PPO as PPO
+    from rlgames.agents.ppo import PPOConfig as PPOConfig
     from rlgames.agents.random import Random as Random
+    from rlgames.agents.random import RandomConfig as RandomConfig
     from rlgames.agents.registry import load as load
     from rlgames.agents.registry import register_agent as register_agent
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
+    from rlgames.agents.reinforce import REINFORCEConfig as REINFORCEConfig
     from rlgames.evaluation import evaluate as evaluate
     from rlgames.recording import record as record
     from rlgames.runs.metrics import read_metrics as read_metrics
@@ -54,11 +59,16 @@ EAGER = {
 }
 LAZY = {
     "A3C": "rlgames.agents.a3c",
+    "A3CConfig": "rlgames.agents.a3c",
     "DDQN": "rlgames.agents.dqn",
     "DQN": "rlgames.agents.dqn",
+    "DQNConfig": "rlgames.agents.dqn",
     "PPO": "rlgames.agents.ppo",
+    "PPOConfig": "rlgames.agents.ppo",
     "REINFORCE": "rlgames.agents.reinforce",
+    "REINFORCEConfig": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
+    "RandomConfig": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
     "read_metrics": "rlgames.runs.metrics",

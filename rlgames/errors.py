@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UsageError(Exception):
@@ -69,6 +70,14 @@ def missing_package(error: ModuleNotFoundError) -> MissingPackageError | None:
     return MissingPackageError(
         f"{what} is not installed: pip install {name} (rlgames doctor lists what is missing)", name=error.name
     )
+
+
+def brief(value: Any) -> str:
+    """Return the repr of a value for an error: in one line, of at most 80 characters."""
+    if isinstance(value, int) and value.bit_length() > 1_000:  # Python refuses to print the largest ones
+        return f"an integer of {value.bit_length():,} bits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

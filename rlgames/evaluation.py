@@ -11,6 +11,7 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from rlgames.agents.base import Agent
+from rlgames.agents.config import Count, check_seed, check_value
 from rlgames.agents.registry import load
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
@@ -75,9 +76,9 @@ def evaluate(
 
     Raises ValueError if there is nothing to play, or for episodes < 1 or max_episode_steps < 1.
     """
-    for name, value in (("episodes", episodes), ("max_episode_steps", max_episode_steps)):
-        if value is not None and value < 1:
-            raise InvalidValueError(f"expected {name} >= 1, got {value}")
+    episodes = check_value("episodes", episodes, Count)
+    max_episode_steps = check_value("max_episode_steps", max_episode_steps, Count | None)
+    seed = check_seed(seed, 2**63 - 1)
     agent = agent if isinstance(agent, Agent) else load(agent, weights_only=True)
     task = evaluation_task(agent, env)
     envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name

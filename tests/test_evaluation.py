@@ -317,9 +317,9 @@ def test_evaluate_closes_only_the_envs_that_it_made(tmp_path: Path, monkeypatch:
 
 def test_invalid_arguments_raise(tmp_path: Path) -> None:
     agent = Random("CatchBall", num_envs=2)
-    with pytest.raises(ValueError, match="expected episodes >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected episodes to be an integer >= 1, got 0"):
         evaluate(agent, episodes=0)
-    with pytest.raises(ValueError, match="expected max_episode_steps >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected max_episode_steps to be an integer >= 1 or None, got 0"):
         evaluate(agent, max_episode_steps=0)
     with pytest.raises(ValueError, match="unknown game 'Chess'"):
         evaluate(agent, "Chess")

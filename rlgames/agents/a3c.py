@@ -18,7 +18,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -26,16 +26,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import check_choice, check_positive, linear_schedule
+from rlgames.agents.config import (
+    Count,
+    NetArch,
+    NonNegative,
+    Positive,
+    Range,
+    UnitInterval,
+    check_fields,
+    linear_schedule,
+)
 from rlgames.agents.shared_optimizer import BestWeights, SharedOptimizer, flatten_parameters
 from rlgames.agents.workers import Workers
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
 from rlgames.experience.env_runner import EnvRunner, Episode, single_spaces
 from rlgames.experience.rollout import Rollout, compute_gae
-from rlgames.networks.models import ActorCritic, sample_actions
+from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
-from rlgames.networks.precision import PRECISIONS, Precision, choose_precision
+from rlgames.networks.precision import Precision, PrecisionName, choose_precision
 from rlgames.networks.threads import keep_freed_memory
 
 SCALARS = (
@@ -50,25 +59,22 @@ REPORT_INTERVAL = 0.1  # seconds between two reports of a worker
 
 @dataclass(frozen=True)
 class A3CConfig:
-    workers: int = 2  # processes that share the environments, rounded up; more than cores slow all of them down
-    n_steps: int = 20  # steps of each environment between two updates, t_max in the paper
-    optimizer: str = "adam"  # adam or rmsprop, with shared statistics
-    learning_rate: float = 1e-3
-    final_learning_rate: float = 0.0  # at the end of training, linear
-    gamma: float = 0.99  # discount
-    gae_lambda: float = 1.0  # 1: the paper's n-step returns
-    vf_coef: float = 0.5  # coefficient of the squared value error
-    ent_coef: float = 0.01  # coefficient of the entropy bonus
-    max_grad_norm: float | None = 40.0  # policy and value apart if they share no network; None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
+    workers: Annotated[int, Range(1, 1_024)] = 2  # So many processes share the environments; more than cores are slow.
+    n_steps: Count = 20  # Each environment takes this many steps between two updates, t_max in the paper.
+    optimizer: Literal["adam", "rmsprop"] = "adam"  # This optimizer takes the gradient steps, with shared statistics.
+    learning_rate: NonNegative = 1e-3  # Training starts with this learning rate.
+    final_learning_rate: NonNegative = 0.0  # The learning rate falls linearly to this at the end of training.
+    gamma: UnitInterval = 0.99  # Rewards are discounted by this factor a step.
+    gae_lambda: UnitInterval = 1.0  # This is the lambda of generalized advantages; 1 gives the paper's n-step returns.
+    vf_coef: NonNegative = 0.5  # The squared value error has this coefficient in the loss.
+    ent_coef: NonNegative = 0.01  # The entropy bonus has this coefficient in the loss.
+    max_grad_norm: Positive | None = 40.0  # Gradients are clipped to this norm, apart if policy and value share no net.
+    encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
+    net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
+    precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
 
     def __post_init__(self) -> None:
-        check_positive(self, "workers", "n_steps")
-        check_choice(self, "precision", PRECISIONS)
-        if self.optimizer not in ("adam", "rmsprop"):
-            raise InvalidValueError(f"unknown optimizer {self.optimizer!r} for A3C: expected adam or rmsprop")
+        check_fields(self)
 
 
 class A3C(Agent[A3CConfig]):

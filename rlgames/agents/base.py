@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -18,7 +19,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from rlgames.agents.config import check_finite, make_config
+from rlgames.agents.config import Count, change_config, check_fields, check_seed, check_value, make_config
 from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
 from rlgames.agents.progress import Progress
 from rlgames.agents.stored import (
@@ -34,10 +35,9 @@ from rlgames.agents.stored import (
 )
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
-from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError
-from rlgames.experience.env_runner import EnvRunner, as_vector_env, single_spaces
+from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError, brief
+from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
 from rlgames.networks.threads import keep_freed_memory
 from rlgames.presets.lookup import resolve
 from rlgames.schema import from_plain, short
@@ -49,6 +49,12 @@ __all__ = ["Agent", "Update"]
 
 ConfigT = TypeVar("ConfigT")
 SEED_STRIDE = 10_000  # environment seeds of one agent: i of environment i; those of two agents do not overlap
+SB3_SETTINGS = {  # what settings of Stable-Baselines3's agents are here, where no field has their name
+    "verbose": "learn(..., log_interval=1) prints metrics",
+    "tensorboard_log": "learn(..., tb_log_name='run') writes TensorBoard's events",
+    "policy_kwargs": "net_arch and encoder are settings of their own",
+    "batch_size": "num_minibatches says into how many a rollout is divided",
+}
 
 
 class Agent(ABC, Generic[ConfigT]):
@@ -56,8 +62,9 @@ class Agent(ABC, Generic[ConfigT]):
 
     `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
     Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the
-    preset tuned for that game, and `num_envs` (default: the preset's) environments are stepped at once. `device` is
-    "auto" (a GPU if there is one), "cpu", "cuda", ...
+    preset tuned for that game, and `num_envs` (default: the preset's) environments are stepped at once. All other
+    keywords are fields of the config, which they change: `PPO("CartPole", learning_rate=1e-3)`. `device` is "auto" (a
+    GPU if there is one), "cpu", "cuda", ...
 
     All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. The
     state between two updates is in `saved_attributes`, so that an agent restored from `state_dict()` continues bit for
@@ -83,12 +90,14 @@ class Agent(ABC, Generic[ConfigT]):
         seed: int = 0,
         device: str = "auto",
         num_envs: int | None = None,
+        **settings: Any,
     ):
+        check_first_arguments(type(self), env, config)
+        num_envs = check_value("num_envs", num_envs, Count | None)
         if isinstance(env, str):
             preset, task = resolve(self.name, env)
-            num_envs = preset.envs if num_envs is None else num_envs
-            check_count("num_envs", num_envs)
-            config = make_config(self.Config, preset.config) if config is None else config
+            config = self._complete_config(config, preset.config, settings)
+            num_envs = num_envs or preset.envs
             in_workers = self.plays_in_workers(config)
             envs = task.make_vec(1 if in_workers else num_envs)  # one for its spaces
             try:
@@ -101,18 +110,31 @@ class Agent(ABC, Generic[ConfigT]):
                 self.num_envs = num_envs
                 return
         elif num_envs is not None:
-            raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {env}")
+            raise InvalidValueError(
+                f"num_envs={num_envs} goes with the name of a game, got the environment {brief(env)}: leave it out"
+            )
         else:
             envs = as_vector_env(env)
-            self._setup(*single_spaces(envs), self.Config() if config is None else config, seed, device, None)
+            self._setup(*single_spaces(envs), self._complete_config(config, {}, settings), seed, device, None)
         self.envs, self.num_envs = envs, envs.num_envs
 
+    @classmethod
+    def _complete_config(cls, config: ConfigT | None, preset: dict[str, Any], settings: dict[str, Any]) -> ConfigT:
+        """Return `config`, or that of the preset, with `settings` in place of its own."""
+        for name in settings:
+            if name in SB3_SETTINGS and name not in cls.Config.__dataclass_fields__:
+                raise InvalidTypeError(
+                    f"{cls.__name__} has no setting {name}={brief(settings[name])}: {SB3_SETTINGS[name]}"
+                )
+        if config is None:
+            return make_config(cls.Config, preset | settings)
+        check_config_class(cls, config)
+        return change_config(config, settings)
+
     def _setup(self, space: Box, actions: Discrete, config: Any, seed: int, device: str, task: Task | None) -> None:
-        if not isinstance(config, self.Config):
-            raise InvalidTypeError(f"expected a {self.Config.__name__} for {self.name}, got {config!r}")
-        check_finite(config)
-        if seed < 0:
-            raise InvalidValueError(f"expected seed >= 0, got {seed}")
+        check_config_class(type(self), config)
+        check_fields(config)
+        seed = check_seed(seed)
         self.observation_space, self.action_space, self.config = space, actions, config
         self.seed, self.task, self.step, self.closed = seed, task, 0, False
         self.device = as_device(device)
@@ -124,6 +146,10 @@ class Agent(ABC, Generic[ConfigT]):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # networks are made on the CPU; torch.manual_seed: all GPUs' too
             self.build()
+
+    def __repr__(self) -> str:
+        game = self.task or (describe_envs(self.envs) if self.envs is not None else f"{self.observation_space}")
+        return f"<{type(self).__name__} on {game}: {self.step:,} steps, {self.device}>"
 
     # ---- filled in by an algorithm ----
 
@@ -179,14 +205,14 @@ class Agent(ABC, Generic[ConfigT]):
         iterate `agent.train(n)`, or use `rlgames train`. `tensorboard_log` and `verbose`, which SB3 passes to the
         constructor, are `tb_log_name` and `log_interval` here.
 
-        Raises ValueError for total_timesteps or log_interval < 1.
+        Raises ValueError for total_timesteps or log_interval < 1 or with a fraction (1e5 is fine), and as soon as the
+        weights are not finite.
         """
-        for name, value in (("total_timesteps", total_timesteps), ("log_interval", log_interval)):
-            if value is not None and value < 1:
-                raise InvalidValueError(f"expected {name} >= 1, got {value}")
+        total_timesteps = check_value("total_timesteps", total_timesteps, Count)
+        log_interval = check_value("log_interval", log_interval, Count | None)
         if callback is not None and (isinstance(callback, type) or not callable(callback)):
             raise InvalidTypeError(
-                f"expected callback to be a function of one Update, got {callback!r}: "
+                f"expected callback to be a function of one Update, got {brief(callback)}: "
                 "callback classes of Stable-Baselines3 and lists are not supported"
             )
         if reset_num_timesteps:
@@ -201,6 +227,8 @@ class Agent(ABC, Generic[ConfigT]):
             updates = stack.enter_context(closing(self.train(start + total_timesteps)))  # pyright: ignore[reportArgumentType]  a generator
             for count, update in enumerate(updates, 1):
                 metrics.add(update)
+                if not metrics.finite:
+                    self.check_weights()
                 if (log_interval or writer) and count % (log_interval or 1) == 0:
                     row = metrics.row(update.step)
                     if log_interval:
@@ -243,8 +271,36 @@ class Agent(ABC, Generic[ConfigT]):
             return True
         return False
 
+    def check_weights(self) -> None:
+        """Raise ValueError if training has diverged, so that a parameter of a network is infinite or NaN."""
+        for name in self.networks():
+            for key, parameter in getattr(self, name).named_parameters():
+                if not parameter.isfinite().all():
+                    raise InvalidValueError(
+                        f"after {self.step:,} steps {self.name} has weights that are not finite ({name}.{key}): "
+                        "training diverged; lower learning_rate or max_grad_norm, or scale the rewards down"
+                    )
+
     def tensor(self, x: np.ndarray) -> Tensor:
         return torch.from_numpy(x).to(self.device, non_blocking=True)
+
+    def make_env(self, render_mode: str | None = None) -> gym.Env:
+        """Make one environment of the agent's game as the agent sees it, with the game's own rewards.
+
+        Raises ValueError for an agent that was given its environments.
+        """
+        return self._task_with_own_rewards().make(render_mode=render_mode)
+
+    def make_vec_env(self, num_envs: int = 1) -> VectorEnv:
+        """Make `num_envs` environments, as `make_env`; they reset in the step in which an episode ends."""
+        return self._task_with_own_rewards().make_vec(check_value("num_envs", num_envs, Count))
+
+    def _task_with_own_rewards(self) -> Task:
+        if self.task is None:
+            raise InvalidValueError(
+                f"{self!r} was made of an environment, not of a game's name: make another as that one was made"
+            )
+        return replace(self.task, rewards=None)
 
     def close(self) -> None:
         """Close the environments that the agent made from a game's name; those handed in are the caller's.
@@ -277,17 +333,25 @@ class Agent(ABC, Generic[ConfigT]):
     ) -> tuple[np.ndarray, Any]:
         """Return actions for one observation, shape (), or for a batch, (n,), and the LSTM state for the next call.
 
-        Raises ValueError for an observation of another shape, or whose dtype or values the observation space's dtype
-        cannot hold: a float picture in 0..1 is not cast to uint8.
+        An observation may be an array, a tensor on any device, or what NumPy makes an array of.
+
+        Raises ValueError for an observation of another shape, whose dtype or values the observation space's dtype
+        cannot hold (a float picture in 0..1 is not cast to uint8), or which is not finite; TypeError for a dictionary,
+        and for the pair that `env.reset()` returns.
         """
-        space = self.observation_space
-        obs = np.asarray(observation)
+        space, obs = self.observation_space, as_array(observation)
         if obs.shape != space.shape and obs.shape[1:] != space.shape:
             raise InvalidValueError(
-                f"expected an observation of shape {space.shape}, or a batch of them, got {obs.shape}; "
-                "agent.task.make() makes the environment that this agent was trained on"
+                f"expected an observation of shape {space.shape}, or a batch of them, got {obs.shape}: {self._remedy()}"
             )
-        check_dtype(obs, space)
+        if not can_hold(space, obs):
+            values = f" in {obs.min()}..{obs.max()}" if obs.size and obs.dtype.kind in "iuf" else ""
+            raise InvalidValueError(
+                f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, "
+                f"got {obs.dtype}{values}: give them before any scaling; {self._remedy()}"
+            )
+        if (problem := describe_not_finite(obs)) is not None:
+            raise InvalidValueError(f"expected an observation finite as float32, got {problem}: {self._remedy()}")
         obs = np.require(obs, space.dtype, ["C", "W"])  # copied only if torch could not take it
         single = obs.shape == space.shape
         obs = obs[None] if single else obs
@@ -296,10 +360,20 @@ class Agent(ABC, Generic[ConfigT]):
         action = action + self.action_space.start
         return (action[0, ...] if single else action), state
 
+    def _remedy(self) -> str:
+        """Return where observations that the agent takes come from."""
+        if self.task is None:
+            return "give them as the environment does that the agent was made for"
+        return "agent.make_env() and agent.make_vec_env(n) make the game as this agent sees it"
+
     # ---- saving and loading ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that decides what comes next: `step`, the RNG of predict, and the saved attributes."""
+        """Return everything that decides what comes next: `step`, the RNG of predict, and the saved attributes.
+
+        Raises ValueError for weights that are not finite: they are never saved.
+        """
+        self.check_weights()
         state: dict[str, Any] = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}
         return state | {name: attribute_state(getattr(self, name)) for name in self.saved_attributes}
 
@@ -420,6 +494,7 @@ class Agent(ABC, Generic[ConfigT]):
         weights_only: bool = False,
     ) -> Self:
         """Make the agent of a checkpoint that was read already; arguments and errors as in `load`."""
+        num_envs = check_value("num_envs", num_envs, Count | None)
         check_header(path, header)
         cls._check_agent(path, header, "rlgames.load loads any agent")
         check_state(path, header, state)
@@ -437,7 +512,7 @@ class Agent(ABC, Generic[ConfigT]):
             one.close()
         elif env is not None:
             if num_envs is not None:
-                raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {env}")
+                raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {brief(env)}")
             task, envs = None, as_vector_env(env)
             num_envs, (space, actions) = envs.num_envs, single_spaces(envs)
         else:
@@ -486,7 +561,7 @@ def as_device(name: str) -> torch.device:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = textwrap.shorten(" ".join(str(error).split("\n")[:1]), 80, placeholder=" ...")
-        raise InvalidValueError(f"no device {name!r} here ({reason}): use 'auto' or 'cpu'") from error
+        raise InvalidValueError(f"no device {brief(name)} here ({reason}): use 'auto' or 'cpu'") from error
     return device
 
 
@@ -497,19 +572,71 @@ def attribute_state(attribute: Any) -> Any:
     return attribute.bit_generator.state if isinstance(attribute, np.random.Generator) else attribute.state_dict()
 
 
-def check_dtype(obs: np.ndarray, space: Box) -> None:
-    """Raise ValueError if the dtype of `space` cannot hold `obs`: floats for integers, or integers out of range."""
+def check_first_arguments(agent_class: type[Agent], env: Any, config: Any) -> None:
+    """Raise TypeError for the first arguments of Stable-Baselines3's agents: a policy, and then an environment."""
+    name = agent_class.__name__
+    if isinstance(env, str) and env.endswith("Policy"):
+        raise InvalidTypeError(
+            f"expected a game's name or an environment first, got the policy {env!r}: "
+            f'leave it out, {name}(env) or {name}("CartPole") chooses a network for the observations'
+        )
+    if isinstance(config, str | gym.Env | VectorEnv):
+        raise InvalidTypeError(
+            f"expected a {agent_class.Config.__name__} as the second argument of {name}, got {brief(config)}: "
+            "an agent takes one environment, or one game's name, as its first"
+        )
+
+
+def check_config_class(agent_class: type[Agent], config: Any) -> None:
+    if not isinstance(config, agent_class.Config):
+        raise InvalidTypeError(
+            f"expected a {agent_class.Config.__name__} for {agent_class.name}, got {brief(config)}: "
+            "or give its fields as keywords"
+        )
+
+
+def describe_envs(envs: VectorEnv) -> str:
+    """Return the id of the environments, their class if they have none."""
+    one = getattr(envs.unwrapped, "envs", [envs])[0]  # of a SyncVectorEnv
+    spec = one.spec or envs.spec
+    return spec.id if spec is not None else type(one.unwrapped).__name__
+
+
+def as_array(observation: Any) -> np.ndarray:
+    """Return an observation as an array. Raises as `Agent.predict` does."""
+    if isinstance(observation, Tensor):
+        tensor = observation.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if isinstance(observation, Mapping):
+        raise InvalidTypeError(
+            f"expected an array as the observation, got a dictionary with the keys {brief(list(observation))}: "
+            "wrap the environment in gymnasium.wrappers.FlattenObservation, or give one of its arrays"
+        )
+    if isinstance(observation, tuple) and len(observation) == 2 and isinstance(observation[1], Mapping):
+        raise InvalidTypeError(
+            "expected an array as the observation, got the pair (observation, information) that env.reset() returns: "
+            "write obs, info = env.reset()"
+        )
+    try:
+        array = np.asarray(observation)
+    except ValueError as error:  # of NumPy, for lists of unequal lengths
+        raise InvalidValueError(
+            f"expected an array as the observation, got {brief(observation)}: its parts have unequal shapes"
+        ) from error
+    if array.dtype.kind not in "biufc":
+        raise InvalidTypeError(
+            f"expected an array of numbers as the observation, got {brief(observation)}: give what env.reset() or "
+            "env.step() returns first"
+        )
+    return array
+
+
+def can_hold(space: Box, obs: np.ndarray) -> bool:
+    """Return whether the dtype of `space` holds `obs`: no floats for integers, no integers out of range."""
     if obs.dtype.kind in "iu" and np.issubdtype(space.dtype, np.integer):
         limits = np.iinfo(str(space.dtype))
-        if not obs.size or (limits.min <= obs.min() and obs.max() <= limits.max):
-            return
-    elif np.can_cast(obs.dtype, space.dtype, "same_kind"):
-        return
-    values = f" in {obs.min()}..{obs.max()}" if obs.size and obs.dtype.kind in "iuf" else ""
-    raise InvalidValueError(
-        f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, "
-        f"got {obs.dtype}{values}: give them as the environment does, before any scaling"
-    )
+        return not obs.size or bool(limits.min <= obs.min() and obs.max() <= limits.max)
+    return np.can_cast(obs.dtype, space.dtype, "same_kind")
 
 
 def new_summary_writer(name: str, step: int) -> SummaryWriter:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -19,15 +19,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
+from rlgames.agents.config import (
+    BatchSize,
+    Count,
+    NetArch,
+    NonNegative,
+    Positive,
+    Range,
+    UnitInterval,
+    Units,
+    check_fields,
+    linear_schedule,
+)
 from rlgames.errors import InvalidValueError
 from rlgames.experience.env_runner import EnvRunner, stacked_frames
 from rlgames.experience.prioritized import PrioritizedReplayBuffer
 from rlgames.experience.replay import WORTH_A_LINE, Batch, ReplayBuffer, describe_memory, memory_bytes
 from rlgames.experience.sequences import Sequences, check_sequence_length, sample_sequences
-from rlgames.networks.models import QNetwork
+from rlgames.networks.models import EncoderName, QNetwork
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
-from rlgames.networks.precision import PRECISIONS, choose_precision
+from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentQNetwork
 
 SCALARS = ("train/loss", "train/q_values", "train/grad_norm")
@@ -35,41 +46,37 @@ SCALARS = ("train/loss", "train/q_values", "train/grad_norm")
 
 @dataclass(frozen=True)
 class DQNConfig:
-    buffer_size: int = 100_000  # transitions in the replay buffer
-    learning_starts: int = 1_000  # environment steps before the first update
-    train_freq: int = 4  # environment steps, summed over the environments, between two updates
-    gradient_steps: int = 1  # per update
-    batch_size: int = 32  # transitions a gradient step
-    target_update_interval: int = 1_000  # in gradient steps (SB3 counts environment steps)
-    optimizer: str = "adam"  # adam, rmsprop, rmsprop-graves
-    learning_rate: float = 1e-4
-    final_learning_rate: float | None = None  # at the end of training, linear; None: constant
-    gamma: float = 0.99  # discount
-    n_steps: int = 1  # rewards summed before bootstrapping
-    exploration_initial_eps: float = 1.0  # probability of a random action at first
-    exploration_final_eps: float = 0.05  # and at last
-    exploration_fraction: float = 0.1  # of training, over which it falls
-    dueling: bool = False  # state value and advantages apart
-    prioritized: bool = False  # sample proportionally to the last error
-    prioritized_alpha: float = 0.6  # exponent of the priorities; 0: uniform
-    prioritized_beta: float = 0.4  # exponent of the importance-sampling weights at first; 1 at the end
-    loss: str = "huber"  # of the temporal-difference error: huber or squared
-    max_grad_norm: float | None = 10.0  # None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
-    recurrent: bool = False  # DRQN: an LSTM between encoder and heads; `batch_size` then counts sequences
-    lstm_hidden_size: int = 128
-    sequence_length: int = 16  # steps
-    burn_in: int = 4  # first steps of a sequence, which only fill the LSTM state
+    buffer_size: Count = 100_000  # The replay buffer holds this many transitions.
+    learning_starts: Annotated[int, Range(0)] = 1_000  # The replay has this many steps before the first update.
+    train_freq: Count = 4  # There are so many environment steps between two updates, summed over the environments.
+    gradient_steps: Count = 1  # An update takes this many gradient steps.
+    batch_size: BatchSize = 32  # A gradient step learns from this many transitions.
+    target_update_interval: Count = 1_000  # The target network is copied every so many gradient steps (SB3: env steps).
+    optimizer: Literal["adam", "rmsprop", "rmsprop-graves"] = "adam"  # This optimizer takes the gradient steps.
+    learning_rate: NonNegative = 1e-4  # Training starts with this learning rate.
+    final_learning_rate: NonNegative | None = None  # It goes linearly to this at the end; None keeps it constant.
+    gamma: UnitInterval = 0.99  # Rewards are discounted by this factor a step.
+    n_steps: Count = 1  # So many rewards are summed before the target is bootstrapped.
+    exploration_initial_eps: UnitInterval = 1.0  # A random action has this probability at first.
+    exploration_final_eps: UnitInterval = 0.05  # It has this probability at last.
+    exploration_fraction: UnitInterval = 0.1  # The probability falls over this part of training.
+    dueling: bool = False  # State value and advantages have heads of their own.
+    prioritized: bool = False  # Transitions are sampled proportionally to their last error.
+    prioritized_alpha: NonNegative = 0.6  # The priorities have this exponent; 0 samples uniformly.
+    prioritized_beta: UnitInterval = 0.4  # The importance-sampling weights have this exponent at first, 1 at the end.
+    loss: Literal["huber", "squared"] = "huber"  # This is the loss of the temporal-difference error.
+    max_grad_norm: Positive | None = 10.0  # Gradients are clipped to this norm; None sets no limit.
+    encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
+    net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
+    precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
+    recurrent: bool = False  # An LSTM stands between encoder and heads (DRQN); a batch is then one of sequences.
+    lstm_hidden_size: Units = 128  # The LSTM has this many units.
+    sequence_length: Count = 16  # A sequence has this many steps.
+    burn_in: Annotated[int, Range(0)] = 4  # The first steps of a sequence only fill the LSTM state, this many.
 
     def __post_init__(self) -> None:
-        check_positive(self, "train_freq", "gradient_steps", "batch_size", "target_update_interval", "n_steps")
-        check_positive(self, "lstm_hidden_size", "sequence_length")
-        check_unit_interval(self, "gamma", "exploration_initial_eps", "exploration_final_eps", "exploration_fraction")
-        check_choice(self, "loss", ("huber", "squared"))
-        check_choice(self, "precision", PRECISIONS)
-        if not 0 <= self.burn_in < self.sequence_length:
+        check_fields(self)
+        if self.burn_in >= self.sequence_length:
             raise InvalidValueError(
                 f"expected burn_in in 0..{self.sequence_length - 1}, below sequence_length, got {self.burn_in}"
             )

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,13 +45,16 @@ class MetricsLog:
         self.num_episodes = 0
         self.scores: list[float] = []  # since the last row, as the scalars
         self.scalars: list[dict[str, float]] = []
+        self.finite = True  # all scalars of the last update are
 
     def add(self, update: Update) -> None:
         self.recent += update.episodes
         self.scores += update.scores
         self.num_episodes += len(update.episodes)
-        if update.scalars:  # DQN has none before `learning_starts`
-            self.scalars.append({key: float(value) for key, value in update.scalars.items()})
+        scalars = {key: float(value) for key, value in update.scalars.items()}
+        self.finite = all(map(math.isfinite, scalars.values()))
+        if scalars:  # DQN has none before `learning_starts`
+            self.scalars.append(scalars)
 
     @property
     def score_mean(self) -> float | None:

@@ -21,12 +21,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
-from rlgames.errors import InvalidValueError
+from rlgames.agents.config import (
+    Count,
+    NetArch,
+    NonNegative,
+    Positive,
+    PositiveFraction,
+    UnitInterval,
+    Units,
+    check_fields,
+    linear_schedule,
+)
 from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
-from rlgames.networks.models import ActorCritic, sample_actions
+from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
-from rlgames.networks.precision import PRECISIONS, choose_precision
+from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentActorCritic
 from rlgames.networks.threads import ParallelSlices
 
@@ -45,36 +54,32 @@ SCALARS = (
 
 @dataclass(frozen=True)
 class PPOConfig:
-    n_steps: int = 128  # steps of each environment between two updates
-    n_epochs: int = 4  # passes over the rollout
-    num_minibatches: int = 4  # gradient steps an epoch (SB3 has batch_size = num_envs * n_steps / num_minibatches)
-    rollout_fraction: float = 1.0  # part of the rollout in an epoch; below 1 importance-sampled by abs(advantage)
-    learning_rate: float = 2.5e-4  # of Adam, with epsilon 1e-5
-    final_learning_rate: float = 0.0  # at the end of training, linear
-    clip_range: float = 0.2  # of the probability ratio
-    final_clip_range: float | None = None  # at the end of training, linear; None: constant
-    gamma: float = 0.99  # discount
-    gae_lambda: float = 0.95
-    ent_coef: float = 0.01  # coefficient of the entropy bonus
-    final_ent_coef: float | None = None  # at the end of training, linear; None: constant
-    vf_coef: float = 0.5  # coefficient of the squared value error
-    clip_range_vf: float | None = None  # largest change of a value in one update; None: no limit
-    target_kl: float | None = None  # stop the epochs once the mean KL from the old policy exceeds this
-    max_grad_norm: float | None = 0.5  # policy and value apart if they share no network; None: no limit
-    normalize_advantage: bool = True  # to mean 0 and standard deviation 1 over the rollout
-    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
-    recurrent: bool = False  # an LSTM between encoder and heads; policy and value then share one network
-    lstm_hidden_size: int = 128
-    n_threads: int = 1  # slices of a minibatch computed in parallel on a CPU, each with one torch thread
+    n_steps: Count = 128  # Each environment takes this many steps between two updates.
+    n_epochs: Count = 4  # An update passes this often over the rollout.
+    num_minibatches: Count = 4  # An epoch takes so many gradient steps; SB3's batch_size is the size of a minibatch.
+    rollout_fraction: PositiveFraction = 1.0  # An epoch takes this part of the rollout, importance-sampled below 1.
+    learning_rate: NonNegative = 2.5e-4  # Training starts with this learning rate of Adam, with epsilon 1e-5.
+    final_learning_rate: NonNegative = 0.0  # The learning rate falls linearly to this at the end of training.
+    clip_range: NonNegative = 0.2  # The probability ratio is clipped to within this of 1.
+    final_clip_range: NonNegative | None = None  # The clip range goes linearly to this; None keeps it constant.
+    gamma: UnitInterval = 0.99  # Rewards are discounted by this factor a step.
+    gae_lambda: UnitInterval = 0.95  # This is the lambda of generalized advantages; 1 gives Monte-Carlo returns.
+    ent_coef: NonNegative = 0.01  # The entropy bonus has this coefficient in the loss.
+    final_ent_coef: NonNegative | None = None  # That coefficient goes linearly to this; None keeps it constant.
+    vf_coef: NonNegative = 0.5  # The squared value error has this coefficient in the loss.
+    clip_range_vf: Positive | None = None  # An update changes a value by this much at most; None sets no limit.
+    target_kl: NonNegative | None = None  # The epochs stop once the mean KL from the old policy exceeds this.
+    max_grad_norm: Positive | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
+    normalize_advantage: bool = True  # Advantages get mean 0 and standard deviation 1 over the rollout.
+    encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
+    net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
+    precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
+    recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
+    lstm_hidden_size: Units = 128  # The LSTM has this many units.
+    n_threads: Count = 1  # So many slices of a minibatch are computed in parallel, each with one torch thread.
 
     def __post_init__(self) -> None:
-        check_positive(self, "n_steps", "n_epochs", "num_minibatches", "lstm_hidden_size", "n_threads")
-        if not 0 < self.rollout_fraction <= 1:
-            raise InvalidValueError(f"expected rollout_fraction above 0 and up to 1, got {self.rollout_fraction}")
-        check_unit_interval(self, "gamma", "gae_lambda")
-        check_choice(self, "precision", PRECISIONS)
+        check_fields(self)
 
 
 class ScheduledValues(NamedTuple):

@@ -10,11 +10,15 @@ import numpy as np
 from torch import nn
 
 from rlgames.agents.base import Agent, Update
+from rlgames.agents.config import Count, check_fields
 
 
 @dataclass(frozen=True)
 class RandomConfig:
-    n_steps: int = 128  # steps of each environment between two updates
+    n_steps: Count = 128  # Each environment takes this many steps between two updates.
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class Random(Agent[RandomConfig]):

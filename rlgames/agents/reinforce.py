@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,41 +21,44 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import check_choice, check_positive, check_unit_interval, linear_schedule
+from rlgames.agents.config import (
+    Count,
+    NetArch,
+    NonNegative,
+    Positive,
+    UnitInterval,
+    check_fields,
+    linear_schedule,
+)
 from rlgames.experience.env_runner import EnvRunner, Step
-from rlgames.networks.models import ACTIVATIONS, ActorCritic, sample_actions
+from rlgames.networks.models import ACTIVATIONS, ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
-from rlgames.networks.precision import PRECISIONS, choose_precision
+from rlgames.networks.precision import PrecisionName, choose_precision
 
 SLICE = 4096  # transitions whose gradients are computed at once; their sum over the batch does not depend on it
-NORMALIZE = ("batch", "episode", "none")
 SCALARS = ("train/policy_gradient_loss", "train/value_loss", "train/entropy_loss", "train/grad_norm")
 
 
 @dataclass(frozen=True)
 class REINFORCEConfig:
-    n_episodes: int = 16  # an update, rounded up to the same number for each environment
-    optimizer: str = "adam"  # adam, rmsprop, rmsprop-graves
-    learning_rate: float = 1e-3
-    final_learning_rate: float | None = None  # at the end of training, linear; None: constant
-    gamma: float = 0.99  # discount
-    reset_on_reward: bool = False  # restart the return at each nonzero reward
-    normalize_returns: str = "batch"  # or advantages, with a baseline, to mean 0, std 1: batch, episode, none
-    baseline: bool = False  # subtract a learned value of the state
-    vf_coef: float = 0.5  # coefficient of the baseline's squared error
-    ent_coef: float = 0.0  # coefficient of the entropy bonus
-    max_grad_norm: float | None = 0.5  # policy and value apart if they share no network; None: no limit
-    encoder: str = "auto"  # vector, grid, cave, nips, mario, nature; auto: by the observation's shape
-    net_arch: tuple[int, ...] = (64, 64)  # layers of the vector encoder
-    activation: str = "tanh"  # after each of them: tanh, relu
-    precision: str = "auto"  # of the networks: float32, bfloat16; auto: bfloat16 where that is faster
+    n_episodes: Count = 16  # An update learns from so many episodes, rounded up to as many for each environment.
+    optimizer: Literal["adam", "rmsprop", "rmsprop-graves"] = "adam"  # This optimizer takes the gradient steps.
+    learning_rate: NonNegative = 1e-3  # Training starts with this learning rate.
+    final_learning_rate: NonNegative | None = None  # It goes linearly to this at the end; None keeps it constant.
+    gamma: UnitInterval = 0.99  # Rewards are discounted by this factor a step.
+    reset_on_reward: bool = False  # The return restarts at each reward that is not 0.
+    normalize_returns: Literal["batch", "episode", "none"] = "batch"  # Returns or advantages get mean 0, std 1 in each.
+    baseline: bool = False  # A learned value of the state is subtracted from the return.
+    vf_coef: NonNegative = 0.5  # The baseline's squared error has this coefficient in the loss.
+    ent_coef: NonNegative = 0.0  # The entropy bonus has this coefficient in the loss.
+    max_grad_norm: Positive | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
+    encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
+    net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
+    activation: Literal["tanh", "relu"] = "tanh"  # This follows each of those layers.
+    precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
 
     def __post_init__(self) -> None:
-        check_choice(self, "normalize_returns", NORMALIZE)
-        check_choice(self, "activation", ACTIVATIONS)
-        check_choice(self, "precision", PRECISIONS)
-        check_positive(self, "n_episodes")
-        check_unit_interval(self, "gamma")
+        check_fields(self)
 
 
 class EpisodeBatch(NamedTuple):

@@ -34,7 +34,7 @@ HEADER_FIELDS = {
     checkpoint.PARTS: list[str],
 }
 SPACES_FIELDS = {"shape": list[int], "dtype": str, "actions": int, "first": int}
-DTYPES = ("float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+DTYPES = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 LARGEST_OBSERVATION = 2**24  # numbers
 BASE_TENSORS, TENSORS_PER_SAVED, COST_OF_A_CALL = 2**26, 50, 1000  # numbers; see `LimitedTensors`
 
@@ -160,6 +160,9 @@ def spaces_to_json(space: Box, actions: Discrete) -> dict[str, Any]:
 def spaces_from_json(described: dict[str, Any]) -> tuple[Box, Discrete]:
     """Return the spaces; the bounds, on which nothing depends, are those of the dtype."""
     dtype = np.dtype(described["dtype"])
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    if dtype.kind == "b":
+        low, high = 0, 1
+    else:
+        low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     box = Box(low, high, tuple(described["shape"]), dtype.type)
     return box, Discrete(described["actions"], start=described["first"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from inspect import getattr_static
 from typing import Any, NamedTuple
 
@@ -17,8 +18,10 @@ from gymnasium.vector import (
     VectorWrapper,
 )
 
-from rlgames.errors import InvalidTypeError, InvalidValueError
+from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.wrappers.rewards import FLAG, goal_reached, reported_scores
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)  # networks compute in float32
 
 
 class Step(NamedTuple):
@@ -51,7 +54,8 @@ class EnvRunner:
     """Steps `envs` from `reset(seed=seed)` on, in any autoreset mode.
 
     `obs` (num_envs, *shape) is the current observation, `episode_start` (num_envs,) bool where it is the first of an
-    episode. A checkpoint holds its `state_dict`.
+    episode. A checkpoint holds its `state_dict`. Raises ValueError for rewards and observations that are not finite
+    as float32, in the step that returns them.
     """
 
     def __init__(self, envs: VectorEnv, seed: int):
@@ -62,13 +66,18 @@ class EnvRunner:
             )
         self.envs, self.mode, self.num_envs = envs, mode, envs.num_envs
         self.score_key = envs.metadata.get("score", "score")  # key of the scores in the information
-        self.first_action = int(single_spaces(envs)[1].start)
+        space, actions = single_spaces(envs)
+        self.first_action = int(actions.start)
         self.finished: list[tuple[int, Episode]] = []  # (environment, episode) of those that the last step ended
         self.success: np.ndarray | None = None  # (num_envs,) bool, which of those reached the goal; None: there is none
         self.exact = True  # False once a run was resumed without a snapshot of its environments
         self._episodes: list[Episode] = []
         self._returns = np.zeros(self.num_envs)  # sum of rewards of the running episodes
         self._lengths = np.zeros(self.num_envs, np.int64)
+        self._reward_weights = sum_weights(self.num_envs, np.dtype(np.float64))
+        self._obs_weights: np.ndarray | None = None  # None: integers
+        if space.dtype.kind == "f":
+            self._obs_weights = sum_weights(self.num_envs * math.prod(space.shape), space.dtype)
         self.restart_episodes(seed)
 
     def step(self, action: np.ndarray) -> Step:
@@ -86,21 +95,40 @@ class EnvRunner:
         reward = reward * valid
         self._returns += reward
         self._lengths += valid
+        if not math.isfinite(self._reward_weights.dot(reward)):
+            self._check_finite(reward, "the reward")
+        self._check_observations(obs)
         if done.any():
+            if self.mode is AutoresetMode.SAME_STEP:
+                next_obs = obs.copy()
+                next_obs[done] = np.stack(list(info["final_obs"][done]))
+                self._check_observations(next_obs)
             final_info = info.get("final_info", {}) if self.mode is AutoresetMode.SAME_STEP else info
             # In SAME_STEP the statistics of a wrapper of the vector environment are not in `final_info`.
             returns = episode_returns(final_info, episode_returns(info, self._returns))
             self._finish_episodes(done, final_info, returns)
-            if self.mode is AutoresetMode.SAME_STEP:
-                next_obs = obs.copy()
-                next_obs[done] = np.stack(list(info["final_obs"][done]))
-            elif self.mode is AutoresetMode.DISABLED:
+            if self.mode is AutoresetMode.DISABLED:
                 obs = obs.copy()
                 obs[done] = self.envs.reset(options={"reset_mask": done})[0][done]
+                self._check_observations(obs)
         previous, self.obs, self.episode_start = self.obs, obs, done | ~valid
         return Step(
             previous, action, reward.astype(np.float32), next_obs, terminated | ~valid, self.episode_start, valid
         )
+
+    def _check_observations(self, obs: np.ndarray) -> None:
+        if self._obs_weights is not None and not math.isfinite(self._obs_weights.dot(obs.reshape(-1))):
+            self._check_finite(obs, "an observation with")
+
+    def _check_finite(self, x: np.ndarray, name: str) -> None:
+        """Raise ValueError for the first row of `x`, (num_envs, ...), that is not finite as float32."""
+        for i, row in enumerate(x):
+            if (problem := describe_not_finite(row)) is not None:
+                where = f"step {self._lengths[i]:,} of an episode" if self._lengths[i] else "the reset"
+                raise InvalidValueError(
+                    f"environment {i} returned {name} {problem} in {where}: expected finite float32 numbers "
+                    "(None is read as nan); correct the environment"
+                )
 
     def _finish_episodes(self, done: np.ndarray, info: Any, returns: np.ndarray) -> None:
         scores = self._final_scores(done, info, returns)
@@ -128,6 +156,7 @@ class EnvRunner:
         self.episode_start = np.ones(self.num_envs, np.bool_)
         self._resetting = np.zeros(self.num_envs, np.bool_)  # NEXT_STEP: environments that the next step resets
         self._returns[:], self._lengths[:] = 0.0, 0
+        self._check_observations(self.obs)
         self._info: dict[str, Any] = {}  # of the last step
 
     def take_episodes(self) -> list[Episode]:
@@ -216,11 +245,41 @@ def has_snapshot(envs: VectorEnv) -> bool:
     return hasattr(type(envs), "snapshot") and (not isinstance(envs, VectorWrapper) or has_snapshot(envs.env))
 
 
+def sum_weights(size: int, dtype: np.dtype) -> np.ndarray:
+    """Return weights (size,) that give a finite sum only of numbers that are finite as float32; such a sum is cheap.
+
+    The sum of large finite numbers overflows too.
+    """
+    scale = 1.0 if dtype == np.float32 else float(np.finfo(np.float64).max) / FLOAT32_MAX
+    return np.full(size, scale, dtype)
+
+
+def describe_not_finite(x: np.ndarray) -> str | None:
+    """Return the first number that is not finite as float32, with its index if there are several; None: all are."""
+    if x.dtype.kind != "f" or not x.size or float(np.abs(x).max()) <= FLOAT32_MAX:
+        return None
+    index = tuple(np.argwhere(~(np.abs(x.astype(np.float64)) <= FLOAT32_MAX))[0].tolist())
+    return f"{x[index]} at index {', '.join(map(str, index))}" if index else f"{x[index]}"
+
+
 def single_spaces(envs: VectorEnv) -> tuple[Box, Discrete]:
     """Return observation and action space of one environment. Raises TypeError for spaces that agents cannot use."""
     observation, action = envs.single_observation_space, envs.single_action_space
-    if not isinstance(observation, Box) or not isinstance(action, Discrete):
-        raise InvalidTypeError(f"expected Box observations and Discrete actions, got {observation} and {action}")
+    if not isinstance(observation, Box):
+        raise InvalidTypeError(
+            f"expected Box observations, got {brief(observation)}: "
+            "wrap each environment in gymnasium.wrappers.FlattenObservation"
+        )
+    if observation.dtype.kind not in "biu" and observation.dtype not in (np.float32, np.float64):
+        raise InvalidTypeError(
+            f"expected observations of integers, bool, float32 or float64, got {observation.dtype}: "
+            "wrap each environment in gymnasium.wrappers.DtypeObservation(env, np.float32)"
+        )
+    if not isinstance(action, Discrete):
+        raise InvalidTypeError(
+            f"expected Discrete actions, got {brief(action)}: choose some of them, "
+            "gymnasium.wrappers.TransformAction(env, actions.__getitem__, gymnasium.spaces.Discrete(len(actions)))"
+        )
     return observation, action
 
 
@@ -230,7 +289,14 @@ def as_vector_env(env: gym.Env | VectorEnv) -> VectorEnv:
         return env
     if isinstance(env, gym.Env):
         return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
-    raise InvalidTypeError(f"expected the name of a game, a gymnasium.Env or a VectorEnv, got {env!r}")
+    packages = {base.__module__.partition(".")[0] for base in type(env).__mro__}
+    if "gym" in packages:
+        remedy = "old Gym's are made with gymnasium.make instead, or converted by shimmy.GymV26CompatibilityV0(env=env)"
+    elif "stable_baselines3" in packages:
+        remedy = "in place of Stable-Baselines3's use gymnasium.vector.SyncVectorEnv([make_env] * n)"
+    else:
+        remedy = "make one first" if isinstance(env, type) or callable(env) else 'such as "CartPole"'
+    raise InvalidTypeError(f"expected the name of a game, a gymnasium.Env or a VectorEnv, got {brief(env)}: {remedy}")
 
 
 def stacked_frames(envs: VectorEnv | None) -> int:

@@ -1,9 +1,16 @@
-"""Networks: an encoder chosen by the shape of the observation, and heads on top of it."""
+"""Networks: an encoder chosen by the shape of the observation, and heads on top of it.
+
+Pictures are (h, w), (channels, h, w) or (h, w, channels), where the smallest of three dimensions is that of the
+channels as for Stable-Baselines3, or stacks of the latter two, (stack, channels, h, w) or (stack, h, w, channels). All
+else is a vector: also what has a side below 7, and a matrix of floats, but for those that `Pixels` makes, which have
+the same bounds everywhere and sides of 36 or more.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,16 +27,45 @@ ENCODERS: dict[str, tuple[list[tuple[int, int, int]], int]] = {
     "mario": ([(32, 3, 2)] * 4, 512),  # 84 x 84, as in the PPO tutorials for Mario
     "nature": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),  # 84 x 84, Mnih et al. 2015
 }
+EncoderName = Literal["auto", "vector", "grid", "cave", "nips", "mario", "nature"]
 LARGE_ENCODERS = ("nips", "mario", "nature")
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU}
+SMALLEST_SIDE = 7  # of a picture, in pixels
+SMALLEST_FLOAT_SIDE = 36  # of a picture of floats without channels
+
+
+class PictureLayout(NamedTuple):
+    """How observations hold pictures: `order` permutes their axes to (..., h, w), the others are channels."""
+
+    order: tuple[int, ...]
+    channels: int
+    height: int
+    width: int
+
+
+def picture_layout(space: Box) -> PictureLayout | None:
+    """Return the layout of observations of two to four dimensions as pictures, None for others."""
+    shape, n = space.shape, len(space.shape)
+    if not 2 <= n <= 4:
+        return None
+    last = n > 2 and shape[-1] < min(shape[-3:-1])  # the channels; of equal dimensions the first is that of channels
+    order = (*range(n - 3), n - 1, n - 3, n - 2) if last else tuple(range(n))
+    *channels, height, width = (shape[axis] for axis in order)
+    return PictureLayout(order, math.prod(channels), height, width)
 
 
 def default_encoder(space: Box) -> str:
     """Return the name of the encoder for observations of `space`: "vector", "grid", "cave" or "nature"."""
-    if len(space.shape) < 2:
+    layout = picture_layout(space)
+    if layout is None:
         return "vector"
-    side = min(space.shape[-2:])
-    return "grid" if side <= 16 else "cave" if side < 64 else "nature"
+    side = min(layout.height, layout.width)
+    if len(space.shape) == 2 and space.dtype.kind == "f":
+        low, high = space.low, space.high
+        same_bounds = np.all(low == low.flat[0]) and np.all(high == high.flat[0]) and space.is_bounded()
+        if side < SMALLEST_FLOAT_SIDE or not same_bounds:
+            return "vector"
+    return "vector" if side < SMALLEST_SIDE else "grid" if side <= 16 else "cave" if side < 64 else "nature"
 
 
 def orthogonal_init(module: nn.Linear | nn.Conv2d, gain: float = math.sqrt(2)) -> nn.Module:
@@ -46,17 +82,18 @@ def default_init(module: nn.Linear | nn.Conv2d) -> nn.Module:
 
 
 class ImageInput(nn.Module):
-    """(n, h, w) or (n, channels, h, w), uint8 or float, to (n, channels, h, w) float; uint8 is scaled to 0..1.
+    """Pictures (n, *shape) of a layout, uint8 or float, to (n, channels, h, w) float; uint8 is scaled to 0..1.
 
     `channels_last`: use that memory format in training; large encoders then take about two thirds of the time.
     """
 
-    def __init__(self, channels_last: bool = False):
+    def __init__(self, layout: PictureLayout, channels_last: bool = False):
         super().__init__()
-        self.channels_last = channels_last
+        self.layout, self.channels_last = layout, channels_last
 
     def forward(self, x: Tensor) -> Tensor:
-        images, device = x if x.dim() == 4 else x.unsqueeze(1), x.device.type
+        c, device = self.layout, x.device.type
+        images = x.permute(0, *(1 + axis for axis in c.order)).reshape(len(x), c.channels, c.height, c.width)
         autocast = torch.is_autocast_enabled(device)
         if self.channels_last and torch.is_grad_enabled() and not autocast:
             images = images.contiguous(memory_format=torch.channels_last)
@@ -75,40 +112,48 @@ class VectorInput(nn.Module):
 def make_encoder(
     space: Box,
     name: str = "auto",
-    net_arch: Sequence[int] = (64, 64),
+    net_arch: Sequence[int] | None = None,
     activation: type[nn.Module] = nn.Tanh,
     init: Callable[..., nn.Module] = orthogonal_init,
 ) -> tuple[nn.Sequential, int]:
     """Make the layers from observations to features; return them and the number of features.
 
-    `name` is "auto" (by the shape), "vector" (flattened, then layers of `net_arch` units, each followed by
-    `activation`), or "grid", "cave", "nips", "mario", "nature" (convolutions and one dense layer, ReLU). `init`
-    initializes each layer. Raises ValueError for another name or for images too small for it.
+    `name` is "auto" (by the shape), "vector" (the observation, flattened), or "grid", "cave", "nips", "mario", "nature"
+    (convolutions and one dense layer, ReLU). Layers of `net_arch` units follow, each with `activation`; None: two of 64
+    for vectors, none for pictures. `init` initializes each layer. A picture that is smaller than the kernel of a
+    convolution gets a smaller kernel. Raises ValueError for another name and for observations that are no pictures.
     """
     name = default_encoder(space) if name == "auto" else name
     if name == "vector":
         body, width = nn.Sequential(VectorInput()), math.prod(space.shape)
-        for units in net_arch:
-            body.extend([init(nn.Linear(width, units)), activation()])
-            width = units
-        return body, width
-    if name not in ENCODERS:
+    elif name in ENCODERS:
+        body, width = make_convolutions(space, name, init)
+    else:
         raise InvalidValueError(f"unknown encoder {name!r}: expected auto, vector, {', '.join(ENCODERS)}")
-    if len(space.shape) not in (2, 3):
+    if net_arch is None:
+        net_arch = (64, 64) if name == "vector" else ()
+    for units in net_arch:
+        body.extend([init(nn.Linear(width, units)), activation()])
+        width = units
+    return body, width
+
+
+def make_convolutions(space: Box, name: str, init: Callable[..., nn.Module]) -> tuple[nn.Sequential, int]:
+    """Make the layers of ENCODERS for pictures of `space`; return them and the number of features."""
+    layout = picture_layout(space)
+    if layout is None:
         raise InvalidValueError(
-            f"the encoder {name!r} takes images (h, w) or (channels, h, w), got shape {space.shape}: use 'vector'"
+            f"the encoder {name!r} takes pictures (h, w), (channels, h, w), (h, w, channels) or stacks of them, "
+            f"got shape {space.shape}: use 'vector' or 'auto'"
         )
     convolutions, width = ENCODERS[name]
-    channels, *side = space.shape if len(space.shape) == 3 else (1, *space.shape)
-    body = nn.Sequential(ImageInput(channels_last=name in LARGE_ENCODERS))
-    for out_channels, kernel, stride in convolutions:
-        if min(side) < kernel:
-            raise InvalidValueError(
-                f"observations of shape {space.shape} are too small for the encoder {name!r}: use 'vector'"
-            )
+    channels, sides = layout.channels, [layout.height, layout.width]
+    body = nn.Sequential(ImageInput(layout, channels_last=name in LARGE_ENCODERS))
+    for out_channels, largest, stride in convolutions:
+        kernel = min(largest, sides[0]), min(largest, sides[1])
         body.extend([init(nn.Conv2d(channels, out_channels, kernel, stride)), nn.ReLU()])
-        channels, side = out_channels, [(length - kernel) // stride + 1 for length in side]
-    body.extend([nn.Flatten(), init(nn.Linear(channels * math.prod(side), width)), nn.ReLU()])
+        channels, sides = out_channels, [(side - k) // stride + 1 for side, k in zip(sides, kernel, strict=True)]
+    body.extend([nn.Flatten(), init(nn.Linear(channels * math.prod(sides), width)), nn.ReLU()])
     return body, width
 
 
@@ -123,7 +168,7 @@ class ActorCritic(nn.Module):
         space: Box,
         actions: int,
         encoder: str,
-        net_arch: Sequence[int],
+        net_arch: Sequence[int] | None,
         activation: type[nn.Module] = nn.Tanh,
     ):
         super().__init__()
@@ -155,7 +200,7 @@ class ActorCritic(nn.Module):
 class QNetwork(nn.Module):
     """Observations (n, *shape) to action values (n, actions); dueling: Q = V + A - mean A (Wang et al. 2016, eq. 9)."""
 
-    def __init__(self, space: Box, actions: int, encoder: str, net_arch: Sequence[int], dueling: bool):
+    def __init__(self, space: Box, actions: int, encoder: str, net_arch: Sequence[int] | None, dueling: bool):
         super().__init__()
         self.body, width = make_encoder(space, encoder, net_arch, nn.ReLU, default_init)
         self.advantage = default_init(nn.Linear(width, actions))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from gymnasium.spaces import Box
@@ -18,7 +18,7 @@ from torch import nn
 
 from rlgames.networks.models import LARGE_ENCODERS, default_encoder
 
-PRECISIONS = ("auto", "float32", "bfloat16")
+PrecisionName = Literal["auto", "float32", "bfloat16"]
 CPUINFO = Path("/proc/cpuinfo")
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -54,7 +54,7 @@ class RecurrentActorCritic(nn.Module):
 
     critic = None  # policy and value share one encoder
 
-    def __init__(self, space: Box, actions: int, encoder: str, net_arch: Sequence[int], hidden_size: int):
+    def __init__(self, space: Box, actions: int, encoder: str, net_arch: Sequence[int] | None, hidden_size: int):
         super().__init__()
         self.actor, width = make_encoder(space, encoder, net_arch)
         self.lstm = LSTM(width, hidden_size, orthogonal_init)
@@ -74,7 +74,7 @@ class RecurrentQNetwork(nn.Module):
     """Observations (n, time, *shape) to action values (n, time, actions); `with_states` returns LSTM states too."""
 
     def __init__(
-        self, space: Box, actions: int, encoder: str, net_arch: Sequence[int], dueling: bool, hidden_size: int
+        self, space: Box, actions: int, encoder: str, net_arch: Sequence[int] | None, dueling: bool, hidden_size: int
     ):
         super().__init__()
         self.body, width = make_encoder(space, encoder, net_arch, nn.ReLU, default_init)

@@ -49,6 +49,7 @@ PICTURE_DQN = Preset(  # with learning rate and batch size of Pong
         target_update_interval=500,
         learning_rate=3e-4,
         encoder="nips",
+        net_arch=None,
     ),
     steps=1_000_000,
     envs=32,

@@ -187,6 +187,8 @@ class Session:
             progress.restart(agent.step)
             for update in agent.train(c.steps):
                 self.metrics.add(update)
+                if not self.metrics.finite:
+                    agent.check_weights()
                 progress.update(update.step, self.metrics.score_mean)
                 last = update.step >= c.steps
                 if log_due(update.step) or last:

@@ -72,7 +72,7 @@ def test_learn_rejects_unknown_keywords():
 
 @pytest.mark.parametrize("arguments", [{"total_timesteps": 0}, {"total_timesteps": 16, "log_interval": 0}])
 def test_learn_rejects_counts_below_one(arguments: dict[str, int]):
-    with pytest.raises(InvalidValueError, match="expected (total_timesteps|log_interval) >= 1, got 0"):
+    with pytest.raises(InvalidValueError, match="expected (total_timesteps|log_interval) to be an integer >= 1"):
         make_agent("random").learn(**arguments)
 
 
@@ -221,7 +221,7 @@ class Int8Env(gym.Env):
 @pytest.mark.parametrize(
     ("obs", "message"),
     [
-        (np.full((8, 8), 0.5), r"uint8 in 0\.\.255, got float64 in 0\.5\.\.0\.5: give them as the environment does"),
+        (np.full((8, 8), 0.5), r"uint8 in 0\.\.255, got float64 in 0\.5\.\.0\.5: give them before any scaling; agent"),
         (np.zeros((8, 8), np.float32), r"uint8 in 0\.\.255, got float32 in 0\.0\.\.0\.0"),
         (np.full((2, 8, 8), -1), r"uint8 in 0\.\.255, got int64 in -1\.\.-1"),
         (np.full((8, 8), 256), r"uint8 in 0\.\.255, got int64 in 256\.\.256"),

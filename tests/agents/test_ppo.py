@@ -343,14 +343,14 @@ def test_bfloat16_trains_float32_parameters(encoder: str):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_steps": 0}, "n_steps >= 1, got 0"),
-        ({"n_epochs": 0}, "n_epochs >= 1, got 0"),
-        ({"num_minibatches": -1}, "num_minibatches >= 1, got -1"),
-        ({"n_threads": 0}, "n_threads >= 1, got 0"),
-        ({"rollout_fraction": 0.0}, "rollout_fraction above 0 and up to 1, got 0.0"),
-        ({"rollout_fraction": 1.01}, "rollout_fraction above 0 and up to 1, got 1.01"),
-        ({"gamma": 1.1}, "gamma in 0..1, got 1.1"),
-        ({"gae_lambda": -0.1}, "gae_lambda in 0..1, got -0.1"),
+        ({"n_steps": 0}, "n_steps to be an integer >= 1, got 0"),
+        ({"n_epochs": 0}, "n_epochs to be an integer >= 1, got 0"),
+        ({"num_minibatches": -1}, "num_minibatches to be an integer >= 1, got -1"),
+        ({"n_threads": 0}, "n_threads to be an integer >= 1, got 0"),
+        ({"rollout_fraction": 0.0}, "rollout_fraction to be a number above 0 and up to 1, got 0.0"),
+        ({"rollout_fraction": 1.01}, "rollout_fraction to be a number above 0 and up to 1, got 1.01"),
+        ({"gamma": 1.1}, "gamma to be a number in 0..1, got 1.1"),
+        ({"gae_lambda": -0.1}, "gae_lambda to be a number in 0..1, got -0.1"),
         ({"precision": "float16"}, "got 'float16'"),
     ],
 )

@@ -124,10 +124,10 @@ def test_learning_rate_is_linear():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"n_episodes": 0}, "expected n_episodes >= 1, got 0"),
-        ({"normalize_returns": "all"}, "expected normalize_returns batch or episode or none, got 'all'"),
-        ({"activation": "gelu"}, "expected activation tanh or relu, got 'gelu'"),
-        ({"gamma": 2.0}, "expected gamma in 0..1, got 2.0"),
+        ({"n_episodes": 0}, "expected n_episodes to be an integer >= 1, got 0"),
+        ({"normalize_returns": "all"}, "expected normalize_returns to be 'batch', 'episode' or 'none', got 'all'"),
+        ({"activation": "gelu"}, "expected activation to be 'tanh' or 'relu', got 'gelu'"),
+        ({"gamma": 2.0}, "expected gamma to be a number in 0..1, got 2.0"),
     ],
 )
 def test_wrong_settings_are_rejected(changes: dict[str, Any], message: str):

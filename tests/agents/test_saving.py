@@ -419,7 +419,7 @@ def test_forged_headers_are_rejected_in_one_line(genuine: tuple[dict[str, Any], 
     }
 
 
-@pytest.mark.parametrize("net_arch", [[100_000, 100_000], [10**9], [1] * 100_000])
+@pytest.mark.parametrize("net_arch", [[60_000, 60_000], [10**9], [1] * 100_000])
 def test_settings_ask_for_no_more_than_the_file_holds(net_arch: list[int], tmp_path: Path):
     """A small file must not take the memory or the time of a network that is not in it."""
     agent = rlgames.PPO("CartPole", quick_config("ppo"), num_envs=2)
@@ -427,7 +427,7 @@ def test_settings_ask_for_no_more_than_the_file_holds(net_arch: list[int], tmp_p
     checkpoint.save(
         tmp_path / "agent", header | {"config": header["config"] | {"net_arch": net_arch}}, agent.state_dict()
     )
-    with pytest.raises(CheckpointError, match="its settings ask for larger networks than it holds|can't allocate"):
+    with pytest.raises(CheckpointError, match="larger networks than it holds|can't allocate|in 1..65536"):
         load(tmp_path / "agent")
     with pytest.raises(CheckpointError, match="an observation, got the shape"):
         find("ppo").from_checkpoint(

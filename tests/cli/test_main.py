@@ -123,11 +123,10 @@ def test_train_help_shows_the_preset_of_the_pair(game: str, capsys: Capture) -> 
     assert f"environment steps, summed over the environments (default: {preset.steps})" in text
     assert f"environments stepped at once (default: {preset.envs})" in text
     rate = preset.config["learning_rate"]
-    assert f"--config.learning-rate FLOAT of Adam, with epsilon 1e-5 (default: {rate})" in text
-    assert (
-        f"--config.n-steps INT steps of each environment between two updates (default: {preset.config['n_steps']}"
-        in text
-    )
+    adam = "Training starts with this learning rate of Adam, with epsilon 1e-5."
+    assert f"--config.learning-rate FLOAT {adam} (default: {rate})" in text
+    n_steps = "Each environment takes this many steps between two updates."
+    assert f"--config.n-steps INT {n_steps} (default: {preset.config['n_steps']})" in text
     assert "--agent" not in text
 
 
@@ -148,7 +147,7 @@ INVALID = [
     ("train ppo CatchBall:size", "expected options as in 'CatchBall:size=16', got 'size'"),
     ("train ppo CatchBall:speed=3", "unknown option 'speed' for CatchBall: expected one of size,"),
     ("train ppo CatchBall:wrappers=noise", "unknown wrapper 'noise'"),
-    ("train ppo Blackjack-v1", "expected Box observations and Discrete actions"),
+    ("train ppo Blackjack-v1", "expected Box observations, got Tuple"),
     ("train ppo CatchBall --steps 0", "expected steps >= 1, got 0"),
     ("train ppo CatchBall --steps many", "expected a whole number such as 100000, 100_000 or 1e5, got 'many'"),
     ("train ppo CatchBall --steps", "Missing value for argument '--steps'"),
@@ -157,8 +156,8 @@ INVALID = [
     ("train ppo CatchBall --threads 0", "expected --threads >= 1, got 0"),
     ("train ppo CatchBall --log-every 0", "expected log_every >= 1 or None, got 0"),
     ("train ppo CatchBall --device nonsense", "no device 'nonsense' here"),
-    ("train ppo CatchBall --config.n_epochs 0", "expected n_epochs >= 1, got 0"),
-    ("train ppo CatchBall --config.encoder eye", "unknown encoder 'eye'"),
+    ("train ppo CatchBall --config.n_epochs 0", "expected n_epochs to be an integer >= 1, got 0"),
+    ("train ppo CatchBall --config.encoder eye", "invalid choice 'eye' for argument '--config.encoder'"),
     ("train ppo CatchBall --learning-rate 1", "Unrecognized options: --learning-rate, 1; did you mean --config."),
     ("train ppo CatchBall --resume", "holds no run to resume"),
     ("train ppo CatchBall --resume --overwrite", "--resume continues a run, --overwrite deletes it: choose one"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from gymnasium.vector import (
     AutoresetMode,
     SyncVectorEnv,
@@ -18,12 +19,15 @@ from gymnasium.vector import (
     VectorObservationWrapper,
     VectorWrapper,
 )
+from gymnasium.wrappers import DtypeObservation, FlattenObservation
 from helpers.toys import AUTORESET_MODES, RandomLengthEnv, sync_vector
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import rlgames
 from rlgames.envs.registry import GAMES
+from rlgames.errors import InvalidTypeError
 from rlgames.experience.env_runner import (
     EnvRunner,
     Episode,
@@ -407,20 +411,77 @@ class DiscreteObsEnv(gym.Env):
     action_space = Discrete(2)
 
 
+class DictObsEnv(gym.Env):
+    observation_space = Dict({"position": Box(0, 1, (2,)), "door": Discrete(3)})
+    action_space = Discrete(2)
+
+
+class TupleObsEnv(gym.Env):
+    observation_space = Tuple((Discrete(3), Discrete(2)))
+    action_space = Discrete(2)
+
+
 class ContinuousActionEnv(gym.Env):
     observation_space = Box(0, 1, (2,))
     action_space = Box(0, 1, (1,))
 
 
-@pytest.mark.parametrize("env_class", [DiscreteObsEnv, ContinuousActionEnv])
-def test_single_spaces_of_other_spaces_raise(env_class: type[gym.Env]):
-    with pytest.raises(TypeError, match="Box observations and Discrete actions, got"):
+class HalfPrecisionEnv(gym.Env):
+    observation_space = Box(0, 1, (2,), np.float16)
+    action_space = Discrete(2)
+
+
+@pytest.mark.parametrize(
+    ("env_class", "message"),
+    [
+        (DiscreteObsEnv, r"expected Box observations, got Discrete\(3\): .*gymnasium.wrappers.FlattenObservation"),
+        (DictObsEnv, r"expected Box observations, got Dict\(.*: .*gymnasium.wrappers.FlattenObservation"),
+        (TupleObsEnv, r"expected Box observations, got Tuple\(.*: .*gymnasium.wrappers.FlattenObservation"),
+        (ContinuousActionEnv, r"expected Discrete actions, got Box\(0.0, 1.0, \(1,\), float32\): .*TransformAction"),
+        (HalfPrecisionEnv, "float32 or float64, got float16: .*gymnasium.wrappers.DtypeObservation"),
+    ],
+)
+def test_single_spaces_of_other_spaces_raise(env_class: type[gym.Env], message: str):
+    with pytest.raises(InvalidTypeError, match=message):
         single_spaces(as_vector_env(env_class()))
 
 
-def test_as_vector_env_of_anything_else_raises():
-    with pytest.raises(TypeError, match="got 3"):
-        as_vector_env(3)  # type: ignore[arg-type]  # that is the test
+def test_single_spaces_of_a_flattened_observation_are_boxes():
+    for env_class in (DiscreteObsEnv, DictObsEnv, TupleObsEnv):
+        assert isinstance(single_spaces(as_vector_env(FlattenObservation(env_class())))[0], Box)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # Gymnasium compares bounds of two dtypes
+def test_single_spaces_of_half_precision_may_be_converted():
+    observation, _ = single_spaces(as_vector_env(DtypeObservation(HalfPrecisionEnv(), np.float32)))
+    assert observation.dtype == np.float32
+
+
+def test_as_vector_env_of_old_gym_says_how_to_convert():
+    old_gym = pytest.importorskip("gym", exc_type=ImportError)  # Stable-Baselines3 imports it too
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        env = old_gym.make("CartPole-v1")
+    with pytest.raises(InvalidTypeError, match="got <TimeLimit.*: old Gym's are made with gymnasium.make instead, or"):
+        as_vector_env(env)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (3, 'got 3: such as "CartPole"'),
+        (None, 'got None: such as "CartPole"'),
+        (DummyVecEnv([lambda: gym.make("CartPole-v1")]), "in place of Stable-Baselines3's use .*SyncVectorEnv"),
+        (DiscreteObsEnv, "got <class .*DiscreteObsEnv'>: make one first"),
+        (lambda: DiscreteObsEnv(), "got <function .*: make one first"),
+        ([DiscreteObsEnv()], r"got \[<.*DiscreteObsEnv"),
+    ],
+    ids=["number", "none", "stable baselines", "class", "function", "list"],
+)
+def test_as_vector_env_of_anything_else_raises(env: Any, message: str):
+    expected = f"expected the name of a game, a gymnasium.Env or a VectorEnv, .*{message}"
+    with pytest.raises(InvalidTypeError, match=expected):
+        as_vector_env(env)
 
 
 class StackedVectorEnv(SyncVectorEnv):

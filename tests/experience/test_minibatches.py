@@ -113,5 +113,5 @@ def test_mean_gradient_of_importance_samples_is_the_gradient_of_the_rollout(recu
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01])
 def test_rollout_fraction_outside_0_to_1_raises(fraction: float):
-    with pytest.raises(ValueError, match=f"rollout_fraction above 0 and up to 1, got {fraction}"):
+    with pytest.raises(ValueError, match=f"rollout_fraction to be a number above 0 and up to 1, got {fraction}"):
         PPOConfig(rollout_fraction=fraction)

@@ -102,8 +102,8 @@ def test_outputs_of_an_observation_do_not_depend_on_its_batch(shape: tuple[int, 
 @pytest.mark.parametrize(
     ("shape", "name", "message"),
     [
-        ((8, 8), "nature", r"shape \(8, 8\) are too small for the encoder 'nature': use 'vector'"),
-        ((4,), "grid", r"the encoder 'grid' takes images .*got shape \(4,\): use 'vector'"),
+        ((4,), "grid", r"the encoder 'grid' takes pictures .*got shape \(4,\): use 'vector' or 'auto'"),
+        ((2, 3, 4, 8, 8), "grid", r"the encoder 'grid' takes pictures .*got shape \(2, 3, 4, 8, 8\): use 'vector'"),
         ((8, 8), "resnet", "unknown encoder 'resnet': expected auto, vector, grid, "),
     ],
 )

@@ -283,8 +283,8 @@ def test_resolve_takes_the_preset() -> None:
         ({"evaluate_max_steps": 0}, "expected evaluate_max_steps >= 1 or None, got 0"),
         ({"game": "Chess"}, "unknown game 'Chess'"),
         ({"agent": "sarsa"}, "unknown agent 'sarsa'"),
-        ({"config": PPOConfig(encoder="nature")}, "too small for the encoder 'nature'"),
-        ({"seed": -1}, "expected seed >= 0, got -1"),
+        ({"game": "CartPole", "config": PPOConfig(encoder="nature")}, "the encoder 'nature' takes pictures"),
+        ({"seed": -1}, "expected seed to be an integer in 0..4294967295, got -1"),
         ({"start": "nowhere"}, "nowhere: no such file"),
     ],
 )

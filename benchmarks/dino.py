@@ -2,6 +2,8 @@
 
     .venv/bin/python benchmarks/dino.py [--markdown] [--rounds 7] [--seconds 2] [--num-envs 16]
 
+The tutorials' side needs Selenium (`make .venv/.bench`) and chromedriver (Debian's package chromium-driver).
+
 A step of ours is a key that is held for four frames, the reward, the score and an observation. The tutorials make four
 calls of Selenium: the key, whether the T-Rex has crashed, the score, and the canvas as a PNG, which OpenCV decodes and
 resizes; the game runs on meanwhile, so that the number of frames in such a step is unknown. Each side has a browser of
@@ -10,8 +12,14 @@ its own, which is halted while another side has its turn; a ratio is taken withi
 
 from __future__ import annotations
 
+import atexit
 import base64
+import json
+import shutil
+import socket
+from contextlib import suppress
 from statistics import median
+from typing import Any
 
 import cv2
 import gymnasium as gym
@@ -27,8 +35,7 @@ from side_by_side import (
     steps_per_second,
 )
 
-from rlgames.envs.chrome_dino.browser import Browser
-from rlgames.envs.chrome_dino.devtools import Page
+from rlgames.envs.chrome_dino.browser import Browser, find_browser
 from rlgames.envs.chrome_dino.page import URL
 
 FRAME_SKIP = 4
@@ -67,29 +74,61 @@ def benchmark_vector(obs: str, num_envs: int) -> Benchmark:
     return run
 
 
-def benchmark_round_trip() -> Benchmark:
+def benchmark_pipe() -> Benchmark:
     """The protocol alone: evaluate an expression that costs nothing."""
     browser = Browser("")
-    page = Page(browser.open("about:blank"))
-    browser.on_close(page.close)
+    browser.page.load("about:blank")
 
     def evaluate() -> int:
-        page.evaluate("1")
+        browser.page.evaluate("1")
         return 1
 
-    def run(seconds: float, _browser: Browser = browser) -> float:  # the browser ends when nothing refers to it
-        return steps_per_second(evaluate, seconds)
+    return lambda seconds: steps_per_second(evaluate, seconds)
 
-    return run
+
+def start_selenium() -> Any:
+    from selenium.webdriver import Chrome, ChromeOptions  # noqa: PLC0415  optional
+    from selenium.webdriver.chrome.service import Service  # noqa: PLC0415  optional
+
+    options = ChromeOptions()
+    options.binary_location = find_browser(None)
+    for flag in ("--headless=new", "--disable-gpu", "--no-sandbox", "--window-size=1280,720"):
+        options.add_argument(flag)
+    driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+    atexit.register(driver.quit)
+    return driver
+
+
+def benchmark_websocket() -> Benchmark:
+    """The same through the websocket of a debugging port."""
+    import websocket  # noqa: PLC0415  optional
+
+    driver = start_selenium()
+    address = driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+    connection = websocket.create_connection(
+        f"ws://{address}/devtools/page/{driver.current_window_handle}",
+        suppress_origin=True,
+        skip_utf8_validation=True,
+        sockopt=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+    command = {"id": 1, "method": "Runtime.evaluate", "params": {"expression": "1", "returnByValue": True}}
+
+    def evaluate() -> int:
+        connection.send(json.dumps(command))
+        json.loads(connection.recv())
+        return 1
+
+    return lambda seconds: steps_per_second(evaluate, seconds)
 
 
 def benchmark_tutorials() -> Benchmark:
+    from selenium.common.exceptions import WebDriverException  # noqa: PLC0415  optional
     from selenium.webdriver.common.by import By  # noqa: PLC0415  optional
     from selenium.webdriver.common.keys import Keys  # noqa: PLC0415  optional
 
-    browser = Browser("")
-    browser.open(URL)
-    driver = browser.driver
+    driver = start_selenium()
+    with suppress(WebDriverException):  # "no network", with which the page loads
+        driver.get(URL)
     body = driver.find_element(By.TAG_NAME, "body")
 
     def step(key: str) -> bool:
@@ -111,7 +150,7 @@ def benchmark_tutorials() -> Benchmark:
 
     def run(seconds: float) -> float:
         rate = steps_per_second(step_both, seconds)
-        browser.driver.execute_script("Runner.getInstance().gameOver()")  # halts the page
+        driver.execute_script("Runner.getInstance().gameOver()")  # halts the page
         return rate
 
     return run
@@ -131,7 +170,8 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         "one game, state": benchmark_single("state"),
         f"{num_envs} games in one page, pictures": benchmark_vector("pixels", num_envs),
         f"{num_envs} games in one page, states": benchmark_vector("state", num_envs),
-        "an empty round trip": benchmark_round_trip(),
+        "an empty round trip through the pipe": benchmark_pipe(),
+        "the same through the websocket of a port": benchmark_websocket(),
         "the tutorials' method": benchmark_tutorials(),
     }
     rates = measure_in_turns(benchmarks.values(), rounds, seconds)
@@ -143,7 +183,7 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         f"ChromeDino, frame skip {FRAME_SKIP}: steps a second",
         {"method": "left", "steps/s": "right", "relative to the tutorials'": "right"},
         rows,
-        (describe_machine("selenium", "websocket-client", "gymnasium", "numpy"),),
+        (describe_machine("selenium", "gymnasium", "numpy"),),
         markdown,
     )
 

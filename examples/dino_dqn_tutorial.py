@@ -2,7 +2,7 @@
 
     python examples/dino_dqn_tutorial.py               trains in the simulator; stop it with Ctrl-C at any time
     python examples/dino_dqn_tutorial.py               start it again: it resumes from the last checkpoint
-    python examples/dino_dqn_tutorial.py --browser     the same in Chrome (extra `dino`)
+    python examples/dino_dqn_tutorial.py --browser     the same in Chrome or Chromium
     python examples/dino_dqn_tutorial.py --watch       afterwards: watch the agent in a window (--browser: in Chrome)
     python examples/dino_dqn_tutorial.py --quick       takes seconds; shows that everything works
 

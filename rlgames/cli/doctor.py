@@ -23,7 +23,6 @@ from rlgames.errors import PACKAGES, UsageError
 SUMMARY = "Check the installation: what is missing, and how to get it."
 MODULES = {name: module for module, name in PACKAGES.items()} | {  # by distribution, where the names differ
     "pygame-ce": "pygame",
-    "websocket-client": "websocket",
 }
 FOR_DEVELOPERS = ("all", "bench", "dev")  # extras that are not listed
 
@@ -97,9 +96,10 @@ def optional(name: str, extra: str, remedy: str | None = None) -> Finding:
     return Finding(label, version(name) or "found")
 
 
-def program(what: str, names: Sequence[str], remedy: str) -> Finding:
-    found = next(filter(None, map(shutil.which, names)), None)
-    return Finding(f"{what} (extra dino)", found or "missing", "" if found else remedy)
+def browser() -> Finding:
+    chrome_dino = import_module("rlgames.envs.chrome_dino.browser")
+    found = next(filter(None, map(shutil.which, chrome_dino.BROWSERS)), None)
+    return Finding("browser (ChromeDino)", found or "missing", "" if found else chrome_dino.DEBIAN)
 
 
 def version(name: str) -> str | None:
@@ -113,9 +113,7 @@ def machine(extras: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     """Yield what rlgames itself, torch and Numba find here; all that is required is installed."""
     remedies = {"stable-retro": import_module("rlgames.envs.mario.retro").REMEDY}  # where it is not the extra
     yield from (optional(name, extra, remedies.get(name)) for name, extra in extras)
-    browser = import_module("rlgames.envs.chrome_dino.browser")
-    for what, names in (("browser", browser.BROWSERS), ("browser driver", browser.DRIVERS)):
-        yield program(what, names, browser.DEBIAN)
+    yield browser()
     torch = import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")

@@ -80,7 +80,7 @@ GAMES: dict[str, GameSpec] = {
     ),
     "ChromeDino": GameSpec(
         "rlgames.envs.chrome_dino",
-        "chrome://dino in the real browser (obs=pixels or state; extra dino)",
+        "chrome://dino in the real browser (obs=pixels or state)",
         simulates="Dino",
     ),
 }

@@ -38,8 +38,7 @@ def test_doctor_lists_the_installation(capsys: Capture) -> None:
         if extra is not None:
             remedy = re.escape(retro.REMEDY if name == "stable-retro" else f'pip install "rlgames[{extra}]"')
             assert re.search(rf"^  {name} \(extra {extra}\)  +(missing\n +-> {remedy}|\S+)$", text, re.MULTILINE)
-    for name in ("browser", "browser driver"):
-        assert re.search(rf"^  {name} \(extra dino\)  +\S", text, re.MULTILINE)
+    assert re.search(r"^  browser \(ChromeDino\)  +\S", text, re.MULTILINE)
 
 
 def test_doctor_checks_all_requirements_of_the_project() -> None:

@@ -18,8 +18,8 @@ FORGED: dict[str, tuple[dict[str, Any], str]] = {
     "extra": ({"more": 1}, "its header: unknown field 'more', expected agent, config,"),
     "config": ({"config": {"n_steps": "many"}}, "expected n_steps to be int, got 'many'"),
     "program": (
-        {"task": {"game": "ChromeDino", "options": {"driver": "./x"}, "pixels": None, "rewards": None}},
-        "a file may not give the option driver of ChromeDino, got './x'; or say what to play",
+        {"task": {"game": "ChromeDino", "options": {"browser": "./x"}, "pixels": None, "rewards": None}},
+        "a file may not give the option browser of ChromeDino, got './x'; or say what to play",
     ),
     "module": (
         {"task": {"game": "evil:Game-v0", "options": {}, "pixels": None, "rewards": None}},

@@ -62,15 +62,14 @@ def test_task_of_a_file(data: dict[str, Any]) -> None:
 NOT_ALLOWED: list[tuple[Any, str]] = [
     # programs, paths and modules
     (
-        stored("ChromeDino", driver="zoo/driver"),
-        "a file may not give the option driver of ChromeDino, got 'zoo/driver'",
+        stored("ChromeDino", browser="zoo/browser"),
+        "a file may not give the option browser of ChromeDino, got 'zoo/browser'",
     ),
-    (stored("ChromeDino", browser="/bin/sh"), "a file may not give the option browser"),
     (stored("ChromeDino", browser=["/bin/sh"]), "a file may not give the option browser"),
     (stored("evil:rlgames/CatchBall-v0"), "the game 'evil:rlgames/CatchBall-v0' is not registered here"),
     (stored("evil:CatchBall"), "is not registered here"),
     (stored("rlgames:CatchBall"), "is not registered here"),
-    (stored("rlgames/ChromeDino-v0", driver="zoo/driver"), "is not registered here"),
+    (stored("rlgames/ChromeDino-v0", browser="zoo/browser"), "is not registered here"),
     (stored("CatchBall:size=16"), "is not registered here"),
     (stored("catchball"), "is not registered here"),
     (stored("Acrobot"), "is not registered here"),
@@ -138,7 +137,7 @@ def test_string_of_another_game_must_be_listed() -> None:
 def test_options_of_games_are_listed(game: str) -> None:
     """All strings that a game takes by default are, but for paths."""
     options = inspect.signature(module_of(game).game).parameters.values()
-    defaults = {option.name: option.default for option in options if option.name not in ("browser", "driver")}
+    defaults = {option.name: option.default for option in options if option.name != "browser"}
     assert Task.from_json(stored(game, **defaults)).options == defaults
 
 
@@ -163,14 +162,13 @@ def test_checkpoint_runs_no_program_and_imports_no_module(
     """Whichever function reads it."""
     mark = tmp_path / "executed"
     (tmp_path / "evilmodule.py").write_text(f"open({str(mark)!r}, 'w')")
-    (tmp_path / "driver").write_text(f"#!/bin/sh\ntouch {mark}")
-    (tmp_path / "driver").chmod(0o755)
+    (tmp_path / "browser").write_text(f"#!/bin/sh\ntouch {mark}")
+    (tmp_path / "browser").chmod(0o755)
     monkeypatch.syspath_prepend(str(tmp_path))
     agent = rlgames.Random("CatchBall", num_envs=2)
     for data in (
         stored("evilmodule:rlgames/CatchBall-v0"),
-        stored("ChromeDino", obs="state", driver=str(tmp_path / "driver")),
-        stored("ChromeDino", obs="state", browser=str(tmp_path / "driver")),
+        stored("ChromeDino", obs="state", browser=str(tmp_path / "browser")),
     ):
         path = forge(data)
         for attempt in (
@@ -198,4 +196,4 @@ def test_a_game_that_is_named_replaces_the_file_s(forge: Any) -> None:
         with pytest.raises(CheckpointError, match="expected stack to be int|may not give the option wrappers"):
             load(forge(data), "CatchBall")
     envs = rlgames.make_vec("CatchBall", 2)
-    assert load(forge(stored("NotHere", driver="a")), envs).task is None
+    assert load(forge(stored("NotHere", browser="a")), envs).task is None

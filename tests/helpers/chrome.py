@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
-from rlgames.envs.chrome_dino.browser import BROWSERS, DRIVERS, check_packages, find_program
+from rlgames.envs.chrome_dino import watchdog
+from rlgames.envs.chrome_dino.browser import find_browser
 from rlgames.envs.chrome_dino.page import OBSTACLE_FIELDS, SCALAR_FIELDS
 from rlgames.envs.dino.rules import RECORD
 
@@ -23,11 +24,9 @@ COMMON_FIELDS = [name for name in SCALAR_FIELDS if name in (RECORD.names or ())]
 
 
 def skip_without_browser() -> None:
-    """Skip the module that calls this where a package, the browser or its driver is missing."""
+    """Skip the module that calls this where there is no browser."""
     try:
-        check_packages()
-        find_program(BROWSERS, None, "browser")
-        find_program(DRIVERS, None, "driver")
+        find_browser(None)
     except DependencyNotInstalled as missing:
         pytest.skip(str(missing), allow_module_level=True)
 
@@ -49,41 +48,67 @@ def state_differences(simulated: np.ndarray, page: np.ndarray) -> list[str]:
     ]
 
 
-def profile_of(env: Any) -> Path:
-    return Path(env._state.page.browser.driver.capabilities["chrome"]["userDataDir"])
+def folder_of(env: Any) -> Path:
+    """Return the folder with all files of the environment's browser."""
+    return env._state.page.browser.folder
+
+
+def processes_of(env: Any) -> dict[int, str]:
+    """Return the commands of the environment's watchdog and of its browser's processes; they are one session."""
+    (guard,) = (int(pid) for pid, command in leftovers(folder_of(env)).items() if watchdog.__file__ in command)
+    found = {}
+    for pid in process_ids():
+        with contextlib.suppress(OSError):  # it has just ended
+            if os.getsid(pid) == guard:
+                found[pid] = command_of(pid)
+    return found
 
 
 def process_group_of(env: Any) -> int:
-    return env._state.page.browser.driver.service.process.pid
+    """Return the process group of the environment's browser, which the watchdog is not in."""
+    (group,) = {os.getpgid(pid) for pid, command in processes_of(env).items() if "--type=zygote" in command}
+    return group
 
 
-def assert_removed(profile: Path) -> None:
-    """Wait until neither the profile nor a process that uses it exists. If they stay, remove them and fail."""
+def assert_removed(folder: Path) -> None:
+    """Wait until neither the folder nor a process that uses it exists. If they stay, remove them and fail."""
     deadline = time.monotonic() + 60
-    while (left := leftovers(profile)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    remove(profile)
+    while (left := leftovers(folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    remove(folder)
     assert not left
 
 
-def remove(profile: Path) -> None:
-    """Kill the processes of a profile and remove it, so that a failed test leaves nothing."""
-    while pids := [int(pid) for pid in leftovers(profile) if pid.isdigit()]:
+def remove(folder: Path) -> None:
+    """Kill the processes of a folder and remove it, so that a failed test leaves nothing."""
+    while pids := [int(pid) for pid in leftovers(folder) if pid.isdigit()]:
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-    shutil.rmtree(profile, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def process_ids() -> list[int]:
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*")]
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
 def leftovers(path: Path) -> dict[str, str]:
-    """Return the file at `path` if it exists, and the commands of all processes that were started with `path`."""
-    found = {str(path): "exists"} if path.exists() else {}
-    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+    """Return what is at `path`, and the commands of all processes that work there or were started with it.
+
+    Without the browser's crash reporters, which end by themselves about a second after it.
+    """
+    found = {str(file): "exists" for file in (path, *path.glob("*")) if file.exists()}
+    for pid in process_ids():
         try:
-            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # the process has just ended
+            command, folder = command_of(pid), os.readlink(f"/proc/{pid}/cwd")
+            environment = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes())
+        except OSError:  # the process has just ended, or is another user's
             continue
-        if str(path) in command:
-            found[entry.parent.name] = command
+        if str(path) in command + folder + environment and "crashpad" not in command:
+            found[str(pid)] = command
     return found

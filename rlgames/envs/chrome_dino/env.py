@@ -35,8 +35,9 @@ class ChromeDinoEnv(gym.Env):
     uint8; "human" shows the browser itself, at the pace of the screen.
 
     Raises ValueError for bad arguments, seeds and actions, ResetNeeded for a step without a reset,
-    ClosedEnvironmentError after `close`, DependencyNotInstalled where a package, the browser or its driver is missing,
-    BrowserError when the browser does not start, does not hold the game, or exits: then reset() starts another.
+    ClosedEnvironmentError after `close`, DependencyNotInstalled where the browser is missing, BrowserError when it
+    does not start, does not hold the game, or exits: then reset() starts another. In a process that was forked from the
+    one with the browser, ForkedError. A pickle or a copy is the environment as it was made.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array", "human"]}
@@ -75,6 +76,10 @@ class ChromeDinoEnv(gym.Env):
     def render(self) -> np.ndarray | None:
         pictures = self._state.render() if self.render_mode == "rgb_array" else None
         return pictures[0] if pictures else None
+
+    def __reduce__(self):
+        """Pickle and copy the environment as it was made: a browser has no snapshot."""
+        return type(self), (self.game, self._state.settings), {"spec": self.spec}
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return key names, as `gymnasium.utils.play` takes them, and their actions."""

@@ -9,10 +9,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 
+from rlgames.engine.forks import ForkGuard
 from rlgames.engine.records import EnvRecords
 from rlgames.engine.rng import uniform
 from rlgames.engine.validation import EnvSettings
-from rlgames.envs.chrome_dino.browser import BROWSERS, DRIVERS, check_packages, find_program
+from rlgames.envs.chrome_dino.browser import find_browser
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.chrome_dino.page import NOOP, OBSTACLE_FIELDS, RESET, SCALAR_FIELDS, Command, DinoPage
 from rlgames.envs.dino.rules import LOST, SURVIVED
@@ -35,7 +36,7 @@ class StepResult(NamedTuple):
 class DinoEpisodes(EnvRecords):
     """State of `num_envs` environments in one browser tab, shared by the single and the vector environment.
 
-    The browser starts with the first `reset`; the constructor only checks that its programs are installed. `step` and
+    The browser starts with the first `reset`; the constructor only checks that it is installed. `step` and
     `render` raise what `DinoPage` raises; the browser is then closed, and `reset` starts another.
     """
 
@@ -43,10 +44,8 @@ class DinoEpisodes(EnvRecords):
         super().__init__(game, num_envs, settings)
         if settings.max_pool and not game.has_pixels:
             raise InvalidValueError(f"max_pool is for pixels: {game.name} observes its state")
-        check_packages()
-        find_program(BROWSERS, game.browser, "browser")
-        find_program(DRIVERS, game.driver, "driver of the browser")
-        self.chrome_game, self.visible, self.closed = game, visible, False
+        find_browser(game.browser)
+        self.chrome_game, self.settings, self.visible, self.closed = game, settings, visible, False
         self.page: DinoPage | None = None
         survival = np.full(settings.frame_skip, SURVIVED)
         self._survival_rewards = np.concatenate([[0.0], np.cumsum(survival)])  # by the number of frames survived
@@ -54,6 +53,7 @@ class DinoEpisodes(EnvRecords):
     def reset(self, mask: np.ndarray) -> np.ndarray:
         """Start new episodes where `mask`, bool (num_envs,), and return the observations of all environments."""
         if self.page is None:
+            self._fork_guard = ForkGuard()
             self.page = DinoPage(self.chrome_game, len(self.records), visible=self.visible)
         seeds, advanced = self._draw_seeds()
         commands: list[Command] = [[RESET, seeds[i]] if new else [NOOP, 0, None, 0] for i, new in enumerate(mask)]
@@ -138,8 +138,11 @@ class DinoEpisodes(EnvRecords):
         return obs
 
     def check_open(self) -> None:
+        """Raise ClosedEnvironmentError after `close`, ForkedError in a process that was forked from the browser's."""
         if self.closed:
             raise ClosedEnvironmentError(f"this environment of {self.chrome_game.name} is closed: make another")
+        if self.page is not None:
+            self._fork_guard.check(f"this environment of {self.chrome_game.name}")
 
     def check_ready(self) -> None:
         self.check_open()

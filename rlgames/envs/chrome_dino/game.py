@@ -1,4 +1,4 @@
-"""ChromeDino: chrome://dino in the real browser, Chrome or Chromium (extra `dino`); `Dino` is its simulator.
+"""ChromeDino: chrome://dino in the real browser, Chrome or Chromium; `Dino` is its simulator.
 
 Observation space: "pixels", (84, 84) uint8, the page's canvas in grey; or "state", (24,) float32.
 Action space: the key that is held during one frame: 0 none, 1 jump, 2 duck.
@@ -7,9 +7,9 @@ Termination: the T-Rex touches an obstacle.
 Truncation: 1,000,000 frames; none in real time.
 All of them are the simulator's, see `rlgames.envs.dino.rules`.
 
-Selenium starts the browser, game.js replaces the clock and the RNG of the page, and each step is one round trip over
-the DevTools protocol, for any number of games in one page. The same seed and actions therefore give the same episode in
-any browser process, and the same one as in the simulator.
+game.js replaces the clock and the RNG of the page, and each step is one round trip over the DevTools protocol, for any
+number of games in one page. The same seed and actions therefore give the same episode in any browser process, and the
+same one as in the simulator.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class ChromeDinoGame:
     acceleration: bool
     real_time: bool
     browser: str | None  # path; None: found on the PATH
-    driver: str | None
     fps: int = 60
 
     @property
@@ -76,6 +75,11 @@ class ChromeDinoGame:
         """Compiled function that writes observations: (records, mask of those to reset, obs)."""
         return self.rules.loops.reset
 
+    def __reduce__(self):
+        """Pickle and copy the options: compiled functions and open files stay in their process."""
+        obs, reward = "pixels" if self.has_pixels else "state", "score" if self.by_score else "survival"
+        return game, (obs, self.acceleration, reward, self.real_time, self.browser)
+
 
 def game(
     obs: str = "pixels",
@@ -83,13 +87,11 @@ def game(
     reward: str = "survival",
     real_time: bool = False,
     browser: str | None = None,
-    driver: str | None = None,
 ) -> ChromeDinoGame:
     """Return the variant with these options; `obs`, `acceleration` and `reward` are those of `dino.game`.
 
     With `real_time` the page keeps its own clock and RNG: a step lasts as many frames of the screen as `frame_skip`,
-    keys are sent as events, and episodes cannot be reproduced. `browser` and `driver` are paths of Chrome or Chromium
-    and of its chromedriver.
+    keys are sent as events, and episodes cannot be reproduced. `browser` is a path of Chrome or Chromium.
 
     Raises ValueError for other options.
     """
@@ -104,7 +106,6 @@ def game(
         acceleration=acceleration,
         real_time=real_time,
         browser=browser,
-        driver=driver,
     )
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rlgames.envs.chrome_dino.browser import TESTED_RELEASE, Browser, BrowserError
-from rlgames.envs.chrome_dino.devtools import Page
+from rlgames.envs.chrome_dino.browser import Browser
+from rlgames.envs.chrome_dino.devtools import TESTED_RELEASE, BrowserError, BrowserLostError
 from rlgames.envs.chrome_dino.game import ChromeDinoGame
 from rlgames.envs.dino.picture import SIZE
 from rlgames.envs.dino.rules import RECORD
@@ -59,10 +59,10 @@ class DinoPage:
     def __init__(self, game: ChromeDinoGame, count: int, *, visible: bool = False):
         self.real_time, self.paced = game.real_time, visible or game.real_time
         code = script() + ("" if game.real_time else f"\ndino.install({json.dumps(visible)});")
-        self.browser = Browser(code, headless=not visible, browser=game.browser, driver=game.driver)
+        self.browser = Browser(code, headless=not visible, browser=game.browser)
         try:
-            self._page = Page(self.browser.open(URL))
-            self.browser.on_close(self._page.close)
+            self._page = self.browser.page
+            self._page.load(URL)
             self._check_game()
             if self.paced:  # otherwise it halts behind another window
                 self._page.call("Emulation.setFocusEmulationEnabled", enabled=True)
@@ -93,25 +93,26 @@ class DinoPage:
         two frames.
         """
         arguments = ", ".join(json.dumps(value, separators=(",", ":")) for value in (commands, pixels, max_pool))
-        try:
-            if self.paced:
-                real_time = json.dumps(self.real_time)
-                text = self._page.evaluate(f"dino.stepPaced({arguments}, {real_time})", wait=True)
-            else:
-                text = self._page.evaluate(f"dino.step({arguments})")
-        except BaseException:  # Ctrl-C too: an answer that was not read would be taken for the next one
-            self.close()
-            raise
-        return np.frombuffer(a2b_base64(text), STATE_AND_PIXELS if pixels else STATE)
+        if self.paced:
+            answer = self._evaluate(f"dino.stepPaced({arguments}, {json.dumps(self.real_time)})", wait=True)
+        else:
+            answer = self._evaluate(f"dino.step({arguments})")
+        return np.frombuffer(answer, STATE_AND_PIXELS if pixels else STATE)
 
     def render(self, i: int) -> np.ndarray:
         """Return the picture of game `i`, (150, 600, 3) uint8."""
+        return np.frombuffer(self._evaluate(f"dino.render({i})"), np.uint8).reshape(150, 600, 3).copy()
+
+    def _evaluate(self, expression: str, wait: bool = False) -> bytes:
+        """Return the bytes that the page answers in base64; close the browser on any exception."""
         try:
-            text = self._page.evaluate(f"dino.render({i})")
-        except BaseException:
+            return a2b_base64(self._page.evaluate(expression, wait))
+        except BrowserLostError as error:
+            self.close()
+            raise BrowserLostError(f"{error}: reset() starts another") from error
+        except BaseException:  # Ctrl-C too: an answer that was not read would be taken for the next one
             self.close()
             raise
-        return np.frombuffer(a2b_base64(text), np.uint8).reshape(150, 600, 3).copy()
 
     def close(self) -> None:
         self.browser.close()

@@ -1,13 +1,14 @@
-"""How the browser of ChromeDino starts, fails and ends: one clear error, and no process or file remains."""
+"""How the browser of ChromeDino starts, fails and ends: one clear error, no open port, and nothing that remains."""
 
-import json
 import os
-import shutil
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,19 +19,61 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from helpers.chrome import (
     assert_removed,
     chrome_dino,
+    folder_of,
     leftovers,
     process_group_of,
-    profile_of,
+    processes_of,
     remove,
     skip_without_browser,
 )
 
-from rlgames.envs.chrome_dino import browser, page
-from rlgames.envs.chrome_dino.browser import Browser, BrowserError
+from rlgames.envs.chrome_dino import devtools, page, watchdog
+from rlgames.envs.chrome_dino.browser import BrowserError
 from rlgames.envs.chrome_dino.page import NOOP, DinoPage
 from rlgames.errors import UsageError
 
 skip_without_browser()
+
+# ---- who can reach a browser that runs ----
+
+LISTENS = "0A"  # state of a socket in /proc/net/tcp
+ACCEPTS = "00010000"  # flags of a socket in /proc/net/unix
+
+
+def open_to_others(pids: Iterable[int]) -> list[str]:
+    """Return the sockets of the processes to which others can connect: of every port, and without a path."""
+    links = []
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                links.append(os.readlink(descriptor))
+            except FileNotFoundError:  # closed meanwhile
+                continue
+    own = {link.removeprefix("socket:[").rstrip("]") for link in links if link.startswith("socket:")}
+    found = []
+    for name in ("tcp", "tcp6", "udp", "udp6"):
+        rows = [line.split() for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+        found += [f"{name} {row[1]}" for row in rows if row[9] in own and (row[3] == LISTENS or "udp" in name)]
+    rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    found += [" ".join(row) for row in rows if row[6] in own and row[3] == ACCEPTS and "@" in row[7:8][0][:1]]
+    return found
+
+
+def test_no_process_listens_while_a_game_is_played(opened: ExitStack) -> None:
+    """Every user of the machine can connect to a port, also to one of the loopback interface."""
+    env = chrome_dino(obs="state")
+    opened.callback(env.close)
+    env.reset(seed=0)
+    env.step(NOOP)
+    processes = processes_of(env)
+    assert sum("--type=renderer" in command for command in processes.values()) >= 1
+    before = open_to_others([os.getpid()])
+    with socket.create_server(("127.0.0.1", 0)):
+        assert len(open_to_others([os.getpid()])) == len(before) + 1
+    assert open_to_others(processes) == []
+    assert not any("--remote-debugging-port" in command for command in processes.values())
+    assert folder_of(env).stat().st_mode & 0o777 == 0o700
+
 
 # ---- a browser that fails while it runs ----
 
@@ -43,7 +86,8 @@ def step_until_error(env: Any, seconds: float = 60) -> None:
 
 
 def crash_tab(env: Any) -> None:
-    env._state.page._page._socket.send(json.dumps({"id": 0, "method": "Page.crash"}))
+    tab = env._state.page._page
+    tab._devtools.send("Page.crash", {}, tab._session)
 
 
 def kill_browser(env: Any) -> None:
@@ -57,11 +101,11 @@ def test_step_without_browser_raises_and_reset_starts_another(opened: ExitStack)
     first, _ = env.reset(seed=2)
     for fail, message in ((crash_tab, "the tab crashed"), (kill_browser, "the browser has gone")):
         np.testing.assert_array_equal(env.reset(seed=2)[0], first)
-        profile = profile_of(env)
+        folder = folder_of(env)
         fail(env)
         with pytest.raises(BrowserError, match=message):
             step_until_error(env)
-        assert_removed(profile)
+        assert_removed(folder)
         with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
             env.step(NOOP)
 
@@ -72,11 +116,11 @@ def test_render_without_browser_raises_and_closes_the_page(opened: ExitStack) ->
     assert env.render() is None
     env.reset(seed=2)
     assert env.render().shape == (150, 600, 3)
-    profile = profile_of(env)
+    folder = folder_of(env)
     os.killpg(process_group_of(env), signal.SIGKILL)
     with pytest.raises(BrowserError, match="has gone"):
         env.render()
-    assert_removed(profile)
+    assert_removed(folder)
     assert env.render() is None
     with pytest.raises(ResetNeeded, match="browser was lost: call reset"):
         env.step(NOOP)
@@ -90,96 +134,56 @@ def test_browser_error_is_a_usage_error() -> None:
     assert issubclass(BrowserError, UsageError)
 
 
-def test_missing_programs_and_packages_are_named_with_the_remedy(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for option in ("browser", "driver"):
-        with pytest.raises(DependencyNotInstalled, match=f"no {option}.* at /nowhere: sudo apt-get install"):
-            chrome_dino(**{option: "/nowhere"})
+def test_a_missing_browser_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(DependencyNotInstalled, match=r"no browser at /nowhere: sudo apt-get install -y chromium$"):
+        chrome_dino(browser="/nowhere")
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DependencyNotInstalled, match="no browser on the PATH .*: sudo apt-get install -y chr"):
+    with pytest.raises(DependencyNotInstalled, match="no browser on the PATH .*chromium.*: sudo apt-get install"):
         chrome_dino()
-    (tmp_path / "chromium").symlink_to("/bin/sh")
-    with pytest.raises(DependencyNotInstalled, match="no driver of the browser on the PATH"):
-        chrome_dino()
-    for module, package in (("selenium", "selenium"), ("websocket", "websocket-client")):
-        monkeypatch.setattr(browser, "find_spec", lambda name, missing=module: None if name == missing else object())
-        with pytest.raises(DependencyNotInstalled, match=rf"{package}, which is missing: pip install .rlgames\[dino\]"):
-            chrome_dino()
-
-
-@pytest.mark.parametrize("option", ["browser", "driver"])
-def test_start_of_another_program_raises_and_leaves_no_profile(
-    option: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(BrowserError, match="does not start"):
-        chrome_dino(**{option: shutil.which("false")}).reset(seed=0)
-    assert not list(tmp_path.glob("rlgames-*"))
-
-
-MISMATCH = "session not created: This version of ChromeDriver only supports Chrome version 114"
-REFUSE = f"""self.send_response(500)
-        self.end_headers()
-        value = {{"error": "session not created", "message": "{MISMATCH}", "stacktrace": ""}}
-        self.wfile.write(json.dumps({{"value": value}}).encode())"""
-FAKE_DRIVER = """#!{python}
-import http.server, json, os, sys, time
-class Driver(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(json.dumps({{"value": {{"ready": True}}}}).encode())
-        if self.path == "/shutdown":
-            self.wfile.flush()
-            os._exit(0)
-    def do_POST(self):
-        {answer}
-http.server.HTTPServer(("localhost", int(sys.argv[-1].partition("=")[2])), Driver).serve_forever()
-"""
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason"),
+    ("program", "reason"),
     [
-        ("time.sleep(600)", "no answer in 1 seconds"),
-        ("os._exit(1)", "(aborted|reset by peer)"),
-        (None, "Exec format error"),
-        (REFUSE, MISMATCH),
+        ("#!/bin/sh\nsleep 600", "the browser has not answered for 1 seconds"),
+        ("#!/bin/sh\necho no fonts, no fun >&2\nexit 1", "the browser has gone; it wrote: no fonts, no fun"),
+        ("\0", "the browser has gone; it wrote: .*Exec format error: '.*/program'"),
     ],
-    ids=["no answer", "exit", "no program", "refusal"],
+    ids=["no answer", "exit", "no program"],
 )
-def test_start_with_a_failing_driver_raises_and_leaves_nothing(
-    answer: str | None, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_start_of_another_program_raises_and_leaves_nothing(
+    program: str, reason: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(browser, "TIMEOUT", 1.0 if "sleep" in str(answer) else 60.0)
-    driver = tmp_path / "driver"
-    driver.write_text("\0" if answer is None else FAKE_DRIVER.format(python=sys.executable, answer=answer))
-    driver.chmod(0o755)
-    try:
-        with pytest.raises(BrowserError, match=f"does not start with .*{reason}"):
-            Browser("", driver=str(driver))
-        assert not list(tmp_path.glob("rlgames-*"))
-        driver.unlink()
-        assert not leftovers(driver)
-    finally:
-        remove(driver)
+    monkeypatch.setattr(devtools, "TIMEOUT", 1.0 if "sleep" in program else 60.0)
+    file = tmp_path / "program"
+    file.write_text(program)
+    file.chmod(0o755)
+    with pytest.raises(BrowserError, match=f"^{file} does not start: {reason}.* Chromium 156, sudo apt-get install"):
+        chrome_dino(browser=str(file)).reset(seed=0)
+    file.unlink()
+    assert leftovers(tmp_path).keys() == {str(tmp_path)}
+
+
+def test_a_folder_that_cannot_be_made_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "missing"))
+    with pytest.raises(BrowserError, match="does not start: .*No such file or directory: .*/missing"):
+        chrome_dino().reset(seed=0)
 
 
 def test_a_page_without_the_game_raises_and_closes_the_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    profiles = []
+    folders = []
 
-    def record_profile(dino_page: DinoPage) -> None:
-        profiles.append(Path(dino_page.browser.driver.capabilities["chrome"]["userDataDir"]))
+    def record_folder(dino_page: DinoPage) -> None:
+        folders.append(dino_page.browser.folder)
         check_game(dino_page)
 
     check_game = DinoPage._check_game
     monkeypatch.setattr(page, "URL", "about:blank")
-    monkeypatch.setattr(DinoPage, "_check_game", record_profile)
-    with pytest.raises(BrowserError, match=r"of chrome \d+.* not hold the game as Chromium \d+ .* no Runner"):
+    monkeypatch.setattr(DinoPage, "_check_game", record_folder)
+    with pytest.raises(BrowserError, match=r"of Chrome \d+.* not hold the game as Chromium \d+ .* no Runner"):
         chrome_dino().reset(seed=0)
-    assert_removed(profiles[0])
+    assert_removed(folders[0])
 
 
 def test_reset_in_human_mode_without_display_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,60 +196,166 @@ def test_reset_in_human_mode_without_display_raises(monkeypatch: pytest.MonkeyPa
 # ---- the end of Python ----
 
 SCRIPT = """
-import signal, sys, tempfile
+import os, signal, sys, time
 from rlgames.envs.chrome_dino.game import game
 from rlgames.envs.chrome_dino.page import DinoPage
 signal.signal(signal.SIGINT, signal.default_int_handler)  # the parent may ignore it
-tempfile.tempdir = sys.argv[2]
+way = sys.argv[1]
+if way == "exception":
+    DinoPage(game(), 1).close()
+if way == "interrupt":
+    DinoPage(game(), 1)  # garbage
 page = DinoPage(game(), 1)
-print(page.browser.driver.capabilities["chrome"]["userDataDir"], flush=True)
-if sys.argv[1] == "exception":
+if way == "fork" and os.fork() == 0:  # outlives its parent, and keeps all its open files
+    time.sleep(600)
+print(page.browser.folder, flush=True)
+if way == "exception":
     raise ZeroDivisionError("of the user's")
+if way == "watchdog":
+    print(input(), flush=True)
+    page.close()
+    sys.exit()
 while True:
     page.step([[0, 1, None, 0]])
 """
 
 
-def run_script(way: str, folder: Path) -> subprocess.Popen:
-    folder.mkdir()
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, way, str(folder)], stdout=-1, stderr=-1, text=True)
+def start_script(script: str, way: str, folder: Path, stack: ExitStack) -> tuple[Any, Path, Path]:
+    """Start a script with folders of its own: the temporary one, whose path is too long for sockets, and a home."""
+    temporary, home = folder / ("temporary" * 12), folder / "home"
+    for each in (temporary, home):
+        each.mkdir(parents=True)
+    environment = {**os.environ, "TMPDIR": str(temporary), "HOME": str(home)}
+    command = [sys.executable, "-W", "error::ResourceWarning", "-c", script, way]
+    process = subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True, env=environment)
+    stack.callback(process.communicate)
+    stack.callback(remove, folder)
+    return process, temporary, home
 
 
-def end_script(process: subprocess.Popen, folder: Path) -> None:
-    process.kill()
-    process.communicate()
-    for profile in folder.glob("rlgames-browser-*"):
-        remove(profile)
+def send_signal(number: int, pids: Iterable[int | str]) -> None:
+    for pid in pids:
+        os.kill(int(pid), number)
 
 
-def test_the_end_of_python_ends_the_browser(tmp_path: Path) -> None:
-    """By an exception without close(), by Ctrl-C, and killed."""
-    signals = {"exception": None, "interrupt": signal.SIGINT, "kill": signal.SIGKILL}
-    reports = {"exception": "of the user's", "interrupt": "KeyboardInterrupt", "kill": ""}
-    with ExitStack() as started:
-        processes = {}
-        for way in signals:
-            processes[way] = run_script(way, tmp_path / way)
-            started.callback(end_script, processes[way], tmp_path / way)
-        for way, process in processes.items():
-            profile = Path(process.stdout.readline().strip())
-            assert profile.name.startswith("rlgames-browser-")
-            if number := signals[way]:
-                process.send_signal(number)
-            _, errors = process.communicate(timeout=60)
-            assert reports[way] in errors
-            assert_removed(profile)
+WAYS = {
+    "exception": "after another browser was closed, at the exit",
+    "interrupt": "Ctrl-C, after another browser was garbage collected",
+    "kill": "SIGKILL to Python",
+    "fork": "the same, and a forked process lives on",
+    "terminate all": "SIGTERM to all processes, as systemd and batch systems send it",
+    "terminate two": "SIGTERM to Python and the watchdog",
+    "watchdog": "SIGKILL to the watchdog, then close()",
+}
 
 
-def test_python_killed_during_the_start_ends_the_browser(tmp_path: Path) -> None:
-    folder = tmp_path / "profiles"
-    process = run_script("", folder)
-    try:
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ("exception", "fork", "terminate all"),
+        pytest.param(("interrupt", "kill", "terminate two", "watchdog"), marks=pytest.mark.slow),
+    ],
+    ids=", ".join,
+)
+def test_the_end_of_python_ends_the_browser(ways: tuple[str, ...], tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        scripts = {way: start_script(SCRIPT, way, tmp_path / way, stack) for way in ways}
+        for way, (process, temporary, home) in scripts.items():
+            folder = Path(process.stdout.readline().strip())
+            assert folder.parent == temporary
+            processes = {pid: command for pid, command in leftovers(folder).items() if pid.isdigit()}
+            (guard,) = [pid for pid, command in processes.items() if watchdog.__file__ in command]
+            if way in ("kill", "fork"):
+                process.kill()
+            elif way == "interrupt":
+                process.send_signal(signal.SIGINT)
+            elif way == "terminate all":
+                send_signal(signal.SIGTERM, [guard, *(set(processes) - {guard}), process.pid])
+            elif way == "terminate two":
+                send_signal(signal.SIGTERM, [guard, process.pid])
+            elif way == "watchdog":
+                send_signal(signal.SIGKILL, [guard])
+                process.stdin.write("close\n")
+                process.stdin.flush()
+            process.wait(timeout=60)
+            assert_removed(folder)
+            assert os.listdir(temporary) == os.listdir(home) == [], WAYS[way]
+            if way in ("exception", "interrupt"):
+                errors = process.stderr.read()
+                assert {"exception": "of the user's", "interrupt": "KeyboardInterrupt"}[way] in errors
+                assert "Warning" not in errors
+
+
+KILL_EARLY = """
+import os, signal, sys, tempfile, time
+from rlgames.envs.chrome_dino.game import game
+from rlgames.envs.chrome_dino.page import DinoPage
+chrome_dino = game()
+tempfile.gettempdir()  # the first call writes a file, and removes it
+for milliseconds in eval(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        DinoPage(chrome_dino, 1)
+        time.sleep(600)
+    time.sleep(milliseconds / 1000)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize("times", ["range(0, 40, 4)", pytest.param("range(0, 600, 6)", marks=pytest.mark.slow)])
+def test_python_killed_during_the_start_ends_the_browser(times: str, tmp_path: Path) -> None:
+    """So many milliseconds after the start."""
+    with ExitStack() as stack:
+        process, temporary, home = start_script(KILL_EARLY, times, tmp_path, stack)
+        assert process.wait(timeout=300) == 0
         deadline = time.monotonic() + 60
-        while not (profiles := list(folder.glob("rlgames-*/*"))) and time.monotonic() < deadline:
-            time.sleep(0.005)
-        process.kill()
-        assert process.communicate()[0] == "", "the browser had started already"
-        assert_removed(profiles[0].parent)
-    finally:
-        end_script(process, folder)
+        while len(leftovers(temporary)) > 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert leftovers(temporary).keys() == {str(temporary)}
+        assert os.listdir(home) == []
+
+
+FORK = """
+import os, sys
+import gymnasium as gym, numpy as np
+import rlgames
+from rlgames.errors import ForkedError
+
+def make():
+    if sys.argv[1] == "single":
+        return gym.make("rlgames/ChromeDino-v0", obs="state", disable_env_checker=True).unwrapped
+    return gym.make_vec("rlgames/ChromeDino-v0", 2, obs="state")
+
+def play(env):
+    return [env.reset(seed=3)[0].tolist(), *(env.step(action)[0].tolist() for _ in range(20))]
+
+env, without_browser = make(), make()
+action = 1 if sys.argv[1] == "single" else np.ones(2, int)
+first = play(env)
+child = os.fork()
+if child == 0:
+    for call in (lambda: env.step(action), env.reset):
+        try:
+            call()
+        except ForkedError as error:
+            print(error, flush=True)
+    env.close()
+    assert play(without_browser) == first
+    sys.exit(7)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+env.step(action)
+assert play(env) == first
+"""
+
+
+@pytest.mark.parametrize("kind", ["single", pytest.param("vector", marks=pytest.mark.slow)])
+def test_a_forked_process_cannot_use_the_browser_of_its_parent(kind: str, tmp_path: Path) -> None:
+    """An environment whose browser was not started yet plays there."""
+    with ExitStack() as stack:
+        process, temporary, home = start_script(FORK, kind, tmp_path, stack)
+        output, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+        error = rf"this environment of .* forked, .* belong to process {process.pid}: make it after the fork\n"
+        assert re.fullmatch(f"({error}){{2}}", output)
+        assert os.listdir(temporary) == os.listdir(home) == []

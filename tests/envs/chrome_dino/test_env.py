@@ -3,14 +3,16 @@
 Most tests share one browser tab, so that they also test that a reset leaves nothing of the episodes before.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import cv2
 import gymnasium as gym
 import numpy as np
@@ -18,7 +20,7 @@ import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
-from helpers.chrome import assert_removed, chrome_dino, profile_of, skip_without_browser, state_differences
+from helpers.chrome import chrome_dino, skip_without_browser, state_differences
 from helpers.vector_envs import final_rows
 
 import rlgames
@@ -109,29 +111,12 @@ def test_states_rewards_and_scores_equal_the_simulators(shared: None) -> None:
 
 
 @pytest.mark.slow  # compiles another variant of the simulator
-def test_without_acceleration_and_with_score_rewards_it_equals_the_simulator(
-    monkeypatch: pytest.MonkeyPatch, opened: ExitStack
-) -> None:
-    """In a fresh browser, whose debugger is open to this machine only, and of which nothing remains."""
-    monkeypatch.setenv("SE_CHROMEDRIVER", "/nowhere")  # Selenium by itself would prefer this driver
+def test_without_acceleration_and_with_score_rewards_it_equals_the_simulator(opened: ExitStack) -> None:
     options: dict[str, Any] = {"acceleration": False, "reward": "score"}
     env = chrome_dino(obs="state", frame_skip=3, **options)
     opened.callback(env.close)
     record = check_against_simulator(env, options, keys=5, frames=600)
     assert record["speed"] == 6
-    assert_debugger_listens_on_loopback_only(env)
-    profile = profile_of(env)
-    env.close()
-    assert_removed(profile)
-
-
-def assert_debugger_listens_on_loopback_only(env: Any) -> None:
-    address = env._state.page.browser.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
-    port = f":{int(address.rpartition(':')[2]):04X}"
-    tables = [Path("/proc/net/tcp"), Path("/proc/net/tcp6")]
-    rows = [line.split() for table in tables if table.exists() for line in table.read_text().splitlines()[1:]]
-    local = [row[1].removesuffix(port) for row in rows if row[1].endswith(port) and row[3] == "0A"]
-    assert set(local) <= {"0100007F", "00000000000000000000000001000000"}
 
 
 @pytest.mark.slow
@@ -318,6 +303,41 @@ def test_passes_gymnasiums_check_env(shared: None) -> None:
     env = chrome_dino(obs="state")
     assert env.observation_space.shape == (24,)
     assert env.get_keys_to_action() == {("w",): JUMP, ("s",): DUCK}
+
+
+# ---- pickles and copies ----
+
+
+def with_pickle(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value))
+
+
+def with_cloudpickle(value: Any) -> Any:
+    return cloudpickle.loads(cloudpickle.dumps(value))
+
+
+@pytest.mark.parametrize("duplicate", [with_pickle, with_cloudpickle, copy.deepcopy])
+def test_pickles_and_copies_are_environments_as_they_were_made(duplicate: Callable[[Any], Any], shared: None) -> None:
+    """A browser has no snapshot: they start with reset(), also while the original plays."""
+    options: dict[str, Any] = {"obs": "state", "reward": "score", "frame_skip": 3, "max_episode_steps": 20}
+    make = {
+        "single": lambda: gym.make("rlgames/ChromeDino-v0", **options),
+        "vector": lambda: gym.make_vec("rlgames/ChromeDino-v0", N, autoreset_mode="Disabled", **options),
+        "pixels": lambda: rlgames.make("ChromeDino"),
+    }
+    for kind in make:
+        env = make[kind]()
+        action = np.ones(N, np.int64) if "vector" in kind else JUMP
+        env.reset(seed=1)
+        other = duplicate(env)
+        with pytest.raises(ResetNeeded, match="before the first reset"):
+            other.unwrapped.step(action)
+        assert other.unwrapped.spec == env.unwrapped.spec
+        runs = []
+        for each in (env, other):
+            first = each.reset(seed=2)[0].copy()
+            runs.append([first, *(each.step(action) for _ in range(20))])
+        np.testing.assert_equal(runs[0], runs[1])
 
 
 # ---- errors ----

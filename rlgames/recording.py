@@ -1,8 +1,9 @@
 """Record an agent while it plays: an animated GIF, or an MP4 with the extra `video`.
 
-A recording shows the frames that the agent acts on, at the game's own speed. A GIF has at most 25 frames a second
-(browsers slow down what is faster than 50), one palette for all its frames, and of each only what has changed. A
-notebook displays what `rlgames.record(...)` returns.
+A recording shows the frames that the agent acts on, at the game's own speed, small games enlarged, and below each frame
+the score, the last action and the step. A GIF has at most 25 frames a second (browsers slow down what is faster than
+50), one palette for all its frames, and of each only what has changed. A notebook displays what `rlgames.record(...)`
+returns.
 """
 
 from __future__ import annotations
@@ -12,23 +13,28 @@ import math
 import os
 import zlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import load
+from rlgames.engine.rendering import INK, PAPER, action_names
 from rlgames.errors import InvalidValueError, NotWritableError
 from rlgames.evaluation import evaluation_task
 
 COLORS = 128  # of a GIF's palette
 PALETTE_FRAMES = 16  # evenly spread, from which the palette is chosen
 HOLD = 1.0  # seconds that the last frame of an episode is shown
+SMALLEST = 320  # pixels: lower pictures are enlarged by a whole factor
+SEEDS = range(5)  # of the episodes of which the median one is recorded
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Recording:
     scores: list[float]  # one an episode
     seconds: float
     cut: bool  # ended by `seconds` before the last episode: its score is that so far
+    seed: int = 0  # of the first episode
+    candidates: tuple[float, ...] = ()  # scores of the episodes with SEEDS, of which this is the median one
 
     def _repr_html_(self) -> str:
         """Return the recording itself, for notebooks."""
@@ -52,17 +60,21 @@ def record(
     env: str | gym.Env | None = None,
     *,
     episodes: int = 1,
-    seed: int = 0,
+    seed: int | None = None,
     deterministic: bool = True,
     max_episode_steps: int | None = None,
     seconds: float = 30.0,
     size: int | None = None,
+    captions: bool = True,
 ) -> Recording:
     """Play `episodes` and write a recording of them to `path`, "*.gif" or "*.mp4", of at most `seconds`.
 
     `agent` is an agent or the path of a checkpoint; `env` a game's name or an environment with render_mode "rgb_array",
-    by default the game that the agent was made for. `max_episode_steps` truncates each episode after so many agent
-    steps (None: as the game does). `size` is the height of the picture in pixels (None: the game's own).
+    by default the game that the agent was made for. Without a `seed`, five episodes are played, with seeds 0 to 4 and
+    none for longer than `seconds`, and the one with the median score is recorded; several `episodes` start from seed 0
+    then. `max_episode_steps` truncates each episode after so many agent steps (None: as the game does). `size` is the
+    height of the game's picture in pixels (None: the game's own, enlarged if it is small); `captions=False` leaves out
+    score, action and step below it.
 
     Raises, before anything is played, ValueError for arguments that are not allowed, OSError for a path that cannot be
     written, and DependencyNotInstalled for an MP4 without the extra `video`.
@@ -75,17 +87,42 @@ def record(
     agent = agent if isinstance(agent, Agent) else load(agent, weights_only=True)
     task = evaluation_task(agent, env)
     rendered: Any = task.make(render_mode="rgb_array") if task else env
+    limits = Limits(episodes, seconds, max_episode_steps or math.inf)
     try:
         if rendered.render_mode != "rgb_array":
             raise InvalidValueError(
                 f"expected an environment with render_mode 'rgb_array', got {rendered.render_mode!r}"
             )
         fps = rendered.metadata.get("render_fps", 30)
-        with writer_class(Path(path), fps, size) as video:
-            return play(agent, rendered, video, episodes, seed, deterministic, max_episode_steps or math.inf, seconds)
+        candidates: list[float] = []
+        if seed is None and episodes == 1:
+            for each in SEEDS:
+                with same_actions(agent):
+                    film = Film(Path(path), fps, writer_class.MAX_FPS)
+                    candidates += play(agent, rendered, film, each, deterministic, limits).scores
+            seed = sorted(SEEDS, key=lambda each: candidates[each])[len(SEEDS) // 2]
+        with writer_class(Path(path), fps, size, captions) as film:
+            recording = play(agent, rendered, film, seed or 0, deterministic, limits)
+        return replace(recording, candidates=tuple(candidates))
     finally:
         if task:
             rendered.close()
+
+
+class Limits(NamedTuple):
+    episodes: int
+    seconds: float
+    max_episode_steps: float
+
+
+@contextmanager
+def same_actions(agent: Agent) -> Iterator[None]:
+    """Leave the agent's RNG as it was, so that the same episode can be played once more with sampled actions."""
+    before = agent.predict_rng.bit_generator.state
+    try:
+        yield
+    finally:
+        agent.predict_rng.bit_generator.state = before
 
 
 def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
@@ -110,58 +147,97 @@ def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
     return writer_class
 
 
-def play(
-    agent: Agent,
-    env: gym.Env,
-    video: VideoWriter,
-    episodes: int,
-    seed: int,
-    deterministic: bool,
-    max_episode_steps: float,
-    seconds: float,
-) -> Recording:
+def play(agent: Agent, env: gym.Env, film: Film, seed: int, deterministic: bool, limits: Limits) -> Recording:
+    """Play and film episodes, the first with that seed."""
+    names, score_key = action_names(env), env.metadata.get("score", "score")
     scores: list[float] = []
     done = True
-    while len(scores) < episodes and video.seconds < seconds:
+    while len(scores) < limits.episodes and film.seconds < limits.seconds:
         obs, info = env.reset(seed=None if scores else seed)
-        video.add(env.render(), 1)
-        state, done, t, total = None, False, 0, 0.0
-        while not done and video.seconds < seconds:
+        film.show(env, Caption(0.0), 1)
+        state, done, t, total, score = None, False, 0, 0.0, 0.0
+        while not done and film.seconds < limits.seconds:
             action, state = agent.predict(obs, state, np.array([t == 0]), deterministic)
             obs, reward, terminated, truncated, info = env.step(int(action))
             t, total = t + 1, total + float(reward)
-            done = terminated or truncated or t >= max_episode_steps
-            if done or t % video.thinning == 0:
-                video.add(env.render(), math.ceil(HOLD * video.rate) if done else 1)
-        scores.append(float(info.get(env.metadata.get("score", "score"), total)))
-    return Recording(video.path, scores, video.seconds, not done or len(scores) < episodes)
+            score = float(info.get(score_key, total))
+            done = terminated or truncated or t >= limits.max_episode_steps
+            if done or t % film.thinning == 0:
+                caption = Caption(score, t, names[int(action) - agent.action_space.start])
+                film.show(env, caption, math.ceil(HOLD * film.rate) if done else 1)
+        scores.append(score)
+    return Recording(film.path, scores, film.seconds, not done or len(scores) < limits.episodes, seed)
 
 
-class VideoWriter(ABC):
-    """Writes frames at a constant rate, one in `thinning` of the `fps` of a game; a frame lasts a tick."""
+class Caption(NamedTuple):
+    """What is written below a frame."""
 
-    MAX_FPS = 60
+    score: float
+    step: int = 0
+    action: str = ""  # the last one
 
-    def __init__(self, path: Path, fps: float, size: int | None):
-        self.path, self.size, self.ticks = path, size, 0
-        self.thinning = math.ceil(fps / self.MAX_FPS)
+    def below(self, image: Image.Image) -> Image.Image:
+        """Return the picture with a strip below it: score, action and step."""
+        texts = f"score {self.score:,.1f}".removesuffix(".0"), self.action, f"step {self.step:,}"
+        size = max(12, round(max(image.height / 24, image.width / 60)))  # of the letters
+        height = 2 * size
+        strip = Image.new("RGB", (image.width, image.height + height), INK)
+        strip.paste(image)
+        draw, margin = ImageDraw.Draw(strip), size // 2
+        font = ImageFont.load_default(size)
+        room = (image.width - 4 * margin) / max(sum(draw.textlength(text, font) for text in texts), 1.0)
+        font = ImageFont.load_default(max(6, size * min(1.0, room)))
+        middle = image.height + height / 2
+        for text, x, anchor in zip(
+            texts, (margin, image.width / 2, image.width - margin), ("lm", "mm", "rm"), strict=True
+        ):
+            draw.text((x, middle), text, PAPER, font, anchor)
+        return strip
+
+
+class Film:
+    """Counts frames at a constant rate, one in `thinning` of the `fps` of a game; a frame lasts a tick."""
+
+    def __init__(self, path: Path, fps: float, max_fps: float):
+        self.path, self.ticks = path, 0
+        self.thinning = math.ceil(fps / max_fps)
         self.rate = fps / self.thinning  # frames a second of the video
 
     @property
     def seconds(self) -> float:
         return self.ticks / self.rate
 
+    def show(self, env: gym.Env, caption: Caption, ticks: int) -> None:
+        """Show the game as it is for `ticks` ticks."""
+        self.ticks += ticks
+
+
+class VideoWriter(Film, ABC):
+    """Writes what is shown."""
+
+    MAX_FPS = 60
+
+    def __init__(self, path: Path, fps: float, size: int | None, captions: bool):
+        super().__init__(path, fps, self.MAX_FPS)
+        self.size, self.captions = size, captions
+
+    def show(self, env: gym.Env, caption: Caption, ticks: int) -> None:
+        image = self.resize(env.render())
+        self.add(caption.below(image) if self.captions else image, ticks)
+        super().show(env, caption, ticks)
+
     def resize(self, picture: Any) -> Image.Image:
         image = Image.fromarray(np.asarray(picture))
-        if self.size is None or self.size == image.height:
+        size = image.height * math.ceil(SMALLEST / image.height) if self.size is None else self.size
+        if size == image.height:
             return image
-        whole = self.size % image.height == 0  # big pixels stay square
+        whole = size % image.height == 0  # big pixels stay square
         resampling = Image.Resampling.NEAREST if whole else Image.Resampling.LANCZOS
-        return image.resize((max(1, round(image.width * self.size / image.height)), self.size), resampling)
+        return image.resize((max(1, round(image.width * size / image.height)), size), resampling)
 
     @abstractmethod
-    def add(self, picture: Any, ticks: int) -> None:
-        """Show `picture`, (height, width, 3) uint8, for `ticks` ticks."""
+    def add(self, image: Image.Image, ticks: int) -> None:
+        """Write a frame that lasts `ticks` ticks."""
 
     def __enter__(self) -> Self:
         return self
@@ -170,17 +246,15 @@ class VideoWriter(ABC):
 class GifWriter(VideoWriter):
     MAX_FPS = 25
 
-    def __init__(self, path: Path, fps: float, size: int | None):
-        super().__init__(path, fps, size)
+    def __init__(self, path: Path, fps: float, size: int | None, captions: bool):
+        super().__init__(path, fps, size, captions)
         self.frames: list[bytes] = []  # compressed: the palette is chosen after the last one
         self.ends: list[int] = []  # ticks
 
-    def add(self, picture: Any, ticks: int) -> None:
-        image = self.resize(picture)
+    def add(self, image: Image.Image, ticks: int) -> None:
         self.shape = image.size
         self.frames.append(zlib.compress(image.tobytes(), 1))
-        self.ticks += ticks
-        self.ends.append(self.ticks)
+        self.ends.append(self.ticks + ticks)
 
     def image(self, i: int) -> Image.Image:
         return Image.frombytes("RGB", self.shape, zlib.decompress(self.frames[i]))
@@ -200,18 +274,17 @@ class GifWriter(VideoWriter):
 
 
 class Mp4Writer(VideoWriter):
-    def __init__(self, path: Path, fps: float, size: int | None):
+    def __init__(self, path: Path, fps: float, size: int | None, captions: bool):
         import imageio.v2  # noqa: PLC0415  optional
 
-        super().__init__(path, fps, size)
+        super().__init__(path, fps, size, captions)
         self.writer: Any = imageio.v2.get_writer(path, "FFMPEG", fps=self.rate, macro_block_size=2)
 
-    def add(self, picture: Any, ticks: int) -> None:
-        frame = np.asarray(self.resize(picture))
+    def add(self, image: Image.Image, ticks: int) -> None:
+        frame = np.asarray(image)
         frame = frame[: len(frame) // 2 * 2, : frame.shape[1] // 2 * 2]  # video players expect even sides
         for _ in range(ticks):
             self.writer.append_data(frame)
-        self.ticks += ticks
 
     def __exit__(self, *_: object) -> None:
         self.writer.close()

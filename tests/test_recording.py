@@ -13,12 +13,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
+from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import RecordVideo
 from PIL import Image
 
 import rlgames
 from rlgames.agents.base import Agent
-from rlgames.recording import HOLD, record
+from rlgames.recording import HOLD, Caption, record
 from rlgames.wrappers import Pixels
 
 
@@ -63,7 +64,7 @@ def test_gif_has_each_frame_that_the_agent_acts_on(agent: Agent, tmp_path: Path)
     assert all((frame != next_frame).any() for frame, next_frame in pairwise(frames))
     with rlgames.make("CatchBall", render_mode="rgb_array") as env:  # the colors are the game's
         env.reset(seed=5)
-        assert np.abs(frames[0].astype(int) - np.asarray(env.render())).mean() < 2
+        assert np.abs(frames[0, :480].astype(int) - np.asarray(env.render())).mean() < 2
 
 
 def test_gif_of_a_fast_game_leaves_frames_out(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_gif_of_a_fast_game_leaves_frames_out(tmp_path: Path) -> None:
 
 
 def test_gif_of_a_game_that_skips_frames_keeps_its_speed(tmp_path: Path) -> None:
-    recording = record(rlgames.Random("Cave", num_envs=1), tmp_path / "film.gif")
+    recording = record(rlgames.Random("Cave", num_envs=1), tmp_path / "film.gif", seed=0)
     _, durations = read_gif(recording.path)
     assert set(durations[:-1]) == {60, 70}  # 15 a second, in the hundredths that a GIF counts
     assert sum(durations) == pytest.approx(1000 * recording.seconds, abs=5)
@@ -87,7 +88,7 @@ def test_seconds_limit_the_recording(agent: Agent, tmp_path: Path) -> None:
     recording = record(agent, tmp_path / "film.gif", seconds=1.0, episodes=3)
     assert len(read_gif(recording.path)[0]) == 5
     assert (recording.seconds, recording.cut, recording.scores) == (1.0, True, [0.0])
-    recording = record(agent, tmp_path / "film.gif", seconds=0.1)
+    recording = record(agent, tmp_path / "film.gif", seconds=0.1, seed=0)
     assert len(read_gif(recording.path)[0]) == 1
 
 
@@ -100,8 +101,95 @@ def test_max_episode_steps_truncate_each_episode(agent: Agent, tmp_path: Path) -
 
 @pytest.mark.parametrize(("size", "shape"), [(240, (240, 240)), (None, (480, 480)), (960, (960, 960))])
 def test_size_is_the_height(agent: Agent, tmp_path: Path, size: int | None, shape: tuple[int, int]) -> None:
-    frames, _ = read_gif(record(agent, tmp_path / "film.gif", size=size, seconds=1).path)
-    assert frames.shape[1:3] == shape
+    """Of the game's picture; the caption is below it."""
+    for captions, strip in ((False, 0), (True, 2 * max(12, round(shape[0] / 24)))):
+        film = record(agent, tmp_path / "film.gif", size=size, seconds=0.4, seed=0, captions=captions)
+        frames, _ = read_gif(film.path)
+        assert frames.shape[1:3] == (shape[0] + strip, shape[1])
+
+
+class Blinking(gym.Env):
+    """Pictures of 10 x 20 pixels, half of them red, or with `rows` of them; the score of an episode is its seed."""
+
+    observation_space, action_space = Box(0, 1, (2,), np.float32), Discrete(2)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}
+
+    def __init__(self, rows: int = 10, length: int = 4) -> None:
+        self.render_mode, self.rows, self.length = "rgb_array", rows, length
+        self.actions: list[int] = []
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.seed, self.t = seed, 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: int) -> Any:
+        self.t += 1
+        self.actions.append(action)
+        return np.zeros(2, np.float32), 1.0, self.t == self.length, False, {"score": self.score()}
+
+    def score(self) -> float:
+        return [70.0, 10.0, 50.0, 30.0, 20.0][self.seed or 0]
+
+    def render(self) -> Any:
+        picture = np.zeros((self.rows, 20, 3), np.uint8)
+        picture[:, self.t % 2 :: 2] = (200, 0, 0)
+        return picture
+
+
+@pytest.mark.parametrize(("rows", "factor"), [(10, 32), (200, 2), (320, 1), (500, 1)])
+def test_small_games_are_enlarged_by_a_whole_factor(rows: int, factor: int, tmp_path: Path) -> None:
+    env = Blinking(rows)
+    frames, _ = read_gif(record(rlgames.Random(env), tmp_path / "film.gif", env, seed=0, captions=False).path)
+    env.reset(seed=0)
+    assert np.abs(frames[0].astype(int) - env.render().repeat(factor, 0).repeat(factor, 1)).max() < 4
+
+
+def test_captions_change_with_score_action_and_step() -> None:
+    """They are below the picture, which stays as it is, and fit its width."""
+    picture = Image.new("RGB", (320, 420), (90, 10, 10))
+    first = np.asarray(Caption(3.0, 1_299, "up").below(picture))
+    assert first.shape == (420 + 36, 320, 3)
+    assert (first[:420] == (90, 10, 10)).all()
+    parts = np.split(first[420:], (110, 210), axis=1)
+    for i, other in enumerate([Caption(-3.5, 1_299, "up"), Caption(3.0, 1_299, "down"), Caption(3.0, 1_300, "up")]):
+        changed = np.split(np.asarray(other.below(picture))[420:], (110, 210), axis=1)
+        assert [bool((a != b).any()) for a, b in zip(parts, changed, strict=True)] == [i == 0, i == 1, i == 2]
+    long = np.asarray(Caption(123_456.5, 1_000_000, "up and right and fire").below(Image.new("RGB", (160, 320))))[320:]
+    assert (long[:, [0, 1, -2, -1]] == long[0, 0]).all()  # nothing reaches the margins
+    columns = (long != long[0, 0]).any((0, 2))
+    assert np.diff(np.flatnonzero(np.diff(columns.astype(int)))).max() > 3  # and the three are apart
+
+
+# ---- the median episode ----
+
+
+def test_default_is_the_median_episode_of_five(tmp_path: Path) -> None:
+    """Its actions are those that it had when it was chosen, sampled ones too."""
+    env = Blinking()
+    agent = rlgames.PPO(env)
+    for deterministic in (True, False):
+        env.actions = []
+        recording = record(agent, tmp_path / "film.gif", env, deterministic=deterministic)
+        assert (recording.seed, recording.scores) == (3, [30.0])
+        assert recording.candidates == (70.0, 10.0, 50.0, 30.0, 20.0)
+        assert env.actions[3 * 4 : 4 * 4] == env.actions[-4:]
+        assert len(env.actions) == 6 * 4
+
+
+def test_median_of_the_longest_episodes_is_of_the_seconds_that_are_recorded(tmp_path: Path) -> None:
+    env = Blinking(length=10_000)
+    recording = record(rlgames.Random(env), tmp_path / "film.gif", env, seconds=2.0)
+    assert (recording.seed, recording.cut, recording.seconds) == (3, True, 2.0)
+    assert len(env.actions) == 6 * 9  # the frame of the reset, and 9 more
+
+
+def test_a_seed_and_several_episodes_are_recorded_as_they_are(tmp_path: Path) -> None:
+    env = Blinking()
+    agent = rlgames.Random(env)
+    recording = record(agent, tmp_path / "film.gif", env, seed=1)
+    assert (recording.seed, recording.scores, recording.candidates) == (1, [10.0], ())
+    recording = record(agent, tmp_path / "film.gif", env, episodes=2)
+    assert (recording.seed, recording.scores, recording.candidates) == (0, [70.0, 70.0], ())
 
 
 def test_recording_of_an_environment_leaves_it_open(tmp_path: Path) -> None:
@@ -112,7 +200,7 @@ def test_recording_of_an_environment_leaves_it_open(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="render_mode 'rgb_array', got None"):
         record(agent, tmp_path / "film.gif", env)
     own = rlgames.make("CartPole", pixels=Pixels(), render_mode="rgb_array")
-    recording = record(agent, tmp_path / "film.gif", own, size=100)
+    recording = record(agent, tmp_path / "film.gif", own, size=100, seed=0)
     assert recording.scores[0] > 0
     assert own.render() is not None
     own.close()
@@ -120,10 +208,10 @@ def test_recording_of_an_environment_leaves_it_open(tmp_path: Path) -> None:
 
 def test_recording_of_pong(tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
-    recording = record(rlgames.Random("Pong", num_envs=1), tmp_path / "film.gif", seconds=2)
+    recording = record(rlgames.Random("Pong", num_envs=1), tmp_path / "film.gif", seconds=2, seed=0)
     frames, durations = read_gif(recording.path)
     assert recording.cut
-    assert frames.shape[1:] == (210, 160, 3)
+    assert frames.shape[1:] == (420 + 36, 320, 3)  # enlarged, with a caption
     assert sum(durations) == pytest.approx(2000, abs=100)  # 15 frames a second, one for each action
 
 
@@ -132,17 +220,17 @@ def test_recording_of_pong(tmp_path: Path) -> None:
 
 def test_mp4_can_be_read_and_shown_in_a_notebook(agent: Agent, tmp_path: Path) -> None:
     pytest.importorskip("imageio_ffmpeg")
-    recording = record(agent, tmp_path / "new" / "film.mp4", size=121, seconds=4)
+    recording = record(agent, tmp_path / "new" / "film.mp4", size=121, seconds=4, seed=0)
     frames, fps = read_mp4(recording.path)
     assert fps == 5
-    assert frames[0].shape == (120, 120, 3)
+    assert frames[0].shape == (144, 120, 3)
     assert len(frames) == round(5 * recording.seconds)
     assert any((frame != next_frame).any() for frame, next_frame in pairwise(frames))
     check_html(recording, "<video ")
 
 
 def test_gif_is_shown_in_a_notebook(agent: Agent, tmp_path: Path) -> None:
-    check_html(record(agent, tmp_path / "film.gif", seconds=1), "<img ")
+    check_html(record(agent, tmp_path / "film.gif", seconds=1, seed=0), "<img ")
 
 
 def check_html(recording: Any, tag: str) -> None:

@@ -60,10 +60,11 @@ class Watch:
     path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
     out: DisallowNone[Path | None] = None  # *.gif, or *.mp4 with the extra video; None: a .gif next to the checkpoint
     seconds: float = 30.0  # of the recording at most
-    seed: int = 0  # of the game
+    seed: DisallowNone[int | None] = None  # of the game; None: of seeds 0 to 4 the one with the median score
     episodes: int = 1  # to play, one after the other
     sample: bool = False  # sample actions from the policy instead of taking the best
-    size: DisallowNone[int | None] = None  # height of the picture in pixels; None: the game's own
+    size: DisallowNone[int | None] = None  # height of the game's picture; None: its own, or larger
+    no_captions: bool = False  # leave out score, action and step
     game: DisallowNone[str | None] = None  # None: the one that the agent was trained on
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
 

@@ -9,7 +9,7 @@ import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
 from rlgames.cli.commands import Play
-from rlgames.engine.rendering import has_display
+from rlgames.engine.rendering import action_names, has_display
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
 
@@ -29,9 +29,7 @@ def play(task: Task, *, seed: int | None = None, zoom: float = 1.0) -> None:
         if not env.has_wrapper_attr("get_keys_to_action"):
             raise InvalidValueError(f"{task} cannot be played: it has no get_keys_to_action()")
         pygame, play_in_window = import_window()
-        actions = getattr(getattr(env.unwrapped, "game", None), "actions", None) or [
-            f"action {action}" for action in range(int(env.get_wrapper_attr("action_space").n))
-        ]
+        actions = action_names(env)
         for keys, action in env.get_wrapper_attr("get_keys_to_action")().items():
             print(f"{' + '.join('space' if key == ' ' else str(key) for key in keys):<8}{actions[action]}")
         print(f"{'no key':<8}{actions[0]}\n{'escape':<8}quit", flush=True)

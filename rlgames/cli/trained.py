@@ -11,6 +11,7 @@ from rlgames.agents.registry import load
 from rlgames.checkpoint import weights_sha256
 from rlgames.cli.commands import Evaluate, Export, Watch
 from rlgames.cli.options import check_device
+from rlgames.cli.terminal import wrap
 from rlgames.errors import NotWritableError, UsageError
 from rlgames.evaluation import Evaluation, evaluate
 from rlgames.recording import record, video_writer_class
@@ -91,10 +92,14 @@ def watch_command(options: Watch) -> None:
         deterministic=not options.sample,
         seconds=options.seconds,
         size=options.size,
+        captions=not options.no_captions,
     )
     print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
     cut = f", cut off after {options.seconds:g} s: --seconds makes it longer" if recording.cut else ""
     print(f"score      {', '.join(f'{score:,.1f}' for score in recording.scores)}{cut}")
+    if recording.candidates:
+        played = ", ".join(f"{score:,.1f}" for score in recording.candidates)
+        print(wrap(f"episode    seed {recording.seed}, the median of {played} with seeds 0 to 4", " " * 11))
     size = recording.path.stat().st_size / 1e3
     print(f"recording  {recording.path} ({recording.seconds:.1f} s, {size:,.0f} kB)")
 

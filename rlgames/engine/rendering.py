@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from PIL import Image, ImageDraw
@@ -13,6 +14,15 @@ from PIL import Image, ImageDraw
 
 def has_display() -> bool:
     return sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
+
+
+def action_names(env: gym.Env) -> list[str]:
+    """Return a name for each action of an environment: its game's, those of Atari, or "action 0", "action 1", ..."""
+    n = int(env.get_wrapper_attr("action_space").n)
+    names = list(getattr(getattr(env.unwrapped, "game", None), "actions", []))
+    if not names and env.has_wrapper_attr("get_action_meanings"):
+        names = [str(name).lower() for name in env.get_wrapper_attr("get_action_meanings")()]
+    return names if len(names) == n else [f"action {action}" for action in range(n)]
 
 
 INK, PAPER, FAINT = (43, 48, 64), (250, 248, 242), (226, 224, 216)

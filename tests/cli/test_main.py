@@ -602,13 +602,21 @@ def test_watch_writes_a_recording(run: Path, tmp_path: Path, capsys: Capture) ->
     assert re.fullmatch(r"score      -?\d+\.0", score)
     assert re.fullmatch(rf"recording  {re.escape(str(out))} \(\d+\.\d s, \d+ kB\)", recording)
     with Image.open(out) as frames:
-        assert (getattr(frames, "n_frames", 1), frames.size) == (length + 1, (120, 120))
+        assert (getattr(frames, "n_frames", 1), frames.size) == (length + 1, (120, 120 + 24))
+    assert cli.main(["watch", str(run), "--out", str(out), "--seed", "3", "--size", "120", "--no-captions"]) == 0
+    with Image.open(out) as frames:
+        assert frames.size == (120, 120)
 
 
 def test_watch_cuts_the_recording_off(run: Path, capsys: Capture) -> None:
-    """Without --out it is written beside the checkpoint, or into the run's directory."""
+    """Without --out it is written beside the checkpoint, or into the run's directory.
+
+    Without --seed it is the median episode.
+    """
     assert cli.main(["watch", str(run), "--seconds", "0.6"]) == 0
-    assert "score      0.0, cut off after 0.6 s: --seconds makes it longer" in capsys.readouterr().out
+    _, score, episode, _ = capsys.readouterr().out.splitlines()
+    assert score == "score      0.0, cut off after 0.6 s: --seconds makes it longer"
+    assert episode == "episode    seed 2, the median of 0.0, 0.0, 0.0, 0.0, 0.0 with seeds 0 to 4"
     assert (run / "film.gif").exists()
     assert cli.main(["watch", str(run / "checkpoints" / "final.ckpt"), "--seconds", "0.2", "--sample"]) == 0
     assert (run / "checkpoints" / "final.gif").exists()

@@ -11,6 +11,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.wrappers import HumanRendering
 from helpers.games import game_of, random_actions, single, vector
 
+from rlgames.engine.rendering import action_names
 from rlgames.engine.single_env import GameEnv
 
 
@@ -160,3 +161,24 @@ def test_gymnasium_play_maps_keys_to_actions(pygame: Any) -> None:
 
     play(env, fps=1000, callback=press_next_key, seed=3)
     assert played == [0, *[action for _, action in expected]]
+
+
+class FirstAction(gym.ActionWrapper):
+    """Has one action, the first of the game's."""
+
+    def __init__(self, env: gym.Env):
+        super().__init__(env)
+        self.action_space = gym.spaces.Discrete(1)
+
+    def action(self, action: Any) -> Any:
+        return action
+
+
+def test_actions_have_the_names_of_the_game():
+    env = gym.make("rlgames/CatchBall-v0")
+    assert action_names(env) == ["stay", "left", "right"]
+    assert action_names(FirstAction(env)) == ["action 0"]
+    other: Any = gym.make("CartPole-v1")
+    assert action_names(other) == ["action 0", "action 1"]
+    other.unwrapped.get_action_meanings = lambda: ["NOOP", "FIRE"]  # as Atari's environments have it
+    assert action_names(other) == ["noop", "fire"]

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rlgames.agents.random import Random as Random
     from rlgames.agents.random import RandomConfig as RandomConfig
     from rlgames.agents.registry import load as load
+    from rlgames.agents.registry import preset as preset
     from rlgames.agents.registry import register_agent as register_agent
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.agents.reinforce import REINFORCEConfig as REINFORCEConfig
@@ -71,6 +72,7 @@ LAZY = {
     "RandomConfig": "rlgames.agents.random",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
+    "preset": "rlgames.agents.registry",
     "read_metrics": "rlgames.runs.metrics",
     "record": "rlgames.recording",
     "register_agent": "rlgames.agents.registry",

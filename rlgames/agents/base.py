@@ -355,7 +355,11 @@ class Agent(ABC, Generic[ConfigT]):
         obs = np.require(obs, space.dtype, ["C", "W"])  # copied only if torch could not take it
         single = obs.shape == space.shape
         obs = obs[None] if single else obs
-        start = np.zeros(len(obs), np.bool_) if episode_start is None else np.atleast_1d(episode_start)
+        start = np.zeros(len(obs), np.bool_) if episode_start is None else np.atleast_1d(episode_start).astype(np.bool_)
+        if start.shape != (len(obs),):
+            raise InvalidValueError(
+                f"expected episode_start to be {len(obs)} bools, one an observation, got {brief(episode_start)}"
+            )
         action, state = self.act(obs, state, start, deterministic)
         action = action + self.action_space.start
         return (action[0, ...] if single else action), state
@@ -512,7 +516,9 @@ class Agent(ABC, Generic[ConfigT]):
             one.close()
         elif env is not None:
             if num_envs is not None:
-                raise InvalidValueError(f"num_envs={num_envs} goes with the name of a game, got the environment {brief(env)}")
+                raise InvalidValueError(
+                    f"num_envs={num_envs} goes with the name of a game, got the environment {brief(env)}: leave it out"
+                )
             task, envs = None, as_vector_env(env)
             num_envs, (space, actions) = envs.num_envs, single_spaces(envs)
         else:

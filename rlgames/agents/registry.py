@@ -1,4 +1,4 @@
-"""Find, register and load agents by name."""
+"""Find, register and load agents by name, and find their presets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from rlgames.agents.base import Agent
 from rlgames.agents.stored import check_header
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
+from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
+from rlgames.presets.lookup import find_preset
+from rlgames.presets.preset import Preset
 from rlgames.schema import short
 
 AgentT = TypeVar("AgentT", bound="type[Agent]")
@@ -22,6 +25,18 @@ def find(name: str) -> type[Agent]:
     """Return the class of an agent. Raises ValueError for an unknown name."""
     spec = agent_spec(name)
     return spec.agent_class or getattr(import_module(spec.module), spec.class_name)
+
+
+def preset(agent: str, game: str) -> Preset:
+    """Return the tuned settings of an agent on a game by their names, "ppo" and "CartPole"; printed they are readable.
+
+    A game without settings of its own has those of the agent. `PPO("CartPole")` takes them, and keywords change them:
+    `PPO("CartPole", **(preset("ppo", "CartPole").config | {"n_steps": 64}))` is `PPO("CartPole", n_steps=64)`.
+
+    Raises ValueError for an unknown agent or game.
+    """
+    find(agent)
+    return find_preset(agent.lower(), Task.parse(game))
 
 
 def register_agent(agent_class: AgentT) -> AgentT:

@@ -16,6 +16,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from rlgames.errors import InvalidValueError, brief
 from rlgames.networks.models import default_init, make_encoder, orthogonal_init
 
 
@@ -29,8 +30,17 @@ class LSTM(nn.Module):
         self.hidden_proj = init(nn.Linear(hidden_size, 4 * hidden_size))
 
     def as_state(self, saved: np.ndarray | None, n: int) -> Tensor:
-        """Return the saved LSTM state of n environments (n, 2 * hidden_size) as a tensor, or the initial one, zeros."""
-        state = torch.zeros(n, 2 * self.hidden_size) if saved is None else torch.from_numpy(saved)
+        """Return the saved LSTM state of n environments (n, 2 * hidden_size) as a tensor, or the initial one, zeros.
+
+        Raises ValueError for a state of another shape.
+        """
+        shape = n, 2 * self.hidden_size
+        if saved is not None and np.shape(saved) != shape:
+            raise InvalidValueError(
+                f"expected an LSTM state of shape {shape}, got {brief(saved)}: pass on the state that predict returned "
+                "for as many observations, None at first"
+            )
+        state = torch.zeros(*shape) if saved is None else torch.from_numpy(np.asarray(saved, np.float32))
         return state.to(next(self.parameters()).device)
 
     def forward(self, features: Tensor, state: Tensor, start: Tensor) -> Tensor:

@@ -204,10 +204,15 @@ class CountingEnv(gym.Wrapper):
     ],
 )
 def test_max_episode_steps_counts_agent_steps(game: str, variant: str) -> None:
+    """In rlgames.make and make_vec, and in those of Gymnasium, which have no preprocessing."""
     options: dict[str, Any] = VARIANTS[variant] | {"max_episode_steps": LIMIT}
     env = make_or_skip(game, **options)
     assert steps_until_truncated(env) == LIMIT
     assert steps_until_truncated(rlgames.make_vec(game, 2, **options)) == LIMIT
+    if variant != "stack_skipped":
+        name, own = parse(game)
+        assert steps_until_truncated(gym.make(f"rlgames/{name}-v0", **own, **options)) == LIMIT
+        assert steps_until_truncated(gym.make_vec(f"rlgames/{name}-v0", 2, **own, **options)) == LIMIT
 
 
 QUICK = ("CartPole", "CatchBall", "Pong")

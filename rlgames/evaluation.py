@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from rlgames.agents.base import Agent
 from rlgames.agents.config import Count, check_seed, check_value
 from rlgames.agents.registry import load
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.experience.env_runner import EnvRunner, Episode, as_vector_env
 
 MAX_ENVS = 32  # stepped at once
+
+
+class Model(Protocol):
+    """An agent, or anything else with its `predict`, such as a model of Stable-Baselines3."""
+
+    def predict(
+        self, observation: Any, state: Any = ..., episode_start: Any = ..., deterministic: bool = ...
+    ) -> tuple[Any, Any]:
+        """Return actions (n,) for observations (n, *shape), and the state for the next call."""
+        ...
 
 
 class Evaluated(NamedTuple):
@@ -59,7 +68,7 @@ class Evaluation:
 
 
 def evaluate(
-    agent: Agent | str | Path,
+    agent: Model | str | Path,
     env: str | gym.Env | VectorEnv | None = None,
     *,
     episodes: int = 20,
@@ -69,21 +78,21 @@ def evaluate(
 ) -> Evaluation:
     """Play `episodes` whole episodes and return their scores.
 
-    `agent` is an agent or the path of a checkpoint; `env` a game's name or environments, by default the game that the
-    agent was made for. Each environment plays the same number of episodes, give or take one, so that short episodes
-    count no more than long ones. `max_episode_steps` truncates each episode after so many agent steps (None: as the
-    game does).
+    `agent` is an agent, a model of Stable-Baselines3, or the path of a checkpoint; `env` a game's name or environments,
+    by default the game that the agent was made for. Each environment plays the same number of episodes, give or take
+    one, so that short episodes count no more than long ones. `max_episode_steps` truncates each episode after so many
+    agent steps (None: as the game does).
 
     Raises ValueError if there is nothing to play, or for episodes < 1 or max_episode_steps < 1.
     """
     episodes = check_value("episodes", episodes, Count)
     max_episode_steps = check_value("max_episode_steps", max_episode_steps, Count | None)
     seed = check_seed(seed, 2**63 - 1)
-    agent = agent if isinstance(agent, Agent) else load(agent, weights_only=True)
-    task = evaluation_task(agent, env)
+    model = as_model(agent)
+    task = evaluation_task(model, env)
     envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name
     try:
-        results = play_episodes(agent, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
+        results = play_episodes(model, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
     finally:
         if task:
             envs.close()
@@ -99,17 +108,31 @@ def evaluate(
     )
 
 
-def evaluation_task(agent: Agent, env: Any) -> Task | None:
+def as_model(agent: Model | str | Path) -> Model:
+    """Return a model as it is, of a checkpoint's path the agent, networks alone. Raises TypeError for anything else."""
+    if isinstance(agent, str | Path):
+        return load(agent, weights_only=True)
+    if isinstance(agent, type) or not callable(getattr(agent, "predict", None)):
+        raise InvalidTypeError(
+            f"expected an agent, a model with its predict, or the path of a checkpoint, got {brief(agent)}"
+        )
+    return agent
+
+
+def evaluation_task(model: Model, env: Any) -> Task | None:
     """Return the task to play, None if `env` is an environment. Raises ValueError if there is nothing to play."""
+    task: Task | None = getattr(model, "task", None)
     if isinstance(env, str):
-        return Task.parse(env).as_trained_on(agent.task)
-    if env is None and agent.task is None:
-        raise InvalidValueError("this agent was not made from a game's name: say what to play, as the argument env")
-    return agent.task if env is None else None
+        return Task.parse(env).as_trained_on(task)
+    if env is None and task is None:
+        raise InvalidValueError(
+            f"{brief(model)} was not made from a game's name: say what to play, as the argument env"
+        )
+    return task if env is None else None
 
 
 def play_episodes(
-    agent: Agent, runner: EnvRunner, episodes: int, deterministic: bool, max_episode_steps: int | None
+    model: Model, runner: EnvRunner, episodes: int, deterministic: bool, max_episode_steps: int | None
 ) -> list[Evaluated]:
     """Play the same number of episodes in each environment, give or take one.
 
@@ -121,7 +144,7 @@ def play_episodes(
     while True:
         missing = quota - [len(own) for own in results]
         for own, new in zip(
-            results, play_until_truncated(agent, runner, missing, deterministic, max_episode_steps), strict=True
+            results, play_until_truncated(model, runner, missing, deterministic, max_episode_steps), strict=True
         ):
             own += new
         if sum(map(len, results)) == episodes:
@@ -130,15 +153,15 @@ def play_episodes(
 
 
 def play_until_truncated(
-    agent: Agent, runner: EnvRunner, missing: np.ndarray, deterministic: bool, max_episode_steps: int | None
+    model: Model, runner: EnvRunner, missing: np.ndarray, deterministic: bool, max_episode_steps: int | None
 ) -> list[list[Evaluated]]:
     """Play until each env has finished its `missing` (num_envs,) episodes or reached max_episode_steps once."""
     results: list[list[Evaluated]] = [[] for _ in missing]
     playing = missing > 0
     state, start = None, np.ones(runner.num_envs, np.bool_)
     while playing.any():
-        action, state = agent.predict(runner.obs, state, start, deterministic)
-        step = runner.step(action - agent.action_space.start)
+        action, state = model.predict(runner.obs, state, start, deterministic)
+        step = runner.step(action - runner.first_action)
         for i, episode in runner.finished:
             if playing[i]:
                 success = None if runner.success is None else bool(runner.success[i])

@@ -24,11 +24,10 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from PIL import Image, ImageDraw, ImageFont
 
-from rlgames.agents.base import Agent
-from rlgames.agents.registry import load
+from rlgames.agents.config import Count, Positive, check_seed, check_value
 from rlgames.engine.rendering import INK, PAPER, action_names
-from rlgames.errors import InvalidValueError, NotWritableError
-from rlgames.evaluation import evaluation_task
+from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, brief
+from rlgames.evaluation import Model, as_model, evaluation_task
 
 COLORS = 128  # of a GIF's palette
 PALETTE_FRAMES = 16  # evenly spread, from which the palette is chosen
@@ -55,7 +54,7 @@ class Recording:
 
 
 def record(
-    agent: Agent | str | Path,
+    agent: Model | str | Path,
     path: str | Path,
     env: str | gym.Env | None = None,
     *,
@@ -69,23 +68,25 @@ def record(
 ) -> Recording:
     """Play `episodes` and write a recording of them to `path`, "*.gif" or "*.mp4", of at most `seconds`.
 
-    `agent` is an agent or the path of a checkpoint; `env` a game's name or an environment with render_mode "rgb_array",
-    by default the game that the agent was made for. Without a `seed`, five episodes are played, with seeds 0 to 4 and
-    none for longer than `seconds`, and the one with the median score is recorded; several `episodes` start from seed 0
-    then. `max_episode_steps` truncates each episode after so many agent steps (None: as the game does). `size` is the
-    height of the game's picture in pixels (None: the game's own, enlarged if it is small); `captions=False` leaves out
-    score, action and step below it.
+    `agent` is an agent, a model of Stable-Baselines3, or the path of a checkpoint; `env` a game's name or an
+    environment with render_mode "rgb_array", by default the game that the agent was made for. Without a `seed`, five
+    episodes are played, with seeds 0 to 4 and none for longer than `seconds`, and the one with the median score is
+    recorded; several `episodes` start from seed 0 then. `max_episode_steps` truncates each episode after so many agent
+    steps (None: as the game does). `size` is the height of the game's picture in pixels (None: the game's own, enlarged
+    if it is small); `captions=False` leaves out score, action and step below it.
 
     Raises, before anything is played, ValueError for arguments that are not allowed, OSError for a path that cannot be
     written, and DependencyNotInstalled for an MP4 without the extra `video`.
     """
-    numbers = {"episodes": episodes, "max_episode_steps": max_episode_steps, "seconds": seconds, "size": size}
-    for name, value in numbers.items():
-        if value is not None and not value > 0:
-            raise InvalidValueError(f"expected {name} > 0, got {value}")
+    episodes = check_value("episodes", episodes, Count)
+    max_episode_steps = check_value("max_episode_steps", max_episode_steps, Count | None)
+    seconds, size = check_value("seconds", seconds, Positive), check_value("size", size, Count | None)
+    seed = None if seed is None else check_seed(seed)
+    if not isinstance(env, str | gym.Env | None):
+        raise InvalidTypeError(f"expected a game's name or one gymnasium.Env to record, got {brief(env)}")
     writer_class = video_writer_class(path)
-    agent = agent if isinstance(agent, Agent) else load(agent, weights_only=True)
-    task = evaluation_task(agent, env)
+    model = as_model(agent)
+    task = evaluation_task(model, env)
     rendered: Any = task.make(render_mode="rgb_array") if task else env
     limits = Limits(episodes, seconds, max_episode_steps or math.inf)
     try:
@@ -97,12 +98,12 @@ def record(
         candidates: list[float] = []
         if seed is None and episodes == 1:
             for each in SEEDS:
-                with same_actions(agent):
+                with same_actions(model):
                     film = Film(Path(path), fps, writer_class.MAX_FPS)
-                    candidates += play(agent, rendered, film, each, deterministic, limits).scores
+                    candidates += play(model, rendered, film, each, deterministic, limits).scores
             seed = sorted(SEEDS, key=lambda each: candidates[each])[len(SEEDS) // 2]
         with writer_class(Path(path), fps, size, captions) as film:
-            recording = play(agent, rendered, film, seed or 0, deterministic, limits)
+            recording = play(model, rendered, film, seed or 0, deterministic, limits)
         return replace(recording, candidates=tuple(candidates))
     finally:
         if task:
@@ -116,17 +117,21 @@ class Limits(NamedTuple):
 
 
 @contextmanager
-def same_actions(agent: Agent) -> Iterator[None]:
-    """Leave the agent's RNG as it was, so that the same episode can be played once more with sampled actions."""
-    before = agent.predict_rng.bit_generator.state
+def same_actions(model: Model) -> Iterator[None]:
+    """Leave an agent's RNG as it was, so that the same episode can be played once more with sampled actions."""
+    rng: np.random.Generator | None = getattr(model, "predict_rng", None)
+    before = None if rng is None else rng.bit_generator.state
     try:
         yield
     finally:
-        agent.predict_rng.bit_generator.state = before
+        if rng is not None:
+            rng.bit_generator.state = before
 
 
 def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
     """Return the writer for the suffix of `path`; raises as `record` does."""
+    if not isinstance(path, str | os.PathLike):
+        raise InvalidTypeError(f"expected the path of a recording, named *.gif or *.mp4, got {brief(path)}")
     path = Path(path)
     writer_class = {".gif": GifWriter, ".mp4": Mp4Writer}.get(path.suffix.lower())
     if writer_class is None:
@@ -147,9 +152,10 @@ def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
     return writer_class
 
 
-def play(agent: Agent, env: gym.Env, film: Film, seed: int, deterministic: bool, limits: Limits) -> Recording:
+def play(model: Model, env: gym.Env, film: Film, seed: int, deterministic: bool, limits: Limits) -> Recording:
     """Play and film episodes, the first with that seed."""
     names, score_key = action_names(env), env.metadata.get("score", "score")
+    first = int(getattr(env.action_space, "start", 0))
     scores: list[float] = []
     done = True
     while len(scores) < limits.episodes and film.seconds < limits.seconds:
@@ -157,13 +163,13 @@ def play(agent: Agent, env: gym.Env, film: Film, seed: int, deterministic: bool,
         film.show(env, Caption(0.0), 1)
         state, done, t, total, score = None, False, 0, 0.0, 0.0
         while not done and film.seconds < limits.seconds:
-            action, state = agent.predict(obs, state, np.array([t == 0]), deterministic)
+            action, state = model.predict(obs, state, np.array([t == 0]), deterministic)
             obs, reward, terminated, truncated, info = env.step(int(action))
             t, total = t + 1, total + float(reward)
             score = float(info.get(score_key, total))
             done = terminated or truncated or t >= limits.max_episode_steps
             if done or t % film.thinning == 0:
-                caption = Caption(score, t, names[int(action) - agent.action_space.start])
+                caption = Caption(score, t, names[int(action) - first])
                 film.show(env, caption, math.ceil(HOLD * film.rate) if done else 1)
         scores.append(score)
     return Recording(film.path, scores, film.seconds, not done or len(scores) < limits.episodes, seed)

@@ -12,6 +12,9 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from stable_baselines3 import PPO as SB3PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import rlgames
 from rlgames.agents.base import Agent
@@ -20,6 +23,7 @@ from rlgames.agents.random import Random
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
+from rlgames.errors import InvalidTypeError, InvalidValueError
 from rlgames.evaluation import MAX_ENVS, Evaluation, evaluate
 
 SMALL = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, net_arch=(16,))
@@ -327,3 +331,51 @@ def test_invalid_arguments_raise(tmp_path: Path) -> None:
         evaluate(tmp_path / "agent")
     with pytest.raises(ValueError, match="say what to play, as the argument env"):
         evaluate(Random(vector(Walk, 1)))
+
+
+# ---- models of Stable-Baselines3 ----
+
+
+@pytest.fixture(scope="module")
+def sb3_model() -> SB3PPO:
+    return SB3PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=8, batch_size=8, seed=0, device="cpu")
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "rlgames/CartPole-v0"])
+def test_a_model_of_stable_baselines_is_evaluated(name: str, sb3_model: SB3PPO) -> None:
+    """As by its evaluate_policy, in as many environments."""
+    result = evaluate(sb3_model, name, episodes=4, seed=7)
+    envs = VecMonitor(DummyVecEnv([lambda: gym.make(name)] * 4))
+    envs.seed(7)
+    scores, lengths = evaluate_policy(sb3_model, envs, n_eval_episodes=4, return_episode_rewards=True)
+    assert isinstance(scores, list)
+    assert isinstance(lengths, list)
+    assert sorted(zip(result.scores, result.lengths, strict=True)) == sorted(zip(scores, lengths, strict=True))
+
+
+def test_a_model_needs_something_to_play(sb3_model: SB3PPO) -> None:
+    with pytest.raises(InvalidValueError, match="was not made from a game's name: say what to play, as the argument"):
+        evaluate(sb3_model)
+    with pytest.raises(InvalidTypeError, match="in place of Stable-Baselines3's use gymnasium.vector.SyncVectorEnv"):
+        evaluate(sb3_model, sb3_model.get_env())  # type: ignore[arg-type]  # that is the test
+
+
+@pytest.mark.parametrize("model", [3, None, Random, gym.make("CartPole-v1"), lambda obs: 0])
+def test_what_cannot_predict_is_named(model: Any) -> None:
+    with pytest.raises(InvalidTypeError, match="expected an agent, a model with its predict, or the path .*, got "):
+        evaluate(model, "CartPole")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"episodes": "20"}, "expected episodes to be an integer >= 1, got '20': write it without quotes"),
+        ({"episodes": 2.5}, "expected episodes to be an integer >= 1, got 2.5"),
+        ({"seed": None}, "expected seed to be an integer in 0..9223372036854775807, got None"),
+        ({"seed": 2**64}, "expected seed to be an integer in 0..9223372036854775807, got 18446744073709551616"),
+        ({"max_episode_steps": True}, "expected max_episode_steps to be an integer >= 1 or None, got True"),
+    ],
+)
+def test_arguments_of_evaluate_are_checked(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((InvalidTypeError, InvalidValueError), match=message):
+        evaluate(Random("CatchBall", num_envs=2), **arguments)

@@ -16,9 +16,11 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box, Discrete
 from gymnasium.wrappers import RecordVideo
 from PIL import Image
+from stable_baselines3 import PPO as SB3PPO
 
 import rlgames
 from rlgames.agents.base import Agent
+from rlgames.evaluation import evaluate
 from rlgames.recording import HOLD, Caption, record
 from rlgames.wrappers import Pixels
 
@@ -206,6 +208,12 @@ def test_recording_of_an_environment_leaves_it_open(tmp_path: Path) -> None:
     own.close()
 
 
+def test_a_model_of_stable_baselines_is_recorded(tmp_path: Path) -> None:
+    model = SB3PPO("MlpPolicy", gym.make("CartPole-v1"), n_steps=8, batch_size=8, seed=0, device="cpu")
+    recording = record(model, tmp_path / "film.gif", "CartPole", seed=3)
+    assert recording.scores == evaluate(model, "CartPole", episodes=1, seed=3).scores
+
+
 def test_recording_of_pong(tmp_path: Path) -> None:
     pytest.importorskip("ale_py")
     recording = record(rlgames.Random("Pong", num_envs=1), tmp_path / "film.gif", seconds=2, seed=0)
@@ -286,7 +294,7 @@ def test_invalid_arguments_raise_before_anything_is_played(
         record(agent, "film.avi")
     for name, value in (("episodes", 0), ("max_episode_steps", 0), ("seconds", float("nan")), ("size", 0)):
         arguments: dict[str, Any] = {name: value}
-        with pytest.raises(ValueError, match=f"expected {name} > 0, got {value}"):
+        with pytest.raises(ValueError, match=f"expected {name} to be .*, got {value}"):
             record(agent, tmp_path / "film.gif", **arguments)
     (tmp_path / "folder.gif").mkdir()
     with pytest.raises(PermissionError, match="folder.gif cannot be written"):

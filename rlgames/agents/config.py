@@ -43,7 +43,7 @@ class Range:
 
     def describe(self, kind: type) -> str:
         """Return "an integer >= 1", "a number in 0..1", ... of the kind int or float."""
-        low, high = (f"{x:.15g}" for x in (self.low, self.high))
+        low, high = (f"{x}" if isinstance(x, int) else f"{x:.15g}" for x in (self.low, self.high))
         if self.high < math.inf:
             noun = "an integer" if kind is int else "a number"
             return f"{noun} above {low} and up to {high}" if self.above else f"{noun} in {low}..{high}"

@@ -372,6 +372,13 @@ class Agent(ABC, Generic[ConfigT]):
 
     # ---- saving and loading ----
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the agent with all that a checkpoint holds; environments that it was given are left out."""
+        state = checkpoint.resolve_parts(self.state_dict())
+        spaces = self.observation_space, self.action_space
+        settings = self.config, self.seed, str(self.device), self.task, self.num_envs, self.closed
+        return copy_agent, (type(self), spaces, settings, state)
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything that decides what comes next: `step`, the RNG of predict, and the saved attributes.
 
@@ -569,6 +576,20 @@ def as_device(name: str) -> torch.device:
         reason = textwrap.shorten(" ".join(str(error).split("\n")[:1]), 80, placeholder=" ...")
         raise InvalidValueError(f"no device {brief(name)} here ({reason}): use 'auto' or 'cpu'") from error
     return device
+
+
+def copy_agent(
+    cls: type[Agent], spaces: tuple[Box, Discrete], settings: tuple[Any, ...], state: dict[str, Any]
+) -> Agent:
+    """Return an agent with this state; see `Agent.__reduce__`."""
+    config, seed, device, task, num_envs, closed = settings
+    agent = cls.__new__(cls)
+    agent._setup(*spaces, config, seed, device, task)
+    agent.num_envs = num_envs
+    agent.load_state_dict(state)
+    if closed:
+        agent.close()
+    return agent
 
 
 def attribute_state(attribute: Any) -> Any:

@@ -17,7 +17,7 @@ guards: WeakSet[ForkGuard] = WeakSet()  # all of this process
 
 
 class ForkGuard:
-    """Remembers the process that it was made in, and a `resource` whose destructor needs the threads of that process."""
+    """Remembers the process that it was made in, and a `resource` whose destructor needs the threads of that one."""
 
     def __init__(self, resource: Any = None):
         self.pid, self.resource = os.getpid(), resource

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -54,6 +55,14 @@ class Game:
     score: Callable = sum_of_rewards
     keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
     envs_per_thread: int = 4096  # fewest environments worth a thread: about 100 microseconds of work
+    maker: Callable[[], Game] | None = field(default=None, repr=False, compare=False)  # makes it in another process
+
+    def __reduce__(self) -> Any:
+        """Pickle and copy it as the call of `maker`: rules within a function cannot be pickled."""
+        return (self.maker, ()) if self.maker else super().__reduce__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "loops"}
 
     @cached_property
     def loops(self) -> CompiledLoops:

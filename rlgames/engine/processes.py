@@ -22,12 +22,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.spaces import Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 
+from rlgames.engine.copying import Copyable
 from rlgames.engine.forks import ForkGuard
 from rlgames.engine.parent import end_with_parent
-from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset
+from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset, check_spaces
 from rlgames.errors import InvalidValueError
 
 FAILURE = "failure"  # key of the information that carries an exception to the parent, so that the process lives on
@@ -79,16 +79,16 @@ def make_in_process(make: Callable[[], gym.Env], parent: int) -> gym.Env:
     return ErrorReportingEnv(make())
 
 
-class ProcessVectorEnv(AsyncVectorEnv):
+class ProcessVectorEnv(Copyable, AsyncVectorEnv):
     """`num_envs` environments made by `make`, with Box observations and Discrete actions from 0, each in a process.
 
     `make` must be picklable; the modules `preload` are imported once for all processes. Information and autoreset modes
     are Gymnasium's. Every returned array is the caller's. An exception of an environment is raised here as a
     RuntimeError with its traceback, after the others have finished the step; reset() then starts new episodes.
 
-    Raises ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step before the first reset() or,
-    in AutoresetMode.DISABLED, of an environment that is over, RuntimeError when a process has died, after ending the
-    others, ClosedEnvironmentError after `close`, ForkedError after a fork.
+    Raises TypeError for other spaces, ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step
+    before the first reset() or, in AutoresetMode.DISABLED, of an environment that is over, RuntimeError when a process
+    has died, after ending the others, ClosedEnvironmentError after `close`, ForkedError after a fork.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class ProcessVectorEnv(AsyncVectorEnv):
             self._call(
                 super().__init__, [env_fn] * int(num_envs), context=START_METHOD, autoreset_mode=self.autoreset_mode
             )
-            assert isinstance(self.single_action_space, Discrete)
+            _, action_space = check_spaces(self.single_observation_space, self.single_action_space)
         except BaseException:
             self.close()
             raise
-        self._constructed, self._num_actions = True, int(self.single_action_space.n)
+        self._constructed, self._num_actions = True, int(action_space.n)
         util.Finalize(self, kill_all, (self.processes,), exitpriority=0)  # before multiprocessing joins them
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Discrete
 
+from rlgames.engine.copying import Copyable
 from rlgames.engine.game import Game
 from rlgames.engine.loops import INVALID_ACTION
 from rlgames.engine.records import EnvRecords
@@ -23,7 +24,7 @@ def make_env(game: Game, **settings: Any) -> GameEnv:
     return GameEnv(game, EnvSettings(**settings))
 
 
-class GameEnv(gym.Env):
+class GameEnv(Copyable, gym.Env):
     """One environment of a compiled game; observations, information and errors as in `GameVectorEnv`.
 
     render_mode "rgb_array" returns a picture, "human" shows it in a window (extra `play`).

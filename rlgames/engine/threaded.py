@@ -9,17 +9,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
-from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset, is_integer
+from rlgames.engine.validation import (
+    as_autoreset_mode,
+    check_actions,
+    check_count,
+    check_reset,
+    check_spaces,
+    is_integer,
+)
 from rlgames.engine.vector_env import CORES
+from rlgames.errors import InvalidTypeError
 
 
 class StepResult(NamedTuple):
@@ -40,8 +48,9 @@ class ThreadedVectorEnv(VectorEnv):
     exception of an environment is raised here, with its traceback, after the others have finished the step; reset()
     then starts new episodes.
 
-    Raises ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step before the first reset() or,
-    in AutoresetMode.DISABLED, of an environment that is over, ClosedEnvironmentError after `close`.
+    Raises TypeError for other spaces, ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step
+    before the first reset() or, in AutoresetMode.DISABLED, of an environment that is over, ClosedEnvironmentError after
+    `close`.
     """
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -57,22 +66,37 @@ class ThreadedVectorEnv(VectorEnv):
         check_count("num_envs", num_envs)
         check_count("threads", threads, or_none=True)
         self.autoreset_mode = as_autoreset_mode(autoreset_mode)
-        self.envs, self.num_envs = [make() for _ in range(int(num_envs))], int(num_envs)
+        self._pool: ThreadPoolExecutor | None = None
+        self.envs: list[gym.Env] = []
+        self.num_envs = int(num_envs)
+        try:
+            for _ in range(self.num_envs):
+                self.envs.append(make())
+                self._check_spaces(self.envs[-1])
+            observation_space, action_space = check_spaces(self.envs[0].observation_space, self.envs[0].action_space)
+        except BaseException:
+            self.close()
+            raise
         first = self.envs[0]
-        assert isinstance(first.observation_space, Box)
-        assert isinstance(first.action_space, Discrete)
         self.render_mode = first.render_mode
         self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
-        self.single_observation_space, self.single_action_space = first.observation_space, first.action_space
-        self.observation_space = batch_space(first.observation_space, self.num_envs)
-        self.action_space = batch_space(first.action_space, self.num_envs)
-        self._num_actions = int(first.action_space.n)
+        self.single_observation_space, self.single_action_space = observation_space, action_space
+        self.observation_space = batch_space(observation_space, self.num_envs)
+        self.action_space = batch_space(action_space, self.num_envs)
+        self._num_actions = int(action_space.n)
         self._threads = min(threads or CORES, self.num_envs)
-        self._pool: ThreadPoolExecutor | None = None
         self._pool_owner = 0  # process of the pool: a forked process has no threads
         self._over = np.ones(self.num_envs, np.bool_)
         self._obs: list[Any] = [None] * self.num_envs  # newest observation of each
         self._started, self._closed = False, False
+
+    def _check_spaces(self, env: gym.Env) -> None:
+        first = self.envs[0]
+        if (env.observation_space, env.action_space) != (first.observation_space, first.action_space):
+            raise InvalidTypeError(
+                f"expected environments of the same spaces, got {first.observation_space} and {first.action_space}, "
+                f"then {env.observation_space} and {env.action_space}"
+            )
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
@@ -119,10 +143,9 @@ class ThreadedVectorEnv(VectorEnv):
     def _map(self, function: Callable[[int], StepResult], indices: Iterable[int]) -> list[StepResult]:
         if self._threads == 1:
             return [function(i) for i in indices]
-        if self._pool_owner != os.getpid():
+        if self._pool is None or self._pool_owner != os.getpid():
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rlgames-envs")
             self._pool_owner = os.getpid()
-        assert self._pool is not None
         futures = [self._pool.submit(function, i) for i in indices]
         wait(futures)
         return [future.result() for future in futures]
@@ -135,6 +158,10 @@ class ThreadedVectorEnv(VectorEnv):
         if self.autoreset_mode is AutoresetMode.DISABLED and self._over.any():
             raise ResetNeeded(f"an episode of {self} is over and was not reset: call reset() first")
         return checked.tolist()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy consists of, the environments included; it makes threads of its own."""
+        return vars(self) | {"_pool": None}
 
     def render(self) -> tuple[Any, ...]:
         self._check_open()
@@ -149,5 +176,6 @@ class ThreadedVectorEnv(VectorEnv):
         if self._pool:
             self._pool.shutdown()
             self._pool = None
-        for env in self.envs:
-            env.close()
+        with ExitStack() as stack:  # which closes all, also if one raises
+            for env in self.envs:
+                stack.callback(env.close)

@@ -8,10 +8,12 @@ from operator import index
 from typing import Any, overload
 
 import numpy as np
+from gymnasium import Space
 from gymnasium.error import ResetNeeded
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidTypeError, InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ def is_integer(value: Any) -> bool:
 def check_count(name: str, value: Any, or_none: bool = False) -> None:
     if not (is_integer(value) and value >= 1) and not (or_none and value is None):
         raise InvalidValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+
+
+def check_spaces(observation: Space, action: Space) -> tuple[Box, Discrete]:
+    """Return the spaces of one environment. Raises TypeError for spaces that the engines cannot step."""
+    if not isinstance(observation, Box) or not isinstance(action, Discrete) or action.start != 0:
+        raise InvalidTypeError(f"expected Box observations and Discrete actions from 0, got {observation} and {action}")
+    return observation, action
 
 
 def check_render_mode(render_mode: Any, known: Sequence[str]) -> None:

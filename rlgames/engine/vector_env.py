@@ -18,6 +18,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from rlgames.engine.array_pool import ArrayPool
+from rlgames.engine.copying import Copyable
 from rlgames.engine.game import Game
 from rlgames.engine.loops import DISABLED, INVALID_ACTION, NEEDS_RESET, NEXT_STEP, SAME_STEP
 from rlgames.engine.records import EnvRecords
@@ -56,7 +57,7 @@ def final_info(done: np.ndarray, final_obs: np.ndarray, final_scores: np.ndarray
     return {"final_obs": last, "_final_obs": done, "final_info": final, "_final_info": done.copy()}
 
 
-class BaseVectorEnv(VectorEnv):
+class BaseVectorEnv(Copyable, VectorEnv):
     """The arguments and spaces that the vector environments of all games have in common.
 
     `observation` is the space of one environment. Raises ValueError for bad arguments, before anything is made.
@@ -79,7 +80,7 @@ class BaseVectorEnv(VectorEnv):
         self._all.flags.writeable = False
 
 
-class GameVectorEnv(BaseVectorEnv):
+class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for Gymnasium among the direct bases
     """`num_envs` environments of one compiled game, stepped together.
 
     Observation space: the game's, batched. Action space: one of the game's actions each. Rewards: float64 (num_envs,).

@@ -26,6 +26,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.engine.game import Game
 from rlgames.engine.single_env import make_env
 from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
@@ -139,7 +140,8 @@ def load_game(name: str, **options: Any) -> Any:
             raise InvalidTypeError(f"{unknown[0]!r} is an option of rlgames.make and make_vec, not of gymnasium's")
         allowed = ", ".join([*known, *SHARED_OPTIONS])
         raise InvalidTypeError(f"unknown option {unknown[0]!r} for {name}: expected one of {allowed}")
-    return module_of(name).game(**options)
+    game = module_of(name).game(**options)
+    return replace(game, maker=partial(load_game, name, **options)) if isinstance(game, Game) else game
 
 
 def check_stored_options(name: str, options: dict[str, Any]) -> None:
@@ -290,11 +292,16 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
     if limit is not None and pixels.stack_skipped:
         limit *= pixels.skip  # the wrapper skips, outside of Gymnasium's TimeLimit
     arguments, rest = split_pixels(name, pixels, vector=False)
-    env = rest.wrap(gym.make(f"rlgames/{name}-v0", max_episode_steps=limit, **{**arguments, **options}))
-    env = env if rewards is None else rewards.wrap(env)
-    for wrapper in wrappers:
-        assert wrapper.wrap is not None  # checked above
-        env = wrapper.wrap(env)
+    env = made = gym.make(f"rlgames/{name}-v0", max_episode_steps=limit, **{**arguments, **options})
+    try:
+        env = rest.wrap(env)
+        env = env if rewards is None else rewards.wrap(env)
+        for wrapper in wrappers:
+            assert wrapper.wrap is not None  # checked above
+            env = wrapper.wrap(env)
+    except BaseException:
+        made.close()
+        raise
     return env
 
 
@@ -323,11 +330,16 @@ def make_vec(
         return vectorize(name, own, make_one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
     arguments, rest = split_pixels(name, resolved, vector=True)
     options = {"autoreset_mode": autoreset_mode, **arguments, **options}
-    envs = rest.wrap_vec(gym.make_vec(f"rlgames/{name}-v0", num_envs, **options))
-    envs = envs if rewards is None else rewards.wrap_vec(envs)
-    for wrapper in wrappers:
-        assert wrapper.wrap_vec is not None  # checked above
-        envs = wrapper.wrap_vec(envs)
+    envs = made = gym.make_vec(f"rlgames/{name}-v0", num_envs, **options)
+    try:
+        envs = rest.wrap_vec(envs)
+        envs = envs if rewards is None else rewards.wrap_vec(envs)
+        for wrapper in wrappers:
+            assert wrapper.wrap_vec is not None  # checked above
+            envs = wrapper.wrap_vec(envs)
+    except BaseException:
+        made.close()
+        raise
     return envs
 
 

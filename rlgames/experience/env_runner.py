@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import ClosedEnvironmentError
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import (
     AutoresetMode,
@@ -177,7 +178,7 @@ class EnvRunner:
             return None
         try:
             return self.envs.snapshot()  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
-        except NotImplementedError:  # a wrapper around environments without
+        except (NotImplementedError, ClosedEnvironmentError):  # a wrapper around environments without; or `close`d
             return None
 
     def state_dict(self) -> dict[str, Any]:

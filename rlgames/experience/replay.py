@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -181,6 +183,10 @@ def rejection_sample(attempt: Callable[[np.ndarray, int], int], batch_size: int,
 
 SLOT_BYTES = 8 + 4 + 1 + 1  # of a slot besides its frame: action, reward, status, history
 WORTH_A_LINE = 100_000_000  # bytes
+CGROUP_FILES = {  # by version: files of the limit and the usage, and the row of memory.stat with the files in memory
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def memory_bytes(buffer_size: int, num_envs: int, space: Box, *, stack: int = 1, n_steps: int = 1) -> tuple[int, int]:
@@ -211,13 +217,35 @@ def format_bytes(nbytes: int) -> str:
     return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e8 else f"{nbytes / 1e6:.1f} MB"
 
 
-def free_memory() -> int:
-    """Return the bytes of memory that are available now."""
+def free_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that are available now, on this machine and within its container's or job's limits."""
     try:
-        with open("/proc/meminfo") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):  # not Linux
         return 1 << 62
+    return min([free, *cgroup_memory(root)])
+
+
+def cgroup_memory(root: Path) -> Iterator[int]:
+    """Yield the bytes that are left in each cgroup that this process is in, of version 1 or 2, if it has a limit."""
+    try:
+        memberships = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, controllers, path in memberships:
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        version = 1 if controllers else 2
+        top = root / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+        folder = top / path.lstrip("/")  # missing in a container, whose own cgroup is at the top
+        limit, usage, cache = CGROUP_FILES[version]
+        for group in (folder, *folder.parents[: len(folder.parts) - len(top.parts)]):
+            with suppress(OSError, ValueError):  # ValueError: the limit is "max"
+                left = int((group / limit).read_text()) - int((group / usage).read_text())
+                rows = (group / "memory.stat").read_text().splitlines()
+                cached = sum(int(row.split()[1]) for row in rows if row.startswith(f"{cache} "))
+                yield max(0, left + cached)  # files that are only cached give way
 
 
 # ---- compiled: reading and writing slots ----

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector.utils import batch_space
-from gymnasium.wrappers import TransformObservation
+from gymnasium.wrappers import GrayscaleObservation, ResizeObservation, TransformObservation
 
 
 class FrameSkip(gym.Wrapper, RecordConstructorArgs):
@@ -96,6 +96,20 @@ class FrameDifference(gym.Wrapper, RecordConstructorArgs):
         return difference, reward, terminated, truncated, info
 
 
+class Grayscale(GrayscaleObservation):
+    """Gymnasium's wrapper, made anew where it is pickled or copied: its function cannot be pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.env, self.keep_dim)
+
+
+class Resize(ResizeObservation):
+    """Gymnasium's wrapper, made anew as `Grayscale`."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.env, self.shape)
+
+
 class SpaceOnlyEnv(gym.Env):
     """An environment that has only an observation space, to ask wrappers for the space that they make of it."""
 
@@ -129,6 +143,10 @@ def scale_pixels(env: gym.Env) -> gym.Env:
     assert isinstance(space, Box)  # checked by Pixels.check
     bounds = divide_by_255(space.low), divide_by_255(space.high)
     return TransformObservation(env, divide_by_255, Box(*bounds, dtype=np.float32))
+
+
+def copy_of(frame: np.ndarray, index: Any) -> np.ndarray:
+    return frame[index].copy()
 
 
 def divide_by_255(pixels: np.ndarray) -> np.ndarray:

@@ -16,21 +16,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv
-from gymnasium.wrappers import FrameStackObservation, GrayscaleObservation, ResizeObservation, TransformObservation
+from gymnasium.wrappers import FrameStackObservation, TransformObservation
 
 from rlgames.compilation import njit_cached
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.frames import (
     FrameDifference,
     FrameSkip,
+    Grayscale,
+    Resize,
     SkippedFrames,
     SpaceOnlyEnv,
+    copy_of,
     scale_pixels,
     transform_frames,
 )
@@ -107,21 +111,21 @@ class Pixels:
             window = slice(top, bottom, self.every), slice(left, right, self.every)
             chosen.append(
                 Operation(
-                    lambda env: transform_frames(env, lambda frame: frame[window].copy()),
+                    lambda env: transform_frames(env, partial(copy_of, index=window)),
                     lambda frames: frames[:, *window],
                 )
             )
         if self.grey:
-            chosen.append(Operation(GrayscaleObservation, luminance))
+            chosen.append(Operation(Grayscale, luminance))
         if (channel := self.channel) is not None:
             chosen.append(
                 Operation(
-                    lambda env: transform_frames(env, lambda frame: frame[..., channel].copy()),
+                    lambda env: transform_frames(env, partial(copy_of, index=(..., channel))),
                     lambda frames: frames[..., channel],
                 )
             )
         if (size := self.size) is not None:
-            chosen.append(Operation(lambda env: ResizeObservation(env, size), lambda frames: resize(frames, size)))
+            chosen.append(Operation(lambda env: Resize(env, size), lambda frames: resize(frames, size)))
         if self.erase:
             levels = np.where(np.isin(np.arange(256), self.erase), 0, 255).astype(np.uint8)
             chosen.append(
@@ -205,14 +209,8 @@ class Pixels:
             )
         if self == Pixels(skip=self.skip, max_pool=self.max_pool):
             return envs
-        space, operations = self.observation_space(envs.single_observation_space), self.operations()
-
-        def transform(obs: np.ndarray) -> np.ndarray:
-            frames = obs
-            for operation in operations:
-                frames = operation.transform(frames)
-            return frames.copy() if np.may_share_memory(frames, obs) else frames
-
+        space = self.observation_space(envs.single_observation_space)
+        transform = FrameTransform(self)
         return VectorPixels(envs, transform, space, stack=self.stack, difference=self.difference, scale=self.scale)
 
     def engine_arguments(self) -> dict[str, Any]:
@@ -229,6 +227,22 @@ class Pixels:
         if not isinstance(wrapped, Box):
             raise InvalidValueError(f"expected frames in a Box space, got {space}")
         return wrapped
+
+
+class FrameTransform:
+    """All operations of `pixels` on single frames: (n, H, W[, channels]) uint8 to a new array of the same kind."""
+
+    def __init__(self, pixels: Pixels):
+        self.pixels, self.operations = pixels, pixels.operations()
+
+    def __call__(self, obs: np.ndarray) -> np.ndarray:
+        frames = obs
+        for operation in self.operations:
+            frames = operation.transform(frames)
+        return frames.copy() if np.may_share_memory(frames, obs) else frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.pixels,)
 
 
 RED, GREEN, BLUE = (np.arange(256) * weight for weight in (0.2125, 0.7154, 0.0721))  # contributions to the luminance

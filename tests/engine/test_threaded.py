@@ -3,9 +3,11 @@
 import threading
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
+from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 from helpers.vector_envs import FAIL, FailingEnv, compare_with_sync_vector_env, make_cart_pole
 
@@ -71,3 +73,57 @@ def test_step_rejects_invalid_actions(actions: np.ndarray, message: str) -> None
     with pytest.raises(ValueError, match=message):
         envs.step(actions)
     envs.close()
+
+
+class ClosingEnv(FailingEnv):
+    """Notes that it was closed; those of the other spaces have three numbers to observe."""
+
+    def __init__(self, closed: list[int], number: int, shape: tuple[int, ...] = (1,)) -> None:
+        self.closed, self.number = closed, number
+        self.observation_space = Box(0, 1, shape, np.float32)
+
+    def close(self) -> None:
+        self.closed.append(self.number)
+        if self.number == 0:
+            raise ZeroDivisionError("the first cannot be closed")
+
+
+@pytest.mark.parametrize("failure", ["make", "spaces"])
+def test_what_was_made_is_closed_if_a_later_one_fails(failure: str) -> None:
+    closed: list[int] = []
+    numbers = iter((1, 2, 3))
+
+    def make() -> gym.Env:
+        number = next(numbers)
+        if number == 3 and failure == "make":
+            raise LookupError("no third cartridge")
+        return ClosingEnv(closed, number, (3,) if number == 3 else (1,))
+
+    expected = (
+        (LookupError, "no third") if failure == "make" else (TypeError, "of the same spaces, got Box.*, then Box")
+    )
+    with pytest.raises(expected[0], match=expected[1]):
+        ThreadedVectorEnv(make, 4)
+    assert sorted(closed) == ([1, 2] if failure == "make" else [1, 2, 3])
+
+
+def test_close_closes_all_although_one_raises() -> None:
+    closed: list[int] = []
+    numbers = iter(range(3))
+    envs = ThreadedVectorEnv(lambda: ClosingEnv(closed, next(numbers)), 3)
+    with pytest.raises(ZeroDivisionError, match="the first cannot be closed"):
+        envs.close()
+    assert sorted(closed) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("observation", "action"), [(Discrete(3), Discrete(2)), (Box(0, 1), Box(0, 1)), (Box(0, 1), Discrete(2, start=1))]
+)
+def test_spaces_that_cannot_be_stepped_are_refused(observation: Any, action: Any) -> None:
+    def make() -> gym.Env:
+        env = FailingEnv()
+        env.observation_space, env.action_space = observation, action
+        return env
+
+    with pytest.raises(TypeError, match="expected Box observations and Discrete actions from 0, got"):
+        ThreadedVectorEnv(make, 2)

@@ -16,7 +16,7 @@ from helpers.games import COMPILED, NAMES, random_actions, single
 import rlgames
 from rlgames.engine.single_env import GameEnv
 from rlgames.engine.vector_env import GameVectorEnv
-from rlgames.envs.registry import GAMES, default_pixels, parse
+from rlgames.envs.registry import GAMES, WRAPPERS, Wrapper, default_pixels, parse
 from rlgames.wrappers import Pixels
 
 # Speeds are not bounded, so CartPole's space is not either, as in Gymnasium's own CartPole; the checker warns about it.
@@ -262,6 +262,20 @@ def test_max_episode_steps_keeps_the_games_own_limit() -> None:
             over, lengths[name] = np.any(terminated | truncated), lengths[name] + 1
             assert not np.any(terminated)
     assert lengths == {"make": 500, "make_vec": 500, "gymnasium.make": 500, "frame_skip": 250}
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_a_wrapper_that_fails_closes_the_environment(vector: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = []
+
+    def fail(env: Any) -> Any:
+        raise LookupError("no such wrapper")
+
+    monkeypatch.setitem(WRAPPERS, "failing", Wrapper("failing", fail, fail))
+    monkeypatch.setattr(GameVectorEnv if vector else GameEnv, "close", lambda self: closed.append(self))
+    with pytest.raises(LookupError):
+        (rlgames.make_vec if vector else rlgames.make)("CatchBall", wrappers="failing")
+    assert len(closed) == 1
 
 
 # ---- importing ----

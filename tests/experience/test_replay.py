@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from rlgames.experience import replay as replay_module
 from rlgames.experience.env_runner import Step
 from rlgames.experience.prioritized import PrioritizedReplayBuffer
-from rlgames.experience.replay import FINAL_OBS, RINGS, Batch, ReplayBuffer
+from rlgames.experience.replay import FINAL_OBS, RINGS, Batch, ReplayBuffer, free_memory
 
 REPLAY_CLASSES = [ReplayBuffer, PrioritizedReplayBuffer]
 both_classes = pytest.mark.parametrize("replay_class", REPLAY_CLASSES)
@@ -195,3 +197,56 @@ def test_errors_name_the_value_and_the_remedy():
     obs = np.arange(256, dtype=np.uint8).reshape(1, 4, 8, 8)
     with pytest.raises(ValueError, match="not stacks of the last 4 frames"):
         replay.add(step._replace(obs=obs, next_obs=obs, done=np.zeros(1, np.bool_)))
+
+
+# ---- free memory ----
+
+MEMINFO = "MemTotal:       64000000 kB\nMemAvailable:   32000000 kB\n"  # 32.8 GB
+GB = 10**9
+
+
+def make_cgroup(folder: Path, version: int, limit: str, usage: int, cache: int) -> None:
+    names = ("memory.max", "memory.current") if version == 2 else ("memory.limit_in_bytes", "memory.usage_in_bytes")
+    row = "inactive_file" if version == 2 else "total_inactive_file"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in zip((*names, "memory.stat"), (limit, usage, f"anon 5\n{row} {cache}\nother 7\n"), strict=True):
+        (folder / name).write_text(f"{content}\n")
+
+
+@pytest.mark.parametrize(
+    ("membership", "cgroups", "expected"),
+    [
+        pytest.param("0::/\n", {}, 32000000 * 1024, id="no limit"),
+        pytest.param("0::/\n", {"": (2, "max", GB, 0)}, 32000000 * 1024, id="max"),
+        pytest.param("0::/\n", {"": (2, str(4 * GB), GB, 0)}, 3 * GB, id="container"),
+        pytest.param("0::/job/7\n", {"job/7": (2, str(4 * GB), 3 * GB, GB)}, 2 * GB, id="cache"),
+        pytest.param(
+            "0::/job/7\n", {"job": (2, str(5 * GB), 4 * GB, 0), "job/7": (2, "max", GB, 0)}, GB, id="of the parent"
+        ),
+        pytest.param("0::/job\n", {"job": (2, str(GB), 2 * GB, 0)}, 0, id="more than all"),
+        pytest.param(
+            "5:cpu:/a\n4:cpuset,memory:/docker/abc\n", {"memory": (1, str(6 * GB), GB, 0)}, 5 * GB, id="version 1"
+        ),
+        pytest.param(
+            "4:memory:/job\n0::/\n", {"memory/job": (1, str(3 * GB), 2 * GB, GB // 2)}, 1.5 * GB, id="both versions"
+        ),
+        pytest.param("4:memory:/\n", {"memory": (1, str(2**63 - 4096), GB, 0)}, 32000000 * 1024, id="unlimited"),
+    ],
+)
+def test_free_memory_is_that_of_the_machine_and_of_its_cgroups(
+    membership: str, cgroups: dict[str, tuple[int, str, int, int]], expected: float, tmp_path: Path
+) -> None:
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(MEMINFO)
+    (tmp_path / "proc/self/cgroup").write_text(membership)
+    for path, settings_of_it in cgroups.items():
+        make_cgroup(tmp_path / "sys/fs/cgroup" / path, *settings_of_it)
+    assert free_memory(tmp_path) == expected
+
+
+def test_free_memory_without_the_files_of_linux(tmp_path: Path) -> None:
+    assert free_memory(tmp_path) > 10**18
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(MEMINFO)
+    assert free_memory(tmp_path) == 32000000 * 1024
+    assert free_memory() > 0

@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 
+from rlgames.engine.copying import Copyable
 from rlgames.engine.rendering import Window
 from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed, invalid_action, lookup_action
 from rlgames.envs.atari.game import HEIGHT, MAX_FRAMES, SEEDS, WIDTH, AtariGame, import_ale, rom_path
@@ -44,7 +45,7 @@ def make_env(game: AtariGame, *, grey: bool = False, **settings: Any) -> AtariEn
     return AtariEnv(game, EnvSettings(**settings), grey=grey)
 
 
-class AtariEnv(gym.Env):
+class AtariEnv(Copyable, gym.Env):
     """One environment of an Atari game.
 
     Observation space: the screen, (210, 160, 3) uint8, or with `grey` the emulator's luminance, (210, 160) uint8.
@@ -141,6 +142,7 @@ class AtariEnv(gym.Env):
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state of the emulator and of all RNGs, from which `restore` continues bit for bit."""
+        self._check_open()
         started = self._noop_rng is not None
         ale_state = self._ale.cloneState(include_rng=True).serialize() if started else None
         return {

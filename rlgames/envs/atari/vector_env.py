@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgames.engine.forks import ForkGuard
 from rlgames.engine.validation import (
@@ -48,7 +48,7 @@ def make_vector_env(
     return AtariVectorEnv(game, num_envs, VectorEnvSettings(**settings), grey=grey, size=size, stack=stack)
 
 
-class AtariVectorEnv(BaseVectorEnv):
+class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
     """`num_envs` environments of one Atari game, stepped together.
 
     Observation space: (num_envs, [stack,] height, width [, 3 unless grey]) uint8; `size` is (height, width) after an

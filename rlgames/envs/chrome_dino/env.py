@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Discrete
 
+from rlgames.engine.copying import Copyable
 from rlgames.engine.loops import INVALID_ACTION, NEEDS_RESET
 from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
 from rlgames.envs.chrome_dino.episodes import DinoEpisodes
@@ -23,7 +24,7 @@ def make_env(game: ChromeDinoGame, **settings: Any) -> ChromeDinoEnv:
     return ChromeDinoEnv(game, EnvSettings(**settings))
 
 
-class ChromeDinoEnv(gym.Env):
+class ChromeDinoEnv(Copyable, gym.Env):
     """One game of chrome://dino in a browser.
 
     Observation space: the canvas in grey, (84, 84) uint8, or the state, (24,) float32; with `max_pool` the maximum of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgames.engine.loops import INVALID_ACTION, NEEDS_RESET
 from rlgames.engine.validation import VectorEnvSettings, check_actions, check_reset, is_integer
@@ -20,7 +20,7 @@ def make_vector_env(game: ChromeDinoGame, num_envs: int, **settings: Any) -> Chr
     return ChromeDinoVectorEnv(game, num_envs, VectorEnvSettings(**settings))
 
 
-class ChromeDinoVectorEnv(BaseVectorEnv):
+class ChromeDinoVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
     """`num_envs` environments in one page; environment i equals the `ChromeDinoEnv` seeded with `seed + i`.
 
     Spaces, rewards and errors are those of `ChromeDinoEnv`, batched; autoreset modes and information are those of

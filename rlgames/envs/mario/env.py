@@ -12,6 +12,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.engine.copying import Copyable
 from rlgames.engine.processes import ProcessVectorEnv
 from rlgames.engine.rendering import Window
 from rlgames.engine.threaded import ThreadedVectorEnv
@@ -74,7 +75,7 @@ def vectorize(
     return ProcessVectorEnv(make, num_envs, autoreset_mode=autoreset_mode, preload=PRELOAD)
 
 
-class MarioEnv(gym.Env):
+class MarioEnv(Copyable, gym.Env):
     """One environment of Super Mario Bros.
 
     Observation space: the screen, (240, 256, 3) uint8. `crop` (top, bottom, left, right) selects a region of it, `grey`
@@ -224,7 +225,7 @@ class MarioEnv(gym.Env):
             self._window.close()
 
 
-class RetroMarioEnv(MarioEnv):
+class RetroMarioEnv(MarioEnv, gym.Env):  # see GameVectorEnv
     """One environment on the emulator of stable-retro, which has snapshots.
 
     Raises RuntimeError, with the remedy, for a second one that is reset in the same process.
@@ -232,6 +233,7 @@ class RetroMarioEnv(MarioEnv):
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that the next steps depend on, the RNG included: copies of arrays, and plain values."""
+        self._check_open()
         mario = self._mario
         state: dict[str, Any] = {"game": self.game.name, "np_random": self.np_random.bit_generator.state}
         if mario is None:

@@ -26,7 +26,7 @@ from helpers.toys import GuessBitEnv, RandomLengthEnv, quick_config, sync_vector
 from torch import Tensor
 
 from rlgames.agents import workers as workers_module
-from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, WorkerArguments, run_worker
+from rlgames.agents.a3c import A3C, A3CConfig, ActorLearner, Report, WorkerArguments, run_worker
 from rlgames.agents.registry import load
 from rlgames.agents.shared_optimizer import SharedOptimizer, flatten_parameters
 from rlgames.envs.task import Task
@@ -234,8 +234,9 @@ def test_a_worker_starts_at_the_step_of_all_workers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SharedOptimizer, "adam", recorded)
     task: Any = SeedRecordingTask([])
     arguments = WorkerArguments(task, 2, agent.config, agent.shared, 7, 0, 2 * UPDATE_STEPS, 6 * UPDATE_STEPS)
-    report = run_worker(arguments, 1, lambda report: None, lambda: True)
-    assert len(report.scalars) == 4
+    reports: list[Report] = []  # on a slow machine there are some before the last
+    reports.append(run_worker(arguments, 1, reports.append, lambda: True))
+    assert sum(len(report.scalars) for report in reports) == 4
     assert agent.shared.started.tolist() == [3, 8]
     assert rates == pytest.approx([1e-3 * (1 - done / 6) for done in (2, 3, 4, 5)])
 

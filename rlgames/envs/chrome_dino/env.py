@@ -78,10 +78,6 @@ class ChromeDinoEnv(Copyable, gym.Env):
         pictures = self._state.render() if self.render_mode == "rgb_array" else None
         return pictures[0] if pictures else None
 
-    def __reduce__(self):
-        """Pickle and copy the environment as it was made: a browser has no snapshot."""
-        return type(self), (self.game, self._state.settings), {"spec": self.spec}
-
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return key names, as `gymnasium.utils.play` takes them, and their actions."""
         return {(key,): action for key, action in self.game.keys.items()}

@@ -69,10 +69,6 @@ class ChromeDinoVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
             raise state.error(NEEDS_RESET, actions)
         return checked.tolist()
 
-    def __reduce__(self):
-        """Pickle and copy the environments as they were made, as `ChromeDinoEnv` does."""
-        return type(self), (self.game, self.num_envs, self._state.settings), {"spec": self.spec}
-
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return one picture of each environment, (150, 600, 3) uint8."""
         return (self.render_mode and tuple(self._state.render())) or None

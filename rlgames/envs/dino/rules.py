@@ -14,8 +14,6 @@ against `rlgames/ChromeDino-v0`. A frame: keys, jump, scenery, obstacles, collis
 from 6 to 13 pixels a frame; from 8.5 on there are pterodactyls; every 700 points a night begins.
 """
 
-from functools import partial
-
 import numpy as np
 from gymnasium.spaces import Box
 from numba.extending import register_jitable
@@ -253,5 +251,4 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
         fps=60,
         keys={"w": JUMP, "s": DUCK},
         envs_per_thread=256,
-        maker=partial(game, obs, acceleration, reward),  # for ChromeDino, which is not made of a registered name
     )

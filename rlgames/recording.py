@@ -119,13 +119,15 @@ class Limits(NamedTuple):
 @contextmanager
 def same_actions(model: Model) -> Iterator[None]:
     """Leave an agent's RNG as it was, so that the same episode can be played once more with sampled actions."""
-    rng: np.random.Generator | None = getattr(model, "predict_rng", None)
-    before = None if rng is None else rng.bit_generator.state
+    rng = getattr(model, "predict_rng", None)
+    if rng is None:
+        yield
+        return
+    before = rng.bit_generator.state
     try:
         yield
     finally:
-        if rng is not None:
-            rng.bit_generator.state = before
+        rng.bit_generator.state = before
 
 
 def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:

@@ -571,7 +571,7 @@ def as_device(name: str) -> torch.device:
     """Return a device, "auto" being a GPU if there is one. Raises ValueError for one that torch does not have here."""
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # "meta" has no numbers
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = textwrap.shorten(" ".join(str(error).split("\n")[:1]), 80, placeholder=" ...")
         raise InvalidValueError(f"no device {brief(name)} here ({reason}): use 'auto' or 'cpu'") from error

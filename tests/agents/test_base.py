@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stable_baselines3.common.callbacks import CheckpointCallback
 import rlgames
 from rlgames.agents import base
 from rlgames.agents.base import Update
+from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.progress import Progress
 from rlgames.agents.registry import AGENTS, find, load
 from rlgames.checkpoint.file import CheckpointError, weights_sha256
@@ -260,6 +262,208 @@ def test_predict_takes_real_numbers_for_float32(dtype: Any):
     assert agent.predict(obs.astype(dtype))[0].tolist() == agent.predict(obs)[0].tolist()
     with pytest.raises(InvalidValueError, match="expected observations of dtype float32 .*got complex128"):
         agent.predict(obs.astype(np.complex128))
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn", "random"])
+def test_predict_takes_tensors(name: str):
+    """As PyTorch users hold them: with a gradient, of any float dtype, and without a batch."""
+    agent = make_agent(name, "CartPole")
+    obs = np.random.default_rng(0).integers(3, size=(40, 4)).astype(np.float32)
+    agents = [make_agent(name, "CartPole") for _ in range(4)]
+    expected = agent.predict(obs)[0].tolist()
+    tensor = torch.from_numpy(obs)
+    tensors = (tensor, tensor.clone().requires_grad_(), tensor.double(), tensor.bfloat16())
+    for given, each in zip(tensors, agents, strict=True):
+        assert each.predict(given)[0].tolist() == expected
+    assert agent.predict(tensor[0])[0].shape == ()
+
+
+@pytest.mark.parametrize(
+    ("obs", "error", "message"),
+    [
+        (
+            (np.zeros(4), {"score": 0}),
+            InvalidTypeError,
+            r"got the pair \(observation, information\) that env.reset",
+        ),
+        (
+            {"image": np.zeros(4)},
+            InvalidTypeError,
+            r"got a dictionary with the keys \['image'\]: wrap .*Flatten",
+        ),
+        (None, InvalidTypeError, "an array of numbers as the observation, got None"),
+        ("left", InvalidTypeError, "an array of numbers as the observation, got 'left'"),
+        (["a", "b", "c", "d"], InvalidTypeError, r"an array of numbers as the observation, got \['a', 'b', 'c', 'd'\]"),
+        ([[1, 2, 3, 4], [1, 2]], InvalidValueError, r"got \[\[1, 2, 3, 4\], \[1, 2\]\]: its parts have unequal shapes"),
+        ([0, np.nan, 0, 0], InvalidValueError, "finite as float32, got nan at index 1: agent.make_env"),
+        ([[0, 0, 0, 0], [0, 0, -np.inf, 0]], InvalidValueError, "finite as float32, got -inf at index 1, 2"),
+        ([0, 0, 0, 1e39], InvalidValueError, r"finite as float32, got 1e\+39 at index 3"),
+        (
+            np.zeros(3),
+            InvalidValueError,
+            r"shape \(4,\), or a batch of them, got \(3,\): agent.make_env",
+        ),
+    ],
+    ids=repr,
+)
+@agents
+def test_predict_names_what_is_no_observation(name: str, obs: Any, error: type, message: str):
+    with pytest.raises(error, match=message):
+        make_agent(name, "CartPole").predict(obs)
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn"])
+def test_predict_names_what_is_no_lstm_state_or_episode_start(name: str):
+    agent = make_agent(name, "CartPole", recurrent=True, lstm_hidden_size=3)
+    obs = np.zeros((2, 4), np.float32)
+    _, state = agent.predict(obs)
+    actions, again = agent.predict(obs, state.tolist(), [1, 0])  # lists are as good
+    assert (actions.shape, again.shape) == ((2,), (2, 6))
+    for wrong in (state[:1], state[:, :3], 7, "state"):
+        with pytest.raises(InvalidValueError, match=r"expected an LSTM state of shape \(2, 6\), got .*: pass on"):
+            agent.predict(obs, wrong)
+    for wrong in (np.zeros(3), [[True, False]]):
+        with pytest.raises(InvalidValueError, match="expected episode_start to be 2 bools, one an observation, got "):
+            agent.predict(obs, state, wrong)
+
+
+# ---- making agents ----
+
+
+def test_settings_change_those_of_the_preset():
+    preset = rlgames.preset("ppo", "CartPole")
+    agent = rlgames.PPO("CartPole", learning_rate=1e-3, n_steps=64)
+    assert agent.config == PPOConfig(**(preset.config | {"learning_rate": 1e-3, "n_steps": 64}))
+    assert agent.num_envs == preset.envs
+    assert rlgames.PPO("CartPole", num_envs=2).config == PPOConfig(**preset.config)
+
+
+def test_settings_change_those_of_a_config():
+    config = PPOConfig(n_epochs=7, gamma=0.5)
+    assert rlgames.PPO("CartPole", config, gamma=0.9).config == PPOConfig(n_epochs=7, gamma=0.9)
+    assert rlgames.PPO(gym.make("CartPole-v1"), n_steps=16).config == PPOConfig(n_steps=16)
+    changed = rlgames.PPO(gym.make("CartPole-v1"), config, n_steps=16).config
+    assert changed == PPOConfig(n_steps=16, n_epochs=7, gamma=0.5)
+    assert config == PPOConfig(n_epochs=7, gamma=0.5)
+
+
+def test_settings_are_checked_together():
+    """Neither alone would be allowed with the other's default."""
+    config = rlgames.DQN("CartPole", sequence_length=2, burn_in=1).config
+    assert (config.sequence_length, config.burn_in) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"learning_rte": 1e-3},
+            "unknown field 'learning_rte' of PPOConfig: did you mean 'learning_rate'",
+        ),
+        ({"verbose": 1}, r"PPO has no setting verbose=1: learn\(..., log_interval=1\) prints metrics"),
+        ({"tensorboard_log": "runs"}, r"no setting tensorboard_log='runs': learn\(..., tb_log_name='run'\)"),
+        ({"policy_kwargs": {"net_arch": [8]}}, "no setting policy_kwargs=.*: net_arch and encoder are settings"),
+        ({"batch_size": 64}, "no setting batch_size=64: num_minibatches says"),
+        ({"gamma": "0.9"}, "expected gamma to be a number in 0..1, got '0.9': write it without quotes"),
+    ],
+)
+@pytest.mark.parametrize("config", [None, PPOConfig()])
+def test_wrong_settings_are_named(settings: dict[str, Any], config: PPOConfig | None, message: str):
+    with pytest.raises(InvalidTypeError, match=message):
+        rlgames.PPO("CartPole", config, **settings)
+
+
+@agents
+def test_the_arguments_of_stable_baselines_have_a_sentence(name: str):
+    make: Any = find(name)
+    with pytest.raises(InvalidTypeError, match=rf"got the policy 'MlpPolicy': leave it out, {make.__name__}\(env\)"):
+        make("MlpPolicy", gym.make("CartPole-v1"))
+    second = f"expected a {make.Config.__name__} as the second argument of {make.__name__}, got .*CartPole.*: an agent"
+    for env in (gym.make("CartPole-v1"), gym.make_vec("CartPole-v1", 2), "CartPole"):
+        with pytest.raises(InvalidTypeError, match=second):
+            make("CartPole", env)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "", None, 1.5, "meta"])
+def test_devices_that_are_not_here_are_named(device: Any):
+    with pytest.raises(InvalidValueError, match="no device .* here .*: use 'auto' or 'cpu'") as caught:
+        make_agent_on(device)
+    assert repr(device) in str(caught.value)
+
+
+def make_agent_on(device: Any) -> Any:
+    return rlgames.PPO("CartPole", quick_config("ppo"), num_envs=1, device=device)
+
+
+def test_the_repr_names_agent_game_steps_and_device():
+    agent = make_agent("ppo", "CatchBall:size=16", n_steps=600).learn(1_000)
+    assert repr(agent) == "<PPO on CatchBall:size=16: 1,200 steps, cpu>"
+    assert repr(find("dqn")(gym.make("CartPole-v1"))) == "<DQN on CartPole-v1: 0 steps, cpu>"
+    assert repr(find("random")(rlgames.make_vec("Cave", 2))) == "<Random on rlgames/Cave-v0: 0 steps, cpu>"
+    assert repr(find("random")(sync_vector(RandomLengthEnv, 2))) == "<Random on RandomLengthEnv: 0 steps, cpu>"
+
+
+# ---- the game as an agent sees it ----
+
+
+@pytest.mark.parametrize("game", ["Dino", "Cave:stack=2", "CatchBall", "CartPole-v1", "Pong", "Cave:frame_skip=2"])
+def test_make_env_makes_the_game_as_the_agent_sees_it(game: str):
+    """With the preset's preprocessing, and the game's own rewards."""
+    if game == "Pong":
+        pytest.importorskip("ale_py")
+    with find("ppo")(game, num_envs=1) as agent:
+        assert agent.task is not None
+        env, envs = agent.make_env(), agent.make_vec_env(3)
+        assert env.observation_space == envs.single_observation_space == agent.observation_space
+        assert envs.num_envs == 3
+        obs, batch = env.reset(seed=0)[0], envs.reset(seed=0)[0]
+        np.testing.assert_array_equal(obs, batch[0])
+        assert agent.predict(obs)[0].shape == ()
+        assert agent.predict(batch)[0].shape == (3,)
+        own = replace(agent.task, rewards=None).make()
+        own.reset(seed=0)
+        for _ in range(20):
+            (_, reward, ended, cut, _), (_, expected, *_) = env.step(0), own.step(0)
+            assert reward == expected
+            if ended or cut:
+                break
+        for each in (env, envs, own):
+            each.close()
+
+
+def test_make_env_renders():
+    with make_agent("random", "Cave") as agent:
+        env = agent.make_env(render_mode="rgb_array")
+        env.reset(seed=0)
+        assert np.asarray(env.render()).ndim == 3
+        env.close()
+
+
+def test_rewards_of_make_env_are_not_those_that_the_agent_learns_from():
+    with find("ppo")("Dino:obs=state", num_envs=1) as agent:
+        assert agent.task is not None
+        assert agent.task.rewards is not None
+        env = agent.make_env()
+        env.reset(seed=0)
+        assert env.step(0)[1] != agent.task.rewards.survival
+
+
+def test_an_observation_of_another_look_names_make_env():
+    """The preset of PPO on Dino crops the picture and erases its background."""
+    with find("ppo")("Dino", quick_config("ppo"), num_envs=1) as agent:
+        obs = rlgames.make("Dino").reset(seed=0)[0]
+        with pytest.raises(InvalidValueError, match=r"agent.make_env\(\) and agent.make_vec_env\(n\) make the game as"):
+            agent.predict(obs)
+        assert agent.predict(agent.make_env().reset(seed=0)[0])[0].shape == ()
+
+
+def test_an_agent_of_an_environment_makes_none():
+    agent = find("random")(sync_vector(RandomLengthEnv, 2))
+    for make in (agent.make_env, agent.make_vec_env):
+        with pytest.raises(InvalidValueError, match="<Random on RandomLengthEnv.* was made of an environment, not of"):
+            make()
+    with pytest.raises(InvalidValueError, match="give them as the environment does that the agent was made for"):
+        agent.predict(np.zeros(7))
 
 
 # ---- load ----

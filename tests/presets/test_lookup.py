@@ -10,6 +10,7 @@ import gymnasium as gym
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
+import rlgames
 from rlgames.agents import AGENTS
 from rlgames.agents.config import make_config
 from rlgames.agents.ppo import PPO, PPOConfig
@@ -17,6 +18,7 @@ from rlgames.agents.registry import find
 from rlgames.checkpoint.file import config_to_json, weights_sha256
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
+from rlgames.errors import InvalidValueError
 from rlgames.presets import lookup
 from rlgames.presets.lookup import BY_GAME, DEFAULTS, PRESETS, find_preset, resolve
 from rlgames.presets.preset import Preset
@@ -138,6 +140,23 @@ def test_resolve_keeps_the_preprocessing_of_a_trained_agent() -> None:
     preset, task = lookup.resolve("ppo", "Cave", trained)
     assert preset is PRESETS["ppo", "Cave"]
     assert task == trained
+
+
+@pytest.mark.parametrize(("agent", "game"), PAIRS)
+def test_preset_is_printed_as_it_is_written(agent: str, game: str) -> None:
+    found = rlgames.preset(agent.upper(), game)
+    assert found == preset_of(agent, game)
+    text = repr(found)
+    assert eval(text, {"Preset": Preset, "Pixels": Pixels, "Rewards": Rewards}) == found
+    for name, value in found.config.items():
+        assert f"        {name}={value!r}," in text.splitlines()
+
+
+def test_preset_of_an_unknown_name_raises() -> None:
+    with pytest.raises(InvalidValueError, match="unknown agent 'ppa': did you mean 'ppo'"):
+        rlgames.preset("ppa", "CartPole")
+    with pytest.raises(InvalidValueError, match="unknown game 'CatPole': did you mean 'CartPole'"):
+        rlgames.preset("ppo", "CatPole")
 
 
 TASKS = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -10,11 +11,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
+from rlgames.agents.base import Agent
 from rlgames.agents.config import Count, check_seed, check_value
 from rlgames.agents.registry import load
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.experience.env_runner import EnvRunner, Episode, as_vector_env
+from rlgames.networks.threads import torch_threads
 
 MAX_ENVS = 32  # stepped at once
 
@@ -92,7 +95,8 @@ def evaluate(
     task = evaluation_task(model, env)
     envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name
     try:
-        results = play_episodes(model, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
+        with model_threads(model, envs.num_envs):
+            results = play_episodes(model, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
     finally:
         if task:
             envs.close()
@@ -117,6 +121,11 @@ def as_model(agent: Model | str | Path) -> Model:
             f"expected an agent, a model with its predict, or the path of a checkpoint, got {brief(agent)}"
         )
     return agent
+
+
+def model_threads(model: Model, batch: int) -> AbstractContextManager[None]:
+    """Give torch the number of threads that suits an agent with `batch` observations at once; leave it to others."""
+    return torch_threads(model.suitable_threads(batch) if isinstance(model, Agent) else None)
 
 
 def evaluation_task(model: Model, env: Any) -> Task | None:

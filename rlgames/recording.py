@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw, ImageFont
 from rlgames.agents.config import Count, Positive, check_seed, check_value
 from rlgames.engine.rendering import INK, PAPER, action_names
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, brief
-from rlgames.evaluation import Model, as_model, evaluation_task
+from rlgames.evaluation import Model, as_model, evaluation_task, model_threads
 
 COLORS = 128  # of a GIF's palette
 PALETTE_FRAMES = 16  # evenly spread, from which the palette is chosen
@@ -96,14 +96,15 @@ def record(
             )
         fps = rendered.metadata.get("render_fps", 30)
         candidates: list[float] = []
-        if seed is None and episodes == 1:
-            for each in SEEDS:
-                with same_actions(model):
-                    film = Film(Path(path), fps, writer_class.MAX_FPS)
-                    candidates += play(model, rendered, film, each, deterministic, limits).scores
-            seed = sorted(SEEDS, key=lambda each: candidates[each])[len(SEEDS) // 2]
-        with writer_class(Path(path), fps, size, captions) as film:
-            recording = play(model, rendered, film, seed or 0, deterministic, limits)
+        with model_threads(model, 1):
+            if seed is None and episodes == 1:
+                for each in SEEDS:
+                    with same_actions(model):
+                        film = Film(Path(path), fps, writer_class.MAX_FPS)
+                        candidates += play(model, rendered, film, each, deterministic, limits).scores
+                seed = sorted(SEEDS, key=lambda each: candidates[each])[len(SEEDS) // 2]
+            with writer_class(Path(path), fps, size, captions) as film:
+                recording = play(model, rendered, film, seed or 0, deterministic, limits)
         return replace(recording, candidates=tuple(candidates))
     finally:
         if task:

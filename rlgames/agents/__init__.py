@@ -5,9 +5,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any, NamedTuple
 
 from rlgames.errors import InvalidValueError, did_you_mean
+
+if "torch" not in sys.modules:
+    # OpenMP reads these when torch is loaded. By default its threads wait for each other in a busy loop, which takes
+    # the cores from whatever else runs on the machine: training slows down by the number of programs, and they by it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")  # the same in Intel's OpenMP
 
 
 class AgentSpec(NamedTuple):

@@ -105,6 +105,9 @@ class A3C(Agent[A3CConfig]):
         else:
             yield from self.train_with_workers(total_timesteps)
 
+    def largest_batch(self) -> int:
+        return super().largest_batch() * self.config.n_steps
+
     def train_alone(self, total_timesteps: int) -> Iterator[Update]:
         """Play and learn in this process."""
         runner = self.start_training()

@@ -38,7 +38,7 @@ from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError, brief
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
-from rlgames.networks.threads import keep_freed_memory
+from rlgames.networks.threads import keep_freed_memory, suitable_threads, torch_threads
 from rlgames.presets.lookup import resolve
 from rlgames.schema import from_plain, short
 
@@ -182,6 +182,17 @@ class Agent(ABC, Generic[ConfigT]):
         """Return a line on the memory that training takes, None if little. Raises MemoryError if it is not free."""
         return None
 
+    def largest_batch(self) -> int:
+        """Return about how many observations the network gets at once in training."""
+        return self.num_envs or 1
+
+    def suitable_threads(self, batch: int | None = None) -> int | None:
+        """Return the number of torch's threads for `batch` observations at once; None: as torch or the user has it."""
+        if not isinstance(self.net, nn.Module):
+            return None
+        batch = self.largest_batch() if batch is None else batch
+        return suitable_threads(self.net, self.observation_space.shape, batch, self.device)
+
     # ---- learning ----
 
     def learn(
@@ -202,7 +213,8 @@ class Agent(ABC, Generic[ConfigT]):
         default continues, as after `load`.
 
         SB3's callback classes and lists of callbacks are not taken (TypeError): evaluate and save in a function,
-        iterate `agent.train(n)`, or use `rlgames train`. `tensorboard_log` and `verbose`, which SB3 passes to the
+        iterate `agent.train(n)`, or use `rlgames train`. torch gets one thread for a small network, and then as many as
+        before, unless the user has set their number. `tensorboard_log` and `verbose`, which SB3 passes to the
         constructor, are `tb_log_name` and `log_interval` here.
 
         Raises ValueError for total_timesteps or log_interval < 1 or with a fraction (1e5 is fine), and as soon as the
@@ -219,6 +231,7 @@ class Agent(ABC, Generic[ConfigT]):
             self.step = 0
         start, metrics = self.step, MetricsLog()
         with ExitStack() as stack:
+            stack.enter_context(torch_threads(self.suitable_threads()))
             writer = stack.enter_context(new_summary_writer(tb_log_name, start)) if tb_log_name is not None else None
             name = self.name if self.task is None else f"{self.name} on {self.task}"
             progress = Progress(name, start + total_timesteps, start, keep=True) if progress_bar else None

@@ -148,6 +148,10 @@ class DQN(Agent[DQNConfig]):
         if c.recurrent:
             check_sequence_length(self.replay, c.buffer_size, c.sequence_length)
 
+    def largest_batch(self) -> int:
+        c = self.config
+        return max(c.batch_size * (c.sequence_length if c.recurrent else 1), super().largest_batch())
+
     def can_train(self, replay: ReplayBuffer) -> bool:
         """Return whether the replay holds `learning_starts` steps and something that can be sampled."""
         c = self.config

@@ -11,6 +11,7 @@ with a small advantage contribute little gradient, and with rare failures these 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -122,6 +123,11 @@ class PPO(Agent[PPOConfig]):
                 scalars = self.train_on_rollout(rollout, progress, initial_state)
             self.step += c.n_steps * runner.num_envs
             yield Update(self.step, scalars, runner.take_episodes())
+
+    def largest_batch(self) -> int:
+        c, num_envs = self.config, super().largest_batch()
+        minibatch = c.n_steps * num_envs * c.rollout_fraction / c.num_minibatches
+        return math.ceil(max(minibatch, num_envs) / self.parallel.n_threads)
 
     def train_on_rollout(
         self, rollout: Rollout, progress: float, initial_state: np.ndarray | None = None

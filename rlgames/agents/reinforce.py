@@ -35,6 +35,7 @@ from rlgames.networks.models import ACTIVATIONS, ActorCritic, EncoderName, sampl
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
 from rlgames.networks.precision import PrecisionName, choose_precision
 
+USUAL_BATCH = 1024  # transitions: how many a batch of whole episodes has is not known before
 SLICE = 4096  # transitions whose gradients are computed at once; their sum over the batch does not depend on it
 SCALARS = ("train/policy_gradient_loss", "train/value_loss", "train/entropy_loss", "train/grad_norm")
 
@@ -91,6 +92,9 @@ class REINFORCE(Agent[REINFORCEConfig]):
             progress = self.step / total_timesteps
             batch = self.collect_episodes(runner)
             yield Update(self.step, self.train_on_batch(batch, progress), runner.take_episodes())
+
+    def largest_batch(self) -> int:
+        return max(USUAL_BATCH, super().largest_batch())
 
     def collect_episodes(self, runner: EnvRunner) -> EpisodeBatch:
         """Play whole episodes, the same number in each environment."""

@@ -27,9 +27,10 @@ class Evaluate:
     max_steps: DisallowNone[int | None] = None  # agent steps after which an episode is truncated; None: never
     json: bool = False  # one JSON object instead of lines to read
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
+    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
 
     def run(self) -> None:
-        check_minimum(1, episodes=self.episodes, max_steps=self.max_steps)
+        check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
         check_minimum(0, seed=self.seed)
         load_command("trained").evaluate_command(self)
 
@@ -46,9 +47,10 @@ class Export:
     max_steps: DisallowNone[int | None] = None  # agent steps after which an episode is truncated; None: never
     overwrite: bool = False  # replace an earlier export
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
+    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
 
     def run(self) -> None:
-        check_minimum(1, episodes=self.episodes, max_steps=self.max_steps)
+        check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
         check_minimum(0, seed=self.seed)
         load_command("trained").export_command(self)
 
@@ -67,9 +69,10 @@ class Watch:
     no_captions: bool = False  # leave out score, action and step
     game: DisallowNone[str | None] = None  # None: the one that the agent was trained on
     device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
+    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
 
     def run(self) -> None:
-        check_minimum(1, episodes=self.episodes, size=self.size)
+        check_minimum(1, threads=self.threads, episodes=self.episodes, size=self.size)
         check_minimum(0, seed=self.seed)
         check_positive(seconds=self.seconds)
         load_command("trained").watch_command(self)

@@ -116,7 +116,7 @@ def machine(extras: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     yield browser()
     torch = import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads")
+    yield Finding("cores", f"{cores}; torch's threads: 1 for small networks, {torch.get_num_threads()} for large ones")
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     yield Finding("device", f"GPU, {gpu}" if gpu else "CPU, torch sees no GPU")
     precision = import_module("rlgames.networks.precision")

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tyro.conf import DisallowNone, Suppress
 
 from rlgames.agents.config import make_config
@@ -20,6 +19,7 @@ from rlgames.cli.options import check_device, check_minimum
 from rlgames.cli.terminal import print_fields, status
 from rlgames.envs.task import Task
 from rlgames.errors import UsageError
+from rlgames.networks.threads import torch_threads
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory
@@ -51,7 +51,7 @@ def train_options(agent: str, task: Task) -> Any:
         out: DisallowNone[Path | None] = None  # directory of the run; None: runs/AGENT-GAME-seedN
         resume: bool = False  # continue from the run's last checkpoint, with the options it was started with
         overwrite: bool = False  # delete an earlier run in that directory
-        threads: DisallowNone[int | None] = None  # of torch; None: as torch chooses
+        threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
         quiet: bool = False  # show no progress
 
     preset = find_preset(agent, task)
@@ -71,8 +71,6 @@ def run_training(options: Any, argv: list[str]) -> int:
     if options.resume and options.overwrite:
         raise UsageError("--resume continues a run, --overwrite deletes it: choose one")
     check_device(options.device)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
     out = Path("runs") / name if options.out is None else options.out
     with status(f"making {options.envs} environments", options.quiet):
@@ -86,7 +84,8 @@ def run_training(options: Any, argv: list[str]) -> int:
         )
         again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
         try:
-            result = session.run()
+            with torch_threads(options.threads):
+                result = session.run()
         except KeyboardInterrupt:
             print(f"not saved; continue from {last_checkpoint(run)} with: {PROGRAM} train {again}", file=sys.stderr)
             raise

@@ -11,9 +11,10 @@ from rlgames.agents.registry import load
 from rlgames.checkpoint import weights_sha256
 from rlgames.cli.commands import Evaluate, Export, Watch
 from rlgames.cli.options import check_device
-from rlgames.cli.terminal import wrap
+from rlgames.cli.terminal import status, wrap
 from rlgames.errors import NotWritableError, UsageError
 from rlgames.evaluation import Evaluation, evaluate
+from rlgames.networks.threads import torch_threads
 from rlgames.recording import record, video_writer_class
 from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
 
@@ -21,9 +22,10 @@ from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read
 def evaluate_command(options: Evaluate) -> None:
     path, agent = load_trained(options.path, options.game, options.device)
     deterministic, limit = not options.sample, options.max_steps
-    result = evaluate(
-        agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
-    )
+    with status(f"playing {options.episodes} episodes"), torch_threads(options.threads):
+        result = evaluate(
+            agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
+        )
     lengths = result.lengths
     if options.json:
         facts = evaluation_json(agent, result, options.seed, deterministic, limit)
@@ -62,9 +64,10 @@ def export_command(options: Export) -> None:
     if (options.out / EXPORTED).exists() and not options.overwrite:
         raise UsageError(f"{options.out} holds an agent already: choose another folder, or give --overwrite")
     deterministic, limit = not options.sample, options.max_steps
-    result = evaluate(
-        agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
-    )
+    with status(f"playing {options.episodes} episodes"), torch_threads(options.threads):
+        result = evaluate(
+            agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
+        )
     card = agent.header() | {"evaluation": evaluation_json(agent, result, options.seed, deterministic, limit)}
     times = read_rows(RunDirectory(path.resolve().parent.parent).times)  # empty outside of a run's directory
     if seconds := [row["seconds"] for row in times if row["step"] <= agent.step]:
@@ -85,15 +88,16 @@ def watch_command(options: Watch) -> None:
     path, agent = load_trained(options.path, options.game, options.device)
     out = options.out or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
     video_writer_class(out)
-    recording = record(
-        *(agent, out),
-        episodes=options.episodes,
-        seed=options.seed,
-        deterministic=not options.sample,
-        seconds=options.seconds,
-        size=options.size,
-        captions=not options.no_captions,
-    )
+    with status("recording"), torch_threads(options.threads):
+        recording = record(
+            *(agent, out),
+            episodes=options.episodes,
+            seed=options.seed,
+            deterministic=not options.sample,
+            seconds=options.seconds,
+            size=options.size,
+            captions=not options.no_captions,
+        )
     print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
     cut = f", cut off after {options.seconds:g} s: --seconds makes it longer" if recording.cut else ""
     print(f"score      {', '.join(f'{score:,.1f}' for score in recording.scores)}{cut}")

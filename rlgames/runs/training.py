@@ -27,6 +27,7 @@ from rlgames.checkpoint import file as checkpoint
 from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
 from rlgames.evaluation import evaluate
+from rlgames.networks.threads import torch_threads
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
 from rlgames.runs.directory import RunDirectory, find_checkpoint, read_rows
@@ -182,6 +183,7 @@ class Session:
             writer = summary_writer(self.directory.path / "tensorboard", agent.step)
             if writer:
                 stack.enter_context(closing(writer))
+            stack.enter_context(torch_threads(agent.suitable_threads()))
             stop = stack.enter_context(stop_signals(self.quiet))
             self.started, self.first_step = time.perf_counter(), agent.step
             progress.restart(agent.step)

@@ -24,6 +24,7 @@ from rlgames.agents.registry import AGENTS, find, load
 from rlgames.checkpoint.file import CheckpointError, weights_sha256
 from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
 from rlgames.evaluation import evaluate
+from rlgames.networks import threads
 
 agents = pytest.mark.parametrize("name", AGENTS)
 UPDATE_STEPS = 16  # environment steps of an update of PPO or Random: 8 steps of 2 environments
@@ -156,6 +157,52 @@ def test_a_progress_bar_changes_nothing(name: str, tmp_path: Path, monkeypatch: 
     assert state_sha256(with_bar.learn(64, progress_bar=True), tmp_path) == state_sha256(plain, tmp_path)
     assert completed[-1] == with_bar.step
     assert completed == sorted(completed)
+
+
+@pytest.mark.parametrize("name", ["ppo", "dqn", "reinforce", "a3c"])
+def test_learn_and_evaluate_use_one_thread_for_a_small_network(name: str, monkeypatch: pytest.MonkeyPatch):
+    """And more for a large one, and give torch back as many as it had."""
+    used: list[int] = []
+    for variable in threads.VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(threads, "own_numbers", lambda: {2})
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with make_agent(name) as agent:
+            act = agent.act
+
+            def noting(*args: Any) -> Any:
+                used.append(torch.get_num_threads())
+                return act(*args)
+
+            monkeypatch.setattr(agent, "act", noting)
+            for limit, expected in ((threads.ENOUGH_ARITHMETIC, 1), (1, 2)):
+                monkeypatch.setattr(threads, "ENOUGH_ARITHMETIC", limit)
+                agent.learn(64, lambda update: used.append(torch.get_num_threads()))
+                evaluate(agent, episodes=1, max_episode_steps=2)
+                assert set(used) == {expected}
+                used.clear()
+                assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_largest_batch_is_that_of_the_config():
+    """Of a training; what is computed in slices counts as a slice."""
+    batches = {
+        ("ppo", 64): {"n_steps": 32, "num_minibatches": 4, "rollout_fraction": 0.5, "n_threads": 2},
+        ("ppo", 16): {"n_steps": 8, "num_minibatches": 8},
+        ("dqn", 96): {"batch_size": 96},
+        ("dqn", 32 * 6): {"batch_size": 32, "recurrent": True, "sequence_length": 6, "burn_in": 2},
+        ("a3c", 16 * 20): {"n_steps": 20, "workers": 1},
+        ("reinforce", 1024): {},
+    }
+    for (name, expected), settings in batches.items():
+        with find(name)(
+            "CatchBall", find(name).Config(**settings), num_envs=32 if "n_threads" in settings else 16
+        ) as agent:
+            assert agent.largest_batch() == expected
 
 
 # ---- close ----

@@ -26,6 +26,7 @@ from PIL import Image
 
 import rlgames
 from rlgames.agents import AGENTS
+from rlgames.agents.ppo import PPO
 from rlgames.agents.random import Random
 from rlgames.checkpoint.file import weights_sha256
 from rlgames.cli import commands, demo
@@ -33,6 +34,7 @@ from rlgames.cli import main as cli
 from rlgames.cli import play as play_module
 from rlgames.cli.run import PROGRAM
 from rlgames.envs.registry import GAMES, load_game
+from rlgames.networks import threads
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
 
@@ -427,6 +429,7 @@ for name in main_module.COMMANDS:
 assert main(["list"]) == main(["presets"]) == 0
 assert main(["train", "ppo", "CachBall"]) == main(["evaluate", "run", "--episodes", "0"]) == 2
 check_imports("torch", "matplotlib", "pygame")
+assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"  # read when torch is loaded
 import rlgames
 assert callable(rlgames.evaluate)
 from rlgames.runs import training
@@ -510,18 +513,37 @@ def test_second_ctrl_c_interrupts_and_prints_the_line_that_resumes(
     ]
 
 
-def test_threads_are_torchs_own_unless_given(tmp_path: Path) -> None:
-    before = torch.get_num_threads()
-    given = 2 if before == 1 else 1
-    line = ["train", "random", "CatchBall", "--steps", "16", "--quiet", *SMALL[:2], "--out", str(tmp_path / "run")]
-    line += ["--evaluate-episodes", "1", "--evaluate-max-steps", "3"]
+@pytest.mark.parametrize(("given", "expected"), [(None, 1), (3, 3)])
+def test_commands_give_torch_the_threads_that_suit_the_network(
+    given: int | None, expected: int, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One for a small one, as many as --threads says, and then as many as before."""
+    before, used = torch.get_num_threads(), []
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "own_numbers", lambda: {2})
+
+    def note(method: Any) -> Any:
+        def noting(*args: Any, **kwargs: Any) -> Any:
+            used.append(torch.get_num_threads())
+            return method(*args, **kwargs)
+
+        return noting
+
+    monkeypatch.setattr(PPO, "act", note(PPO.act))
+    monkeypatch.setattr(PPO, "train_minibatch", note(PPO.train_minibatch))
+    out = str(tmp_path / "out")
+    line = ["train", "ppo", "CatchBall", "--steps", "256", "--quiet", "--out", out, *SMALL]
+    options = [] if given is None else ["--threads", str(given)]
+    torch.set_num_threads(2)
     try:
-        assert cli.main(line) == 0
-        assert torch.get_num_threads() == before
-        assert cli.main([*line, "--overwrite", "--threads", str(given)]) == 0
-        assert torch.get_num_threads() == given
+        assert cli.main([*line, *options]) == 0
+        assert cli.main(["evaluate", out, "--episodes", "2", "--max-steps", "3", *options]) == 0
+        assert cli.main(["watch", out, "--seconds", "0.4", *options]) == 0
+        assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+    assert set(used) == {expected}
 
 
 # ---- evaluate and watch

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -62,9 +63,10 @@ PACKAGES = {  # that rlgames requires, by the module that is imported
 
 
 def missing_package(error: ModuleNotFoundError) -> MissingPackageError | None:
-    """Return the error of one line for a failed import of a required package; None for any other module."""
-    name = PACKAGES.get((error.name or "").partition(".")[0])
-    if name is None:
+    """Return the error of one line for a required package that is missing; None for any other module."""
+    module = (error.name or "").partition(".")[0]
+    name = PACKAGES.get(module)
+    if name is None or find_spec(module) is not None:
         return None
     what = "agents need PyTorch, which" if name == "torch" else f"rlgames needs {name}, which"
     return MissingPackageError(

@@ -143,5 +143,5 @@ def import_modules(modules: Sequence[str]) -> None:
             if error.name and f"{name}.".startswith(f"{error.name}."):
                 raise refusal from error
             raise  # the module is there, and fails to import another
-    if modules:
-        os.environ[IMPORTED_MODULES] = ",".join(modules)
+    before = filter(None, os.environ.get(IMPORTED_MODULES, "").split(","))
+    os.environ[IMPORTED_MODULES] = ",".join(dict.fromkeys([*before, *modules]))

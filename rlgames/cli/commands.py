@@ -19,15 +19,15 @@ from rlgames.cli.terminal import load_command
 class Evaluate:
     """Options of `rlgames evaluate`."""
 
-    path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
-    episodes: int = 20  # to play
-    seed: int = 0  # of the games
-    game: DisallowNone[str | None] = None  # None: the one that the agent was trained on
-    sample: bool = False  # sample actions from the policy instead of taking the best
-    max_steps: DisallowNone[int | None] = None  # agent steps after which an episode is truncated; None: never
-    json: bool = False  # one JSON object instead of lines to read
-    device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
-    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
+    path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
+    episodes: int = 20  # It plays this many episodes.
+    seed: int = 0  # The games start from this seed.
+    game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
+    sample: bool = False  # Actions are sampled from the policy instead of taking the best.
+    max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
+    json: bool = False  # One JSON object is printed instead of lines to read.
+    device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
+    threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
 
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
@@ -39,15 +39,15 @@ class Evaluate:
 class Export:
     """Options of `rlgames export`."""
 
-    path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
-    out: Positional[Path]  # the folder; `rlgames watch` and `evaluate` take it as they take a run's
-    episodes: int = 20  # to play for the card
-    seed: int = 0  # of the games
-    sample: bool = False  # sample actions from the policy instead of taking the best
-    max_steps: DisallowNone[int | None] = None  # agent steps after which an episode is truncated; None: never
-    overwrite: bool = False  # replace an earlier export
-    device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
-    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
+    path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
+    out: Positional[Path]  # This folder is written; `rlgames watch` and `evaluate` take it as they take a run's.
+    episodes: int = 20  # The card has the scores of this many episodes.
+    seed: int = 0  # The games start from this seed.
+    sample: bool = False  # Actions are sampled from the policy instead of taking the best.
+    max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
+    overwrite: bool = False  # An earlier export is replaced.
+    device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
+    threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
 
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
@@ -59,17 +59,17 @@ class Export:
 class Watch:
     """Options of `rlgames watch`."""
 
-    path: Positional[Path]  # a checkpoint, or the directory of a run (its best one)
-    out: DisallowNone[Path | None] = None  # *.gif, or *.mp4 with the extra video; None: a .gif next to the checkpoint
-    seconds: float = 30.0  # of the recording at most
-    seed: DisallowNone[int | None] = None  # of the game; None: of seeds 0 to 4 the one with the median score
-    episodes: int = 1  # to play, one after the other
-    sample: bool = False  # sample actions from the policy instead of taking the best
-    size: DisallowNone[int | None] = None  # height of the game's picture; None: its own, or larger
-    no_captions: bool = False  # leave out score, action and step
-    game: DisallowNone[str | None] = None  # None: the one that the agent was trained on
-    device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
-    threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
+    path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
+    out: DisallowNone[Path | None] = None  # This *.gif or (extra video) *.mp4 is written; None: a .gif in the run.
+    seconds: float = 30.0  # The recording has this length at most.
+    seed: DisallowNone[int | None] = None  # The game starts from it; None: the one of 0 to 4 with the median score.
+    episodes: int = 1  # This many episodes are recorded, one after the other.
+    sample: bool = False  # Actions are sampled from the policy instead of taking the best.
+    size: DisallowNone[int | None] = None  # The game's picture has this height; None: its own, enlarged if small.
+    no_captions: bool = False  # Score, action and step are left out.
+    game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
+    device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
+    threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
 
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, size=self.size)
@@ -82,9 +82,9 @@ class Watch:
 class Play:
     """Options of `rlgames play`."""
 
-    game: Positional[str]  # such as Cave or CatchBall:size=16
-    seed: DisallowNone[int | None] = None  # of every episode; None: a new game each time
-    zoom: float = 1.0  # of the window
+    game: Positional[str]  # This game is played: Cave, CatchBall:size=16, ...
+    seed: DisallowNone[int | None] = None  # Every episode starts from this seed; None: each is a new one.
+    zoom: float = 1.0  # The window is enlarged by this factor.
 
     def run(self) -> None:
         check_minimum(0, seed=self.seed)
@@ -96,8 +96,8 @@ class Play:
 class Demo:
     """Options of `rlgames demo`."""
 
-    out: Path = Path("runs/demo")  # an earlier demo there is overwritten
-    steps: DisallowNone[int | None] = None  # of training; None: as in the preset
+    out: Path = Path("runs/demo")  # Results are written to this folder, over those of an earlier demo.
+    steps: DisallowNone[int | None] = None  # Training takes this many steps; None: as in the preset.
 
     def run(self) -> int:
         check_minimum(1, steps=self.steps)
@@ -116,9 +116,9 @@ class List:
 class Presets:
     """Options of `rlgames presets`."""
 
-    agent: Positional[DisallowNone[str | None]] = None  # None: presets of all agents
-    game: Positional[DisallowNone[str | None]] = None  # such as Cave or CatchBall:size=16; None: presets of all games
-    json: bool = False  # one JSON object instead of lines to read
+    agent: Positional[DisallowNone[str | None]] = None  # Presets of this agent are shown; None: of all.
+    game: Positional[DisallowNone[str | None]] = None  # All settings for it are shown: Cave, CatchBall:size=16, ...
+    json: bool = False  # One JSON object is printed instead of lines to read.
 
     def run(self) -> None:
         import_module("rlgames.cli.catalog").presets_command(self)

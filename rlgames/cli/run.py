@@ -37,22 +37,22 @@ def train_options(agent: str, task: Task) -> Any:
     class Train(Training):
         agent: Suppress[str]
         game: Suppress[str]
-        config: Any = None  # the algorithm
-        steps: DisallowNone[int | None] = None  # environment steps, summed over the environments
-        envs: DisallowNone[int | None] = None  # environments stepped at once
-        seed: int = 0  # of everything: the same seed gives the same run
-        device: str = "auto"  # cpu, cuda, ...; auto: a GPU if there is one
-        log_every: DisallowNone[int | None] = None  # steps between two rows of metrics; None: 200 rows a run
-        evaluate_every: DisallowNone[int | None] = None  # steps between two evaluations; None: 20 a run
-        evaluate_episodes: int = 20  # in each evaluation
-        evaluate_max_steps: DisallowNone[int | None] = None  # agent steps that end an evaluation's episode; None: never
-        save_every: DisallowNone[int | None] = None  # steps between two checkpoints; None: 20 a run
-        start: DisallowNone[str | None] = None  # trained agent, as evaluate takes it, whose networks to start from
-        out: DisallowNone[Path | None] = None  # directory of the run; None: runs/AGENT-GAME-seedN
-        resume: bool = False  # continue from the run's last checkpoint, with the options it was started with
-        overwrite: bool = False  # delete an earlier run in that directory
-        threads: DisallowNone[int | None] = None  # of torch; None: 1 for small networks, else torch's own number
-        quiet: bool = False  # show no progress
+        config: Any = None  # These are the algorithm's settings.
+        steps: DisallowNone[int | None] = None  # It takes this many steps, summed over the environments.
+        envs: DisallowNone[int | None] = None  # This many environments are stepped at once.
+        seed: int = 0  # Everything random comes from it: the same seed gives the same run.
+        device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
+        log_every: DisallowNone[int | None] = None  # Metrics are logged after this many steps; None: 200 times.
+        evaluate_every: DisallowNone[int | None] = None  # The agent is evaluated after this many steps; None: 20 times.
+        evaluate_episodes: int = 20  # An evaluation plays this many episodes.
+        evaluate_max_steps: DisallowNone[int | None] = None  # They are truncated after this many agent steps.
+        save_every: DisallowNone[int | None] = None  # A checkpoint is saved after this many steps; None: 20 times.
+        start: DisallowNone[str | None] = None  # Its networks start as those of this checkpoint or run.
+        out: DisallowNone[Path | None] = None  # The run is in this directory; None: runs/AGENT-GAME-seedN.
+        resume: bool = False  # The run continues from its last checkpoint, with the options it was started with.
+        overwrite: bool = False  # An earlier run in the directory is deleted.
+        threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
+        quiet: bool = False  # No progress is shown.
 
     preset = find_preset(agent, task)
     return Train(agent, str(task), make_config(find(agent).Config, preset.config), preset.steps, preset.envs)

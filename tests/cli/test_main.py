@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -34,6 +37,7 @@ from rlgames.cli import main as cli
 from rlgames.cli import play as play_module
 from rlgames.cli.run import PROGRAM
 from rlgames.envs.registry import GAMES, load_game
+from rlgames.envs.task import Task
 from rlgames.networks import threads
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
@@ -91,14 +95,29 @@ def test_version_is_printed(capsys: Capture) -> None:
     [
         (
             "evaluate",
-            ["PATH", "--episodes INT to play (default: 20)", "--json", "--max-steps INT", "--sample", "--game STR"],
+            [
+                "PATH",
+                "--episodes INT It plays this many episodes. (default: 20)",
+                "--json",
+                "--max-steps INT",
+                "--sample",
+                "--game STR",
+            ],
         ),
         (
             "watch",
-            ["PATH", "--out PATH *.gif, or *.mp4", "--seconds FLOAT of the recording at most", "--size INT"],
+            [
+                "PATH",
+                "--out PATH This *.gif or",
+                "--seconds FLOAT The recording has this length at most.",
+                "--size INT",
+            ],
         ),
-        ("export", ["PATH OUT", "--episodes INT to play for the card (default: 20)", "--overwrite"]),
-        ("play", ["GAME such as Cave", "--zoom FLOAT", "--seed INT"]),
+        (
+            "export",
+            ["PATH OUT", "--episodes INT The card has the scores of this many episodes. (default: 20)"],
+        ),
+        ("play", ["GAME This game is played: Cave", "--zoom FLOAT", "--seed INT"]),
         ("list", []),
         ("presets", ["[AGENT]", "[GAME]", "--json"]),
         ("demo", ["--out PATH", "(default: runs/demo)", "--steps INT"]),
@@ -108,6 +127,19 @@ def test_help_has_the_summary_and_the_options(name: str, expected: list[str], ca
     text = help_of([name], capsys)
     assert text.startswith(f"usage: rlgames {name} [-h]")
     assert [part for part in (cli.COMMANDS[name].summary, *expected) if part not in text] == []
+
+
+def test_every_option_is_explained_by_a_sentence() -> None:
+    run = import_module("rlgames.cli.run")
+    for spec in cli.COMMANDS.values():
+        command = getattr(import_module(spec.module), spec.attribute)
+        options = command if isinstance(command, type) else type(run.train_options("ppo", Task.parse("Cave")))
+        comments = re.findall(r"^ +(\w+): .*?  # (.*)$", inspect.getsource(options), re.MULTILINE)
+        assert {name for name, _ in comments} >= {field.name for field in dataclasses.fields(options)} - {
+            "agent",
+            "game",
+        }
+        assert [text for _, text in comments if not re.fullmatch(r"[A-Zt].*\.", text)] == []
 
 
 def test_train_help_without_a_pair_lists_agents_and_games(capsys: Capture) -> None:
@@ -122,8 +154,8 @@ def test_train_help_shows_the_preset_of_the_pair(game: str, capsys: Capture) -> 
     preset = PRESETS["ppo", game.removeprefix("rlgames/").removesuffix("-v0")]
     text = help_of(["train", "ppo", game], capsys)
     assert text.startswith(f"usage: rlgames train ppo {game} [-h] [OPTIONS] Train an agent")
-    assert f"environment steps, summed over the environments (default: {preset.steps})" in text
-    assert f"environments stepped at once (default: {preset.envs})" in text
+    assert f"It takes this many steps, summed over the environments. (default: {preset.steps})" in text
+    assert f"environments are stepped at once. (default: {preset.envs})" in text
     rate = preset.config["learning_rate"]
     adam = "Training starts with this learning rate of Adam, with epsilon 1e-5."
     assert f"--config.learning-rate FLOAT {adam} (default: {rate})" in text

@@ -54,6 +54,9 @@ class Game:
     fps: int  # frames a second when a person watches
     score: Callable = sum_of_rewards
     keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
+    apply_options: Callable[[np.ndarray, dict[str, Any]], None] | None = (
+        None  # of `reset`, to the records that it reset
+    )
     envs_per_thread: int = 4096  # fewest environments worth a thread: about 100 microseconds of work
     maker: Callable[[], Game] | None = field(default=None, repr=False, compare=False)  # makes it in another process
 

@@ -56,7 +56,11 @@ class GameEnv(Copyable, gym.Env):
         self._state.seed([seed], self.np_random)
         self._state.started = True
         obs = np.empty(self._shape, self._dtype)
-        self._reset(self._state.records, np.ones(1, np.bool_), obs[None])
+        records = self._state.records
+        self._reset(records, np.ones(1, np.bool_), obs[None])
+        if options and self.game.apply_options:
+            self.game.apply_options(records, options)
+            self._reset(records, np.zeros(1, np.bool_), obs[None])  # observe
         self._show()
         return obs, {"score": 0.0}
 

@@ -134,6 +134,11 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         state.started = True
         obs = self._observations.next()
         self._reset(state.records, mask, obs)
+        if options and self.game.apply_options:
+            records = state.records[mask]
+            self.game.apply_options(records, options)
+            state.records[mask] = records
+            self._reset(state.records, np.zeros_like(mask), obs)  # observe
         return obs, {"score": np.zeros(self.num_envs), "_score": mask}
 
     def step(self, actions: np.ndarray):

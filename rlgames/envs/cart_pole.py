@@ -9,18 +9,29 @@ Truncation: 500 frames.
 
 Equations: Barto, Sutton & Anderson (1983), "Neuronlike adaptive elements that can solve difficult learning control
 problems", with the constants and the Euler steps of Gymnasium's CartPole-v1, which this game repeats step by step. All
-four numbers start uniformly within +-0.05.
+four numbers start uniformly within +-0.05, or `reset(options={"low": ..., "high": ...})` gives the bounds.
+
+Environments have the attributes of Gymnasium's: `gravity`, `masscart`, ..., which cannot be set because the rules are
+compiled, and `state`, which can.
 """
 
-from math import cos, pi, sin
+from collections.abc import Sequence
+from math import cos, isfinite, pi, sin
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.spaces import Box
+from gymnasium.vector import VectorEnv
 from numba.extending import register_jitable
 
 from rlgames.engine.game import CLOCK, Game
 from rlgames.engine.rng import uniform
 from rlgames.engine.shapes import BLUE, FAINT, INK, PAPER, YELLOW, Picture, bar, disc, fill, segment
+from rlgames.engine.single_env import GameEnv
+from rlgames.engine.validation import EnvSettings, VectorEnvSettings
+from rlgames.engine.vector_env import GameVectorEnv
+from rlgames.errors import InvalidValueError
 
 GRAVITY = 9.8  # m/s^2
 CART_MASS, POLE_MASS = 1.0, 0.1  # kg
@@ -31,8 +42,9 @@ FORCE = 10.0  # N
 TAU = 0.02  # s, duration of a frame
 X_LIMIT, THETA_LIMIT = 2.4, 12 * 2 * pi / 360  # m, rad
 START = 0.05  # bound of the initial state
+STATE = ("x", "x_dot", "theta", "theta_dot")
 
-RECORD = np.dtype([*CLOCK, ("x", "f8"), ("x_dot", "f8"), ("theta", "f8"), ("theta_dot", "f8")])
+RECORD = np.dtype([*CLOCK, *((name, "f8") for name in STATE)])
 HIGH = np.array([2 * X_LIMIT, np.inf, 2 * THETA_LIMIT, np.inf], np.float32)
 
 
@@ -42,6 +54,23 @@ def reset(s):
     s.x_dot = 2 * START * uniform(s) - START
     s.theta = 2 * START * uniform(s) - START
     s.theta_dot = 2 * START * uniform(s) - START
+
+
+def apply_options(records: np.ndarray, options: dict[str, Any]) -> None:
+    """Stretch the initial states from +-0.05 to the bounds `low` and `high`, as Gymnasium's options of `reset`."""
+    low, high = read_bound(options, "low", -START), read_bound(options, "high", START)
+    if not (isfinite(low) and isfinite(high) and low <= high):
+        raise InvalidValueError(f"expected finite options low <= high of CartPole's reset(), got {low} and {high}")
+    if {"low", "high"} & set(options):
+        for name in STATE:
+            records[name] = low + (high - low) * (records[name] + START) / (2 * START)
+
+
+def read_bound(options: dict[str, Any], name: str, default: float) -> float:
+    try:
+        return float(options.get(name, default))
+    except (TypeError, ValueError):
+        raise InvalidValueError(f"expected options[{name!r}] to be a number, got {options[name]!r}") from None
 
 
 @register_jitable
@@ -77,6 +106,60 @@ def draw(s, shapes):
     disc(shapes, BLUE, x, floor - 0.12, 0.05)
 
 
+class GymnasiumAttributes:
+    """Attributes of Gymnasium's CartPole."""
+
+    gravity = property(lambda self: GRAVITY)
+    masscart = property(lambda self: CART_MASS)
+    masspole = property(lambda self: POLE_MASS)
+    total_mass = property(lambda self: TOTAL_MASS)
+    length = property(lambda self: HALF_LENGTH)
+    polemass_length = property(lambda self: POLE_MASS_LENGTH)
+    force_mag = property(lambda self: FORCE)
+    tau = property(lambda self: TAU)
+    kinematics_integrator = property(lambda self: "euler")
+    theta_threshold_radians = property(lambda self: THETA_LIMIT)
+    x_threshold = property(lambda self: X_LIMIT)
+
+
+class CartPoleEnv(GymnasiumAttributes, GameEnv, gym.Env):
+    """One CartPole; see `GameEnv`."""
+
+    @property
+    def state(self) -> np.ndarray | None:
+        """Position, velocity, angle and angular velocity, (4,) float64; None before the first reset()."""
+        records = self._state.records
+        return np.array([records[name][0] for name in STATE]) if self._state.started else None
+
+    @state.setter
+    def state(self, state: Sequence[float]) -> None:
+        for name, value in zip(STATE, state, strict=True):
+            self._state.records[name][0] = value
+
+
+class CartPoleVectorEnv(GymnasiumAttributes, GameVectorEnv, VectorEnv):
+    """Many of them; see `GameVectorEnv`."""
+
+    @property
+    def state(self) -> np.ndarray | None:
+        """Position, velocity, angle and angular velocity, (4, num_envs) float64; None before the first reset()."""
+        records = self._state.records
+        return np.stack([records[name] for name in STATE]) if self._state.started else None
+
+    @state.setter
+    def state(self, state: Sequence[Sequence[float]]) -> None:
+        for name, values in zip(STATE, state, strict=True):
+            self._state.records[name] = values
+
+
+def make_env(game: Game, **settings: Any) -> CartPoleEnv:
+    return CartPoleEnv(game, EnvSettings(**settings))
+
+
+def make_vector_env(game: Game, num_envs: int, **settings: Any) -> CartPoleVectorEnv:
+    return CartPoleVectorEnv(game, num_envs, VectorEnvSettings(**settings))
+
+
 def game() -> Game:
     """Return CartPole; it has no options."""
     return Game(
@@ -91,4 +174,5 @@ def game() -> Game:
         render=Picture(draw, 600, 400, 600 / (2 * X_LIMIT)),
         fps=50,
         keys={"a": 0, "d": 1},
+        apply_options=apply_options,
     )

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -101,12 +102,37 @@ def canonical_name(game: str) -> str:
     return name
 
 
+def take_module(game: str) -> str:
+    """Import the module of an id in Gymnasium's form "module:id", and return the id; other names are returned as given.
+
+    Processes that this one starts, such as A3C's workers, import the module with rlgames. Raises ValueError for a
+    module that does not exist.
+    """
+    module, colon, rest = game.partition(":")
+    if not colon or "=" in rest.partition(":")[0] or not re.fullmatch(r"\w+(\.\w+)*", module) or module in GAMES:
+        return game  # without a module, or a game with options
+    from rlgames import IMPORTED_MODULES  # noqa: PLC0415  rlgames imports this module
+
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name and f"{module}.".startswith(f"{error.name}."):
+            raise InvalidValueError(
+                f"unknown game {game!r}: there is no module {module!r} to import; the games are {', '.join(GAMES)}"
+            ) from error
+        raise  # the module is there, and fails to import another
+    imported = list(filter(None, os.environ.get(IMPORTED_MODULES, "").split(",")))
+    if module not in (*imported, "rlgames"):
+        os.environ[IMPORTED_MODULES] = ",".join([*imported, module])
+    return rest
+
+
 def parse(game: str) -> tuple[str, dict[str, Any]]:
     """Parse "CatchBall:size=16" to ("CatchBall", {"size": 16}); numbers, true and false are read as such.
 
     Raises ValueError for an unknown game and for an option without a value.
     """
-    name, _, text = game.removeprefix("rlgames:").partition(":")
+    name, _, text = take_module(game).partition(":")
     options: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         key, equals, value = part.partition("=")
@@ -139,7 +165,10 @@ def load_game(name: str, **options: Any) -> Any:
         if unknown[0] in SHARED_OPTIONS:
             raise InvalidTypeError(f"{unknown[0]!r} is an option of rlgames.make and make_vec, not of gymnasium's")
         allowed = ", ".join([*known, *SHARED_OPTIONS])
-        raise InvalidTypeError(f"unknown option {unknown[0]!r} for {name}: expected one of {allowed}")
+        raise InvalidTypeError(
+            f"unknown option {unknown[0]!r} for {name}: expected one of {allowed} "
+            f"(unexpected keyword argument {unknown[0]!r})"  # Python's words, which TorchRL looks for
+        )
     game = module_of(name).game(**options)
     return replace(game, maker=partial(load_game, name, **options)) if isinstance(game, Game) else game
 

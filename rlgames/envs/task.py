@@ -16,6 +16,7 @@ from rlgames.envs.registry import (
     make_vec,
     observation_options,
     parse,
+    take_module,
 )
 from rlgames.errors import InvalidValueError, UsageError
 from rlgames.schema import check_fields, from_plain, short
@@ -38,8 +39,10 @@ class Task:
     def parse(cls, text: str) -> Task:
         """Parse "Cave", "CatchBall:size=16", "rlgames/Cave-v0", or another id that Gymnasium knows ("Acrobot-v1").
 
-        Raises ValueError for a name that neither rlgames nor Gymnasium knows.
+        "ale_py:ALE/Breakout-v5" imports ale_py before, which registers the id. Raises ValueError for a name that
+        neither rlgames nor Gymnasium knows.
         """
+        text = take_module(text)
         if text in gym.registry and not text.startswith("rlgames/"):
             return cls(text)
         return cls(*parse(text))

@@ -1,11 +1,17 @@
 """CartPole against Gymnasium's CartPole-v1."""
 
+import copy
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
+from gymnasium.vector import SyncVectorEnv
 from helpers.games import random_actions, single
 
+import rlgames
 from rlgames.engine.single_env import GameEnv
 
 STATE = ["x", "x_dot", "theta", "theta_dot"]
@@ -84,3 +90,88 @@ def test_initial_state_is_uniform_and_independent() -> None:
         assert counts.sum() == 5000
         assert np.abs(counts - 500).max() < 100  # 4.7 standard deviations
     assert np.abs(np.corrcoef(starts.T) - np.eye(4)).max() < 0.06
+
+
+# ---- what programs for Gymnasium's CartPole use ----
+
+CONSTANTS = [
+    *("gravity", "masscart", "masspole", "total_mass", "length", "polemass_length", "force_mag", "tau"),
+    *("kinematics_integrator", "theta_threshold_radians", "x_threshold"),
+]
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_are_gymnasiums_and_cannot_be_changed(name: str) -> None:
+    envs: list[Any] = [rlgames.make("CartPole").unwrapped, rlgames.make_vec("CartPole", 2).unwrapped]
+    for env, theirs in zip(envs, (CartPoleEnv(), CartPoleVectorEnv(2)), strict=True):
+        assert getattr(env, name) == getattr(theirs, name)
+        with pytest.raises(AttributeError, match=name):  # it would have no effect
+            setattr(env, name, 0.1)
+
+
+def test_state_can_be_read_and_set_as_gymnasiums() -> None:
+    ours: Any = rlgames.make("CartPole")
+    theirs: Any = CartPoleEnv()
+    assert ours.unwrapped.state is None
+    obs, _ = ours.reset(seed=0)
+    theirs.reset(seed=0)
+    np.testing.assert_array_equal(ours.unwrapped.state.astype(np.float32), obs)
+    for state in np.random.default_rng(0).uniform(-0.1, 0.1, (5, 4)):
+        ours.unwrapped.state = theirs.state = state
+        np.testing.assert_allclose(ours.step(1)[0], theirs.step(1)[0], rtol=1e-6)
+        np.testing.assert_allclose(ours.unwrapped.state, theirs.state, rtol=1e-12)
+    np.testing.assert_array_equal(copy.deepcopy(ours).unwrapped.state, ours.unwrapped.state)
+
+
+def test_states_of_a_vector_environment_can_be_read_and_set_as_gymnasiums() -> None:
+    ours: Any = rlgames.make_vec("CartPole", 3, autoreset_mode="NextStep")
+    theirs: Any = CartPoleVectorEnv(3)
+    assert ours.state is None
+    ours.reset(seed=0)
+    theirs.reset(seed=0)
+    ours.state = theirs.state = np.random.default_rng(0).uniform(-0.1, 0.1, (4, 3))
+    actions = np.array([0, 1, 1])
+    np.testing.assert_allclose(ours.step(actions)[0], theirs.step(actions)[0], rtol=1e-6)
+    np.testing.assert_allclose(ours.state, theirs.state, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options", [{"low": -0.2, "high": 0.1}, {"low": -0.01}, {"high": 0.3}, {"low": 0.2, "high": 0.2}]
+)
+def test_reset_draws_from_the_bounds_of_the_options(options: dict[str, float]) -> None:
+    """Uniformly, as without options: the same numbers are drawn, between other bounds."""
+    low, high = options.get("low", -0.05), options.get("high", 0.05)
+    env = rlgames.make("CartPole")
+    plain = np.stack([env.reset(seed=seed)[0] for seed in range(50)])
+    drawn = np.stack([env.reset(seed=seed, options=dict(options))[0] for seed in range(50)])
+    np.testing.assert_allclose(drawn, low + (high - low) * (plain + 0.05) / 0.1, atol=1e-6)
+    np.testing.assert_array_equal(env.reset(seed=0)[0], plain[0])  # for that reset only
+
+    envs = rlgames.make_vec("CartPole", 50)
+    np.testing.assert_allclose(envs.reset(seed=0, options=dict(options))[0], drawn, atol=1e-6)
+    sync = SyncVectorEnv([lambda: rlgames.make("CartPole")] * 50)
+    np.testing.assert_array_equal(sync.reset(seed=0, options=dict(options))[0], drawn)
+
+
+def test_options_apply_to_the_environments_of_the_mask() -> None:
+    envs = rlgames.make_vec("CartPole", 3, autoreset_mode="Disabled")
+    before, _ = envs.reset(seed=0)
+    mask = np.array([False, True, False])
+    obs, _ = envs.reset(options={"reset_mask": mask, "low": 2.0, "high": 2.0})
+    np.testing.assert_array_equal(obs[~mask], before[~mask])
+    np.testing.assert_array_equal(obs[mask], np.full((1, 4), 2.0, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"low": 0.2, "high": 0.1}, "low <= high of CartPole's reset.*, got 0.2 and 0.1"),
+        ({"low": 0.2}, "low <= high of CartPole's reset.*, got 0.2 and 0.05"),
+        ({"high": float("nan")}, "finite options"),
+        ({"low": "left"}, "expected options.'low'. to be a number, got 'left'"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(options: dict[str, Any], message: str) -> None:
+    for env in (rlgames.make("CartPole"), rlgames.make_vec("CartPole", 2)):
+        with pytest.raises(ValueError, match=message):
+            env.reset(options=options)

@@ -72,6 +72,7 @@ class AtariEnv(Copyable, gym.Env):
         self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
         self.game, self.render_mode, self.grey = game, settings.render_mode, grey
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
+        self._frameskip = settings.frame_skip  # in ale-py's environments, where AtariPreprocessing looks for it
         self.max_frames = settings.max_frames(MAX_FRAMES)
         self.observation_space = Box(0, 255, (HEIGHT, WIDTH) if grey else (HEIGHT, WIDTH, 3), np.uint8)
         self.action_space = Discrete(len(game.actions))
@@ -105,10 +106,26 @@ class AtariEnv(Copyable, gym.Env):
 
     def _seed(self, seed: int) -> None:
         self._ale.setInt("random_seed", seed % SEEDS)
-        self._ale.loadROM(self._rom)  # the seed takes effect here
+        self._load_rom()  # the seed takes effect here
+        self._noop_rng = NoopRng(seed)
+
+    def _load_rom(self) -> None:
+        self._ale.loadROM(self._rom)
         minimal_actions = self._ale.getMinimalActionSet()
         self._codes = [minimal_actions[code] for code in self.game.codes]
-        self._noop_rng = NoopRng(seed)
+
+    @property
+    def ale(self) -> Any:
+        """ale-py's emulator, as wrappers of Atari games read lives and screens from it."""
+        self._check_open()
+        return self._ale
+
+    def get_action_meanings(self) -> list[str]:
+        """Return ALE's names of the actions, as wrappers of Atari games look for NOOP and FIRE."""
+        self._check_open()
+        if not self._codes:
+            self._load_rom()
+        return [code.name for code in self._codes]
 
     def step(self, action: int):
         self._check_open()

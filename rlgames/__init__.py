@@ -8,11 +8,12 @@ Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasi
 `load`, `evaluate` and `record` are imported when first used.
 """
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rlgames.errors import missing_package
+from rlgames.imports import IMPORTED_MODULES as IMPORTED_MODULES
+from rlgames.imports import import_remembered
 
 try:
     from rlgames.envs.registry import make as make
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from rlgames.runs.metrics import read_metrics as read_metrics
 
 __version__ = "0.1.0"
-IMPORTED_MODULES = "RLGAMES_IMPORT"  # environment variable: modules to import with rlgames, which register games
 
 EAGER = {
     "Pixels": "rlgames.wrappers",
@@ -97,5 +97,4 @@ def __dir__() -> list[str]:
     return sorted([*globals(), *LAZY])
 
 
-for _name in filter(None, os.environ.get(IMPORTED_MODULES, "").split(",")):
-    import_module(_name)
+import_remembered()

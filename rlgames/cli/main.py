@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from rlgames import IMPORTED_MODULES
 from rlgames.cli.terminal import print_entries
 from rlgames.errors import UsageError, did_you_mean, missing_package
+from rlgames.imports import import_registering, is_missing
 
 
 class CommandSpec(NamedTuple):
@@ -92,6 +92,8 @@ def run(argv: list[str]) -> int | None:
             f"unknown command {name!r}: {did_you_mean(name, COMMANDS)}the commands are {', '.join(COMMANDS)}"
         )
     import_modules(modules)
+    if os.getcwd() not in sys.path:  # last, so that nothing in it replaces another module
+        sys.path.append(os.getcwd())  # for games as "module:id"
     spec = COMMANDS[name]
     command = getattr(import_module(spec.module), spec.attribute)
     if not isinstance(command, type):
@@ -138,10 +140,8 @@ def import_modules(modules: Sequence[str]) -> None:
         if not re.fullmatch(r"\w+(\.\w+)*", name):
             raise refusal
         try:
-            import_module(name)
+            import_registering(name)
         except ModuleNotFoundError as error:
-            if error.name and f"{name}.".startswith(f"{error.name}."):
+            if is_missing(name, error):
                 raise refusal from error
             raise  # the module is there, and fails to import another
-    before = filter(None, os.environ.get(IMPORTED_MODULES, "").split(","))
-    os.environ[IMPORTED_MODULES] = ",".join(dict.fromkeys([*before, *modules]))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -33,6 +32,7 @@ from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
 from rlgames.engine.vector_env import make_vector_env
 from rlgames.errors import InvalidTypeError, InvalidValueError, did_you_mean
+from rlgames.imports import import_registering, is_missing
 from rlgames.schema import short
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
@@ -111,19 +111,14 @@ def take_module(game: str) -> str:
     module, colon, rest = game.partition(":")
     if not colon or "=" in rest.partition(":")[0] or not re.fullmatch(r"\w+(\.\w+)*", module) or module in GAMES:
         return game  # without a module, or a game with options
-    from rlgames import IMPORTED_MODULES  # noqa: PLC0415  rlgames imports this module
-
     try:
-        import_module(module)
+        import_registering(module)
     except ModuleNotFoundError as error:
-        if error.name and f"{module}.".startswith(f"{error.name}."):
-            raise InvalidValueError(
-                f"unknown game {game!r}: there is no module {module!r} to import; the games are {', '.join(GAMES)}"
-            ) from error
-        raise  # the module is there, and fails to import another
-    imported = list(filter(None, os.environ.get(IMPORTED_MODULES, "").split(",")))
-    if module not in (*imported, "rlgames"):
-        os.environ[IMPORTED_MODULES] = ",".join([*imported, module])
+        if not is_missing(module, error):
+            raise
+        raise InvalidValueError(
+            f"unknown game {game!r}: there is no module {module!r} to import; the games are {', '.join(GAMES)}"
+        ) from error
     return rest
 
 

@@ -391,6 +391,14 @@ def test_import_reaches_games_from_outside_in_every_command(own_game: str, run: 
     assert re.search("^  Mine +a game from outside$", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_module_of_an_id_is_imported_from_the_current_directory(own_game: str, capsys: Capture) -> None:
+    line = ["train", "random", f"{own_game}:Mine", "--steps", "32", "--envs", "2", "--quiet", "--out", "run"]
+    assert cli.main([*line, "--evaluate-episodes", "1"]) == 0
+    assert cli.main(["evaluate", "run", "--game", f"{own_game}:Mine", "--episodes", "1"]) == 0
+    assert cli.main(["train", "random", "own_games.none:Mine"]) == 2
+    assert "there is no module 'own_games.none' to import" in capsys.readouterr().err
+
+
 def test_import_is_part_of_the_line_that_resumes(
     own_game: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

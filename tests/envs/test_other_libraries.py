@@ -127,7 +127,8 @@ def test_module_of_an_id_is_imported(text: str, task: Task, own_module: str) -> 
     assert task.make().reset(seed=0)[0].ndim in (1, 2)
     assert os.environ[rlgames.IMPORTED_MODULES] == (own_module if own_module in text else "")
     if not task.game.startswith("Own-"):
-        assert rlgames.make(text, **({} if "size" in text else {"size": 16})).observation_space.shape == (16, 16)
+        options: dict[str, Any] = {} if "size" in text else {"size": 16}
+        assert rlgames.make(text, **options).observation_space.shape == (16, 16)
 
 
 def test_an_agent_learns_in_an_environment_of_a_module(own_module: str) -> None:

@@ -65,7 +65,7 @@ def status(text: str, quiet: bool = False) -> Iterator[None]:
         yield
     finally:
         if shown:
-            print("\x1b[K", end="", file=sys.stderr, flush=True)
+            print(" " * (len(text) + 4), end="\r", file=sys.stderr, flush=True)
 
 
 def load_command(name: str) -> ModuleType:

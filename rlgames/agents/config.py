@@ -53,8 +53,8 @@ class Range:
 
 Count = Annotated[int, Range(1)]
 UnitInterval = Annotated[float, Range(0, 1)]
-NonNegative = Annotated[float, Range(0)]
-Positive = Annotated[float, Range(0, above=True)]
+NonNegative = Annotated[float, Range(0, 1e6)]  # far more than is of use, far less than float32 holds
+Positive = Annotated[float, Range(0, 1e6, above=True)]
 PositiveFraction = Annotated[float, Range(0, 1, above=True)]
 Units = Annotated[int, Range(1, 65_536)]  # of one layer of a network; more is a mistake that takes all memory
 BatchSize = Annotated[int, Range(1, 1_000_000)]

@@ -62,7 +62,7 @@ class DQNConfig:
     exploration_fraction: UnitInterval = 0.1  # The probability falls over this part of training.
     dueling: bool = False  # State value and advantages have heads of their own.
     prioritized: bool = False  # Transitions are sampled proportionally to their last error.
-    prioritized_alpha: NonNegative = 0.6  # The priorities have this exponent; 0 samples uniformly.
+    prioritized_alpha: UnitInterval = 0.6  # The priorities have this exponent; 0 samples uniformly.
     prioritized_beta: UnitInterval = 0.4  # The importance-sampling weights have this exponent at first, 1 at the end.
     loss: Literal["huber", "squared"] = "huber"  # This is the loss of the temporal-difference error.
     max_grad_norm: Positive | None = 10.0  # Gradients are clipped to this norm; None sets no limit.

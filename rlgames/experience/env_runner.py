@@ -23,6 +23,9 @@ from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.wrappers.rewards import FLAG, goal_reached, reported_scores
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)  # networks compute in float32
+# Factors, by the bytes of a float, with which the sum of numbers is finite if they are as float32, and else is not;
+# only sums of large numbers of float64 overflow too.
+SUM_SCALES = {4: 2.0**-40, 8: float(np.finfo(np.float64).max) / FLOAT32_MAX}
 
 
 class Step(NamedTuple):
@@ -75,10 +78,10 @@ class EnvRunner:
         self._episodes: list[Episode] = []
         self._returns = np.zeros(self.num_envs)  # sum of rewards of the running episodes
         self._lengths = np.zeros(self.num_envs, np.int64)
-        self._reward_weights = sum_weights(self.num_envs, np.dtype(np.float64))
-        self._obs_weights: np.ndarray | None = None  # None: integers
+        self._obs_weights: np.ndarray | None = None  # whose sum is finite if all observations are; None: integers
         if space.dtype.kind == "f":
-            self._obs_weights = sum_weights(self.num_envs * math.prod(space.shape), space.dtype)
+            size = self.num_envs * math.prod(space.shape)
+            self._obs_weights = np.full(size, SUM_SCALES[space.dtype.itemsize], space.dtype)
         self.restart_episodes(seed)
 
     def step(self, action: np.ndarray) -> Step:
@@ -96,7 +99,7 @@ class EnvRunner:
         reward = reward * valid
         self._returns += reward
         self._lengths += valid
-        if not math.isfinite(self._reward_weights.dot(reward)):
+        if not math.hypot(*reward.tolist()) <= FLOAT32_MAX:  # a quarter of the time of NumPy's functions
             self._check_finite(reward, "the reward")
         self._check_observations(obs)
         if done.any():
@@ -118,7 +121,16 @@ class EnvRunner:
         )
 
     def _check_observations(self, obs: np.ndarray) -> None:
-        if self._obs_weights is not None and not math.isfinite(self._obs_weights.dot(obs.reshape(-1))):
+        """Raise ValueError for an observation that is not finite; a scalar product is the quickest way to find out."""
+        weights = self._obs_weights
+        if weights is None:
+            return
+        if weights.dtype == np.float32:
+            total = weights.dot(obs.reshape(-1))
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                total = weights.dot(obs.reshape(-1))
+        if not math.isfinite(total):
             self._check_finite(obs, "an observation with")
 
     def _check_finite(self, x: np.ndarray, name: str) -> None:
@@ -244,15 +256,6 @@ def episode_returns(info: Any, default: np.ndarray) -> np.ndarray:
 def has_snapshot(envs: VectorEnv) -> bool:
     """Return True if `envs` and all that they wrap have a snapshot() of their own: then no state is missing in it."""
     return hasattr(type(envs), "snapshot") and (not isinstance(envs, VectorWrapper) or has_snapshot(envs.env))
-
-
-def sum_weights(size: int, dtype: np.dtype) -> np.ndarray:
-    """Return weights (size,) that give a finite sum only of numbers that are finite as float32; such a sum is cheap.
-
-    The sum of large finite numbers overflows too.
-    """
-    scale = 1.0 if dtype == np.float32 else float(np.finfo(np.float64).max) / FLOAT32_MAX
-    return np.full(size, scale, dtype)
 
 
 def describe_not_finite(x: np.ndarray) -> str | None:

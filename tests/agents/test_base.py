@@ -20,6 +20,7 @@ from rlgames.agents import base
 from rlgames.agents.base import Update
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.progress import Progress
+from rlgames.agents.random import Random
 from rlgames.agents.registry import AGENTS, find, load
 from rlgames.checkpoint.file import CheckpointError, weights_sha256
 from rlgames.errors import InvalidTypeError, InvalidValueError, UsageError
@@ -120,6 +121,40 @@ def test_learn_closes_the_tensorboard_writer_when_training_fails(tmp_path: Path,
     with pytest.raises(OSError, match="disk full"):
         make_agent("ppo").learn(UPDATE_STEPS, tb_log_name="catch")
     assert closed == [True]
+
+
+@pytest.mark.parametrize("name", ["ppo", "a3c", "reinforce", "dqn", "ddqn"])
+def test_learn_stops_when_training_diverges(name: str, tmp_path: Path):
+    """In the update after the one in which a weight became NaN, not at the end; and such weights are not saved."""
+    agent, updates = make_agent(name, "CartPole"), []
+
+    def diverge(update: Update) -> None:
+        if update.scalars:
+            updates.append(update)
+        if len(updates) == 3:
+            weights = agent.shared.weights if name == "a3c" else next(agent.net.parameters())
+            weights.data[0] = torch.nan
+
+    (tmp_path / "agent").write_text("an older file")
+    message = f"after .* steps {name} has weights that are not finite .net.*: training diverged; lower learning_rate"
+    with pytest.raises(InvalidValueError, match=message):
+        agent.learn(100_000, diverge)
+    assert len(updates) == 3
+    for weights_only in (False, True):
+        with pytest.raises(InvalidValueError, match="has weights that are not finite"):
+            agent.save(tmp_path / "agent", weights_only=weights_only)
+    assert (tmp_path / "agent").read_text() == "an older file"
+
+
+def test_scalars_that_are_not_finite_are_no_error_while_the_weights_are():
+    """An agent of one's own may report what it likes."""
+
+    class Reporting(Random):
+        def train(self, total_timesteps: int) -> Any:
+            for update in super().train(total_timesteps):
+                yield update._replace(scalars={"train/explained_variance": torch.tensor(float("nan"))})
+
+    assert Reporting("CartPole", num_envs=2, n_steps=8).learn(64).step == 64
 
 
 def test_learn_names_the_missing_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

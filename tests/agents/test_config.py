@@ -80,7 +80,7 @@ INF, NAN = math.inf, math.nan
 FROM_ZERO = [-1, 0.5, NAN, "5", True, None]
 COUNT = [0, -1, 1.5, NAN, INF, "5", True, None, [3], 1j]
 FRACTION = [-0.1, 1.1, 5, -118, NAN, INF, "0.5", True, None, (0.5,), 10**400]
-NUMBER = [-1e-9, -1, NAN, INF, -INF, "1e-3", False, None, [0.1]]
+NUMBER = [-1e-9, -1, 1e300, NAN, INF, -INF, "1e-3", False, None, [0.1]]
 POSITIVE = [0, 0.0, *NUMBER]
 FLAG = [0, 1, "yes", None]
 CHOICE = ["sgd", "", 3, None, ["adam"]]
@@ -91,9 +91,9 @@ WRONG: dict[str, list[Any]] = {  # by field, of any agent
     **dict.fromkeys(("lstm_hidden_size", "sequence_length"), COUNT),
     **dict.fromkeys(("learning_starts", "burn_in"), FROM_ZERO),
     **dict.fromkeys(("gamma", "gae_lambda", "exploration_initial_eps", "exploration_final_eps"), FRACTION),
-    **dict.fromkeys(("exploration_fraction", "prioritized_beta"), FRACTION),
+    **dict.fromkeys(("exploration_fraction", "prioritized_alpha", "prioritized_beta"), FRACTION),
     "rollout_fraction": [0, 0.0, *FRACTION],
-    **dict.fromkeys(("learning_rate", "clip_range", "ent_coef", "vf_coef", "prioritized_alpha"), NUMBER),
+    **dict.fromkeys(("learning_rate", "clip_range", "ent_coef", "vf_coef"), NUMBER),
     **dict.fromkeys(("final_learning_rate", "final_clip_range", "final_ent_coef"), NUMBER),
     "target_kl": NUMBER,
     **dict.fromkeys(("max_grad_norm", "clip_range_vf"), POSITIVE),
@@ -132,7 +132,7 @@ def test_every_field_refuses_what_it_cannot_mean(name: str):
         ({"n_steps": "5"}, InvalidTypeError, "an integer >= 1, got '5': write it without quotes"),
         ({"gamma": 5}, InvalidValueError, "expected gamma to be a number in 0..1, got 5"),
         ({"gamma": None}, InvalidTypeError, "expected gamma to be a number in 0..1, got None"),
-        ({"clip_range_vf": INF}, InvalidValueError, "to be a finite number > 0 or None, got inf"),
+        ({"clip_range_vf": INF}, InvalidValueError, "a number above 0 and up to 1000000 or None, got inf"),
         ({"net_arch": 64}, InvalidTypeError, r"a tuple such as \(64, 64\), each an integer >= 1, got 64"),
         ({"loss": "l1"}, InvalidValueError, "expected loss to be 'huber' or 'squared', got 'l1'"),
         ({"dueling": 1}, InvalidTypeError, "expected dueling to be True or False, got 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -27,7 +28,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import rlgames
 from rlgames.envs.registry import GAMES
-from rlgames.errors import InvalidTypeError
+from rlgames.errors import InvalidTypeError, InvalidValueError
 from rlgames.experience.env_runner import (
     EnvRunner,
     Episode,
@@ -557,3 +558,93 @@ def test_returns_are_those_of_record_episode_statistics(wrap: Any, reports: str,
 def test_returns_of_a_list_of_information() -> None:
     infos = [{"episode": {"r": 7.0}}, {}, None]
     assert episode_returns(infos, np.array([1.0, 2.0, 3.0])).tolist() == [7.0, 2.0, 3.0]
+
+
+# ---- numbers that are not finite ----
+
+
+class FaultyEnv(gym.Env):
+    """Episodes of 4 steps; in the third episode, if `faulty`, the reward or observation at `step` is `value`."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, what: str, value: Any, step: int, faulty: bool, dtype: Any = np.float32) -> None:
+        self.what, self.value, self.step_of_fault, self.faulty = what, value, step, faulty
+        self.observation_space = Box(-np.inf, np.inf, (2, 3), dtype)
+        self.episode = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.episode, self.time = self.episode + 1, 0
+        return self.observe(), {}
+
+    def is_due(self, what: str) -> bool:
+        return self.faulty and self.what == what and self.episode == 3 and self.time == self.step_of_fault
+
+    def observe(self) -> np.ndarray:
+        obs = np.full((2, 3), 1e30, np.float64)  # sums of large numbers overflow, and are no fault
+        if self.is_due("observation"):
+            obs[1, 2] = self.value
+        with np.errstate(over="ignore"):
+            return obs.astype(self.observation_space.dtype)
+
+    def step(self, action: int):
+        self.time += 1
+        reward = self.value if self.is_due("reward") else 3e38
+        return self.observe(), reward, self.time == 4, False, {}
+
+
+@all_modes
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("what", "value", "step"),
+    [
+        *(("reward", value, 2) for value in (np.nan, np.inf, -np.inf, None, 1e39, -1e300)),
+        ("reward", np.nan, 4),
+        *(("observation", value, 2) for value in (np.nan, -np.inf, 1e39)),
+        *(("observation", np.nan, step) for step in (0, 1, 4)),
+    ],
+)
+def test_what_is_not_finite_is_named_in_its_step(what: str, value: Any, step: int, dtype: Any, mode: AutoresetMode):
+    """Which environment, which number, and where; the steps before it are as always."""
+    makers = [lambda i=i: FaultyEnv(what, value, step, i == 1, dtype) for i in range(3)]
+    runner, taken = EnvRunner(SyncVectorEnv(makers, autoreset_mode=mode), 0), 0
+    error = None
+    while error is None and taken < 100:
+        try:
+            assert np.isfinite(runner.step(np.zeros(3, np.int64)).reward).all()
+            taken += 1
+        except InvalidValueError as raised:
+            error = str(raised)
+    resets = 2 * (mode is AutoresetMode.NEXT_STEP)  # steps that were used to reset
+    assert taken == 2 * 4 + resets + step - 1
+    with np.errstate(over="ignore"):
+        shown = np.array(value, np.float64).astype(dtype if what == "observation" else np.float64)
+    place = " at index 1, 2" if what == "observation" else ""
+    where = f"step {step} of an episode" if step else "(the reset|step 4 of an episode)"
+    found = f"environment 1 returned .*{what}.* {re.escape(str(shown))}{place} in {where}: expected finite float32"
+    assert re.match(found, str(error))
+
+
+def test_a_first_observation_that_is_not_finite_is_named():
+    envs: Any = sync_vector(lambda: FaultyEnv("observation", np.nan, 0, True), 2)
+    for each in envs.envs:
+        each.episode = 2  # the first reset starts the third
+    with pytest.raises(InvalidValueError, match="environment 0 returned an observation with nan at .* in the reset"):
+        EnvRunner(envs, 0)
+
+
+class BytesEnv(gym.Env):
+    observation_space, action_space = Box(0, 255, (3,), np.uint8), Discrete(2)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        return np.full(3, 255, np.uint8), {}
+
+    def step(self, action: int):
+        return np.full(3, 255, np.uint8), 1, False, False, {}
+
+
+def test_integers_are_finite():
+    runner = EnvRunner(sync_vector(BytesEnv, 2), 0)
+    assert runner.step(np.zeros(2, np.int64)).reward.tolist() == [1.0, 1.0]

@@ -250,6 +250,25 @@ def test_the_tensorboard_writer_is_closed_when_training_fails(
     assert all(writer.closed for writer in writers)
 
 
+def test_a_run_that_diverges_stops_and_saves_no_such_weights(tmp_path: Path) -> None:
+    with closing(open_session(short_training(steps=1_000), tmp_path / "run", quiet=True)) as session:
+        train_agent = session.agent.train
+
+        def diverge(steps: int) -> Any:
+            for i, update in enumerate(train_agent(steps)):
+                if i == 5:
+                    next(session.agent.net.parameters()).data[0] = torch.nan
+                yield update
+
+        session.agent.train = diverge  # type: ignore[method-assign]  # its sixth update spoils a weight
+        with pytest.raises(ValueError, match="steps ppo has weights that are not finite"):
+            session.run()
+    paths = list((tmp_path / "run").rglob("*.ckpt"))
+    assert paths
+    for path in paths:
+        assert all(p.isfinite().all() for p in load(path).net.parameters())
+
+
 def test_progress_is_printed_unless_quiet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(short_training(steps=64), tmp_path / "quiet", quiet=True)
     assert capsys.readouterr() == ("", "")

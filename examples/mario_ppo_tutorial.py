@@ -1,4 +1,4 @@
-"""PPO on Super Mario Bros., stage 1-2: eight environments, rollouts of 512 steps (extra `mario`; windows: `play`).
+"""PPO on Super Mario Bros., stage 1-2: eight environments, rollouts of 512 steps (needs its ROM; windows: `play`).
 
     python examples/mario_ppo_tutorial.py                    500 rollouts, hours; stop it with Ctrl-C at any time
     python examples/mario_ppo_tutorial.py                    start it again: it resumes from the last checkpoint

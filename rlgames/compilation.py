@@ -17,6 +17,8 @@ from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 
 NOT_KEPT = "cannot be kept for the next start: {}; set NUMBA_CACHE_DIR to a folder that can be written"
 announced: set[str] = set()  # lines that this process has printed
@@ -36,6 +38,14 @@ def njit_cached(label: str, **options: Any) -> Callable[[Callable], Any]:
         return dispatcher
 
     return decorate
+
+
+def cfunc_cached(label: str, function: Callable, signature: Any) -> CFunc:
+    """Return a function compiled as `numba.cfunc(signature)` does, which has an `address`; announced as above."""
+    compiled: Any = CFunc(function, normalize_signature(signature), locals={}, options={})
+    compiled._cache = make_cache(function, label)
+    compiled.compile()
+    return compiled
 
 
 def make_cache(function: Callable, label: str) -> CodeCache | NoCache:

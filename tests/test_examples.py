@@ -212,7 +212,7 @@ def test_mario_ppo_tutorial_resumes_exactly(
 ) -> None:
     """Resume from the files that the first rollout leaves: the resumed run ends as the unbroken one."""
     if not find_spec("gym_super_mario_bros"):
-        pytest.skip("needs the extra mario")
+        pytest.skip("needs the ROM")
     tutorial = import_module("mario_ppo_tutorial")
     save, unbroken, resumed = tutorial.save, tmp_path / "unbroken", tmp_path / "resumed"
 

@@ -24,7 +24,7 @@ SUMMARY = "Check the installation: what is missing, and how to get it."
 MODULES = {name: module for module, name in PACKAGES.items()} | {  # by distribution, where the names differ
     "pygame-ce": "pygame",
 }
-FOR_DEVELOPERS = ("all", "bench", "dev")  # extras that are not listed
+FOR_DEVELOPERS = ("all", "bench", "dev", "nes-py")  # extras that are not listed
 
 
 def doctor(argv: list[str], _: list[str]) -> int | None:
@@ -89,10 +89,10 @@ def dependency(name: str) -> Finding:
     return Finding(name, version(name) or getattr(loaded, "__version__", "found"))
 
 
-def optional(name: str, extra: str, remedy: str | None = None) -> Finding:
+def optional(name: str, extra: str) -> Finding:
     label = f"{name} (extra {extra})"
     if find_spec(module_name(name)) is None:
-        return Finding(label, "missing", remedy or f'pip install "rlgames[{extra}]"')
+        return Finding(label, "missing", f'pip install "rlgames[{extra}]"')
     return Finding(label, version(name) or "found")
 
 
@@ -111,8 +111,8 @@ def version(name: str) -> str | None:
 
 def machine(extras: Sequence[tuple[str, str]]) -> Iterator[Finding]:
     """Yield what rlgames itself, torch and Numba find here; all that is required is installed."""
-    remedies = {"stable-retro": import_module("rlgames.envs.mario.retro").REMEDY}  # where it is not the extra
-    yield from (optional(name, extra, remedies.get(name)) for name, extra in extras)
+    yield from (optional(name, extra) for name, extra in extras)
+    yield rom()
     yield browser()
     torch = import_module("torch")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -126,6 +126,13 @@ def machine(extras: Sequence[tuple[str, str]]) -> Iterator[Finding]:
         yield Finding("bfloat16", "works, but is not known to be faster than float32 on this CPU")
     yield numba_cache()
     yield display()
+
+
+def rom() -> Finding:
+    """Find the ROM that Mario needs."""
+    remedy = import_module("rlgames.envs.mario.cartridge").REMEDY
+    missing = find_spec("gym_super_mario_bros") is None
+    return Finding("Mario's ROM", "missing" if missing else "found", remedy if missing else "")
 
 
 def numba_cache() -> Finding:

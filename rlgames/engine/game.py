@@ -4,17 +4,22 @@
     step(s, action)   advance by one frame, return (reward, terminated)
     observe(s, obs)   write the observation into `obs`
     score(s, reward)  return the game's own score after a step with this reward; default: the sum of rewards
+    describe(s, info) write the information beyond the score into `info`, an integer for each key of `Game.info`
+    give_up(s)        return True after an agent's step, of one or more frames, that truncates the episode
     render(s)         return the picture that a person sees, (height, width, 3) uint8; plain Python, not compiled
 
-Numba compiles the first four once into loops over a batch of records (`loops`), so the rules read like the game, and
-the same rules serve one environment and thousands. Mark them, and the functions they call, with
+All but `render` are compiled once by Numba into loops over a batch of records (`loops`), so the rules read like the
+game, and the same rules serve one environment and thousands. Mark them, and the functions they call, with
 `numba.extending.register_jitable`: unlike `njit` functions these keep the on-disk cache valid, and a game starts in 0.1
 s.
+
+What is too large for a record and the same in all of them, such as maps, is in the arrays of `Game.data`: `reset`,
+`step`, `observe`, `describe` and `give_up` then have them as further arguments, after those above.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,6 +43,16 @@ def sum_of_rewards(s, reward):
     return s.score + reward
 
 
+@register_jitable
+def describe_nothing(s, info, *data):
+    pass
+
+
+@register_jitable
+def never(s, *data):
+    return False
+
+
 @dataclass(frozen=True)
 class Game:
     """The rules of a game; the functions are described in the module's docstring."""
@@ -53,7 +68,13 @@ class Game:
     render: Callable[[np.void], np.ndarray]
     fps: int  # frames a second when a person watches
     score: Callable = sum_of_rewards
-    keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
+    info: dict[str, Callable[[np.ndarray], np.ndarray] | None] = field(default_factory=dict)
+    """Keys of the information, each with a function of the array of integers that `describe` wrote, None: as it is."""
+    describe: Callable = describe_nothing
+    give_up: Callable = never
+    data: tuple[np.ndarray, ...] = ()  # that the rules read and do not change
+    score_key: str = "score"  # key of the score in the information, by which agents are compared
+    keys: Mapping[str | tuple[str, ...], int] = field(default_factory=dict)  # keys -> action, for a person who plays
     apply_options: Callable[[np.ndarray, dict[str, Any]], None] | None = (
         None  # of `reset`, to the records that it reset
     )
@@ -70,4 +91,10 @@ class Game:
     @cached_property
     def loops(self) -> CompiledLoops:
         """The compiled loops, shared by all environments of this game."""
-        return compile_loops(self.name, self.reset, self.step, self.observe, self.score, len(self.actions))
+        rules = self.reset, self.step, self.observe, self.score, self.describe, self.give_up
+        return compile_loops(self.name, *rules, len(self.actions))
+
+    def read_info(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the information in `numbers`, (n, keys) int64, by key; each array has n entries."""
+        columns = zip(self.info.items(), numbers.T, strict=True)
+        return {key: column.copy() if convert is None else convert(column) for (key, convert), column in columns}

@@ -35,7 +35,8 @@ class GameEnv(Copyable, gym.Env):
     def __init__(self, game: Game, settings: EnvSettings = EnvSettings()):
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
         self._state = EnvRecords(game, 1, settings)
-        self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
+        fps = frames_per_second(game.fps, settings.frame_skip)
+        self.metadata = {**self.metadata, "render_fps": fps, "score": game.score_key}
         self.game, self.render_mode = game, settings.render_mode
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))
@@ -47,8 +48,10 @@ class GameEnv(Copyable, gym.Env):
     def _compile(self) -> None:
         """Compile the loops, or load them from the cache, by calls that change nothing."""
         state, obs = self._state, np.empty(self._shape, self._dtype)
-        self._reset(state.records[:0], np.ones(0, np.bool_), obs[None][:0])
-        self._step(state.records, INVALID_ACTION, state.frame_skip, state.max_pool, state.max_frames, obs)
+        self._reset(state.records[:0], np.ones(0, np.bool_), obs[None][:0], *self.game.data)
+        self._step(
+            state.records, INVALID_ACTION, state.frame_skip, state.max_pool, state.max_frames, obs, *self.game.data
+        )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         seed = check_seed(seed)
@@ -57,21 +60,30 @@ class GameEnv(Copyable, gym.Env):
         self._state.started = True
         obs = np.empty(self._shape, self._dtype)
         records = self._state.records
-        self._reset(records, np.ones(1, np.bool_), obs[None])
+        self._reset(records, np.ones(1, np.bool_), obs[None], *self.game.data)
         if options and self.game.apply_options:
             self.game.apply_options(records, options)
-            self._reset(records, np.zeros(1, np.bool_), obs[None])  # observe
+            self._reset(records, np.zeros(1, np.bool_), obs[None], *self.game.data)  # observe
         self._show()
-        return obs, {"score": 0.0}
+        return obs, self._info(0.0)
+
+    def _info(self, score: float) -> dict[str, Any]:
+        """Return the information, in Python's own types."""
+        info: dict[str, Any] = {"score": score}
+        if self.game.info:
+            numbers = np.empty((1, len(self.game.info)), np.int64)
+            self.game.loops.describe(self._state.records, numbers, *self.game.data)
+            info |= {key: array.tolist()[0] for key, array in self.game.read_info(numbers).items()}
+        return info
 
     def step(self, action: int):
         state = self._state
         if not state.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
-        obs = np.empty(self._shape, self._dtype)
+        obs, data = np.empty(self._shape, self._dtype), self.game.data
         try:
             reward, terminated, over, score = self._step(
-                state.records, index(action), state.frame_skip, state.max_pool, state.max_frames, obs
+                state.records, index(action), state.frame_skip, state.max_pool, state.max_frames, obs, *data
             )
         except (TypeError, OverflowError):  # no integer, or one beyond 64 bits
             raise state.error(INVALID_ACTION, action) from None
@@ -79,7 +91,7 @@ class GameEnv(Copyable, gym.Env):
             raise state.error(over, action)
         if self._window:
             self._show()
-        return obs, reward, terminated, over > 0 and not terminated, {"score": score}
+        return obs, reward, terminated, over > 0 and not terminated, self._info(score)
 
     def snapshot(self) -> dict[str, Any]:
         """As `GameVectorEnv.snapshot`."""
@@ -94,7 +106,7 @@ class GameEnv(Copyable, gym.Env):
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], int]:
         """Return key names, as `gymnasium.utils.play` takes them, and their actions."""
-        return {(key,): action for key, action in self.game.keys.items()}
+        return {(key,) if isinstance(key, str) else key: action for key, action in self.game.keys.items()}
 
     def _show(self) -> None:
         if self._window:

@@ -46,14 +46,29 @@ def make_vector_env(game: Game, num_envs: int, **settings: Any) -> GameVectorEnv
     return GameVectorEnv(game, num_envs, VectorEnvSettings(**settings))
 
 
-def final_info(done: np.ndarray, final_obs: np.ndarray, final_scores: np.ndarray) -> dict[str, Any]:
+def masked_info(values: dict[str, np.ndarray], mask: np.ndarray) -> dict[str, np.ndarray]:
+    """Return `values` and the mask of each as Gymnasium's SyncVectorEnv has them: zero or None outside of it."""
+    info = {}
+    for name, value in values.items():
+        kept = value
+        if not mask.all():
+            kept = np.full_like(value, None if value.dtype == object else 0)
+            kept[mask] = value[mask]
+        info[name], info[f"_{name}"] = kept, mask.copy()
+    return info
+
+
+def final_info(
+    done: np.ndarray, final_obs: np.ndarray, final_scores: np.ndarray, values: dict[str, np.ndarray] | None = None
+) -> dict[str, Any]:
     """Return what SAME_STEP adds to the information where episodes have ended; `done` is bool (num_envs,).
 
-    As in Gymnasium's SyncVectorEnv, but `final_obs` is one array (num_envs, *shape), zero where no episode has ended.
+    `values` is further information. As in Gymnasium's SyncVectorEnv, but `final_obs` is one array (num_envs, *shape),
+    zero where no episode has ended.
     """
     last = np.zeros(final_obs.shape, final_obs.dtype)  # not zeros_like, which writes to all of the memory at once
     last[done] = final_obs[done]
-    final = {"score": np.where(done, final_scores, 0.0), "_score": done.copy()}
+    final = masked_info({"score": final_scores} | (values or {}), done)
     return {"final_obs": last, "_final_obs": done, "final_info": final, "_final_info": done.copy()}
 
 
@@ -85,7 +100,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
 
     Observation space: the game's, batched. Action space: one of the game's actions each. Rewards: float64 (num_envs,).
     `info["score"]`, float64 (num_envs,), is the game's own score of the running episode; in SAME_STEP the score of an
-    episode that ended is in `info["final_info"]["score"]`.
+    episode that ended is in `info["final_info"]["score"]`. So are the other keys of `game.info`.
 
     Ownership: every array that `reset` and `step` return is the caller's to keep and to change (see `ArrayPool`).
     Actions are read during the call only. Batches of several times `game.envs_per_thread` are divided among the cores;
@@ -100,6 +115,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
 
     def __init__(self, game: Game, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
         super().__init__(game, num_envs, game.observation, settings)
+        self.metadata["score"] = game.score_key
         self._mode = MODES[self.autoreset_mode]
         self._state = EnvRecords(game, self.num_envs, settings)
         self._reset, self._step = game.loops.reset, game.loops.step
@@ -107,6 +123,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         self._actions = np.zeros(self.num_envs, np.int64)
         self._final_obs = np.empty((self.num_envs, *game.observation.shape), game.observation.dtype)
         self._final_scores = np.empty(self.num_envs)
+        self._final_infos = np.zeros((self.num_envs, len(game.info)), np.int64)
         slices = settings.threads or max(1, min(CORES, self.num_envs * self.frame_skip // game.envs_per_thread))
         self._slices = list(pairwise(self.num_envs * i // slices for i in range(slices + 1)))
         self._compile()
@@ -114,15 +131,16 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
     def _compile(self) -> None:
         """Compile the loops, or load them from the cache, by calls that change nothing."""
         obs, floats, booleans = self._observations.next(), np.empty(self.num_envs), np.empty(self.num_envs, np.bool_)
-        self._reset(self._state.records[:0], booleans[:0], obs[:0])
-        self._step(0, 0, *self._step_arguments(obs, floats, booleans, booleans, floats))
+        infos = self._empty_infos()
+        self._reset(self._state.records[:0], booleans[:0], obs[:0], *self.game.data)
+        self._step(0, 0, *self._step_arguments(obs, floats, booleans, booleans, floats, infos))
 
     def _step_arguments(self, *results: np.ndarray) -> tuple[Any, ...]:
         """Return the arguments of the compiled step after the range of environments."""
         state = self._state
         return (
             *(state.records, self._actions, self._mode, state.frame_skip, state.max_pool, state.max_frames),
-            *(*results, self._final_obs, self._final_scores),
+            *(*results, self._final_obs, self._final_scores, self._final_infos, *self.game.data),
         )
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
@@ -133,13 +151,19 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         state.seed([x if m else None for x, m in zip(seeds, mask, strict=True)], self.np_random)
         state.started = True
         obs = self._observations.next()
-        self._reset(state.records, mask, obs)
+        self._reset(state.records, mask, obs, *self.game.data)
         if options and self.game.apply_options:
             records = state.records[mask]
             self.game.apply_options(records, options)
             state.records[mask] = records
-            self._reset(state.records, np.zeros_like(mask), obs)  # observe
-        return obs, {"score": np.zeros(self.num_envs), "_score": mask}
+            self._reset(state.records, np.zeros_like(mask), obs, *self.game.data)  # observe
+        infos = self._empty_infos()
+        if self.game.info:
+            self.game.loops.describe(state.records, infos, *self.game.data)
+        return obs, masked_info({"score": np.zeros(self.num_envs)} | self.game.read_info(infos), mask)
+
+    def _empty_infos(self) -> np.ndarray:
+        return np.empty((self.num_envs, len(self.game.info)), np.int64)
 
     def step(self, actions: np.ndarray):
         n, state = self.num_envs, self._state
@@ -148,13 +172,15 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         self._actions[:] = check_actions(actions, n)
         obs, rewards, scores = self._observations.next(), np.empty(n), np.empty(n)
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
-        arguments = self._step_arguments(obs, rewards, terminated, truncated, scores)
+        infos = self._empty_infos()
+        arguments = self._step_arguments(obs, rewards, terminated, truncated, scores, infos)
         ended = self._step(0, n, *arguments) if len(self._slices) == 1 else self._step_in_threads(arguments)
         if ended < 0:
             raise state.error(ended, actions)
-        info: dict[str, Any] = {"score": scores, "_score": np.ones(n, np.bool_)}
+        info: dict[str, Any] = masked_info({"score": scores} | self.game.read_info(infos), self._all)
         if ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            info |= final_info(terminated | truncated, self._final_obs, self._final_scores)
+            values = self.game.read_info(self._final_infos)
+            info |= final_info(terminated | truncated, self._final_obs, self._final_scores, values)
         return obs, rewards, terminated, truncated, info
 
     def _step_in_threads(self, arguments: tuple) -> int:

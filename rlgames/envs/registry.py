@@ -77,8 +77,7 @@ GAMES: dict[str, GameSpec] = {
     ),
     "Mario": GameSpec(
         "rlgames.envs.mario",
-        "Super Mario Bros., a stage (world=1,stage=2) or all of them (extra mario)",
-        Pixels(crop=(32, 240, 0, 256), grey=True, size=(84, 84), skip=4, stack=4),  # without the score board
+        "Super Mario Bros., a stage (world=1,stage=2) or all of them (obs=pixels, ram or tiles; needs its ROM)",
     ),
     "ChromeDino": GameSpec(
         "rlgames.envs.chrome_dino",

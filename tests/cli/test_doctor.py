@@ -20,7 +20,6 @@ import rlgames
 from rlgames.cli import doctor
 from rlgames.cli import main as cli
 from rlgames.envs import registry
-from rlgames.envs.mario import retro
 from rlgames.errors import PACKAGES, MissingPackageError
 from rlgames.networks import precision
 
@@ -36,7 +35,7 @@ def test_doctor_lists_the_installation(capsys: Capture) -> None:
         assert re.search(rf"^  {name}  +\S", text, re.MULTILINE), name
     for name, extra in doctor.requirements():
         if extra is not None:
-            remedy = re.escape(retro.REMEDY if name == "stable-retro" else f'pip install "rlgames[{extra}]"')
+            remedy = re.escape(f'pip install "rlgames[{extra}]"')
             assert re.search(rf"^  {name} \(extra {extra}\)  +(missing\n +-> {remedy}|\S+)$", text, re.MULTILINE)
     assert re.search(r"^  browser \(ChromeDino\)  +\S", text, re.MULTILINE)
 
@@ -46,7 +45,7 @@ def test_doctor_checks_all_requirements_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     expected = [(re.split("[>=<]", line)[0], None) for line in project["dependencies"]]
     for extra, lines in project["optional-dependencies"].items():
-        if extra not in ("all", "dev", "bench"):
+        if extra not in doctor.FOR_DEVELOPERS:
             expected += [(re.split("[>=<]", line)[0], extra) for line in lines]
     assert sorted(PACKAGES.values()) == sorted(name for name, extra in expected if extra is None)
     requirements = doctor.requirements()

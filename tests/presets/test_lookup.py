@@ -115,7 +115,7 @@ def test_presets_name_known_agents_and_games() -> None:
         ("ppo", "CatchBall:size=16", PRESETS["ppo", "CatchBall:size=16"]),
         ("ppo", "CatchBall:size=8", PRESETS["ppo", "CatchBall"]),
         ("ppo", "CatchBall:size=16,frame_skip=2", PRESETS["ppo", "CatchBall:size=16"]),
-        ("ppo", "Mario:engine=retro,stage=2,world=1,patience=40", PRESETS["ppo", "Mario:world=1,stage=2"]),
+        ("ppo", "Mario:engine=nes-py,stage=2,world=1,patience=40", PRESETS["ppo", "Mario:world=1,stage=2"]),
         ("ppo", "Mario:stage=1,world=1", PRESETS["ppo", "Mario"]),
         ("dqn", "Mario:world=1,stage=2", PRESETS["dqn", "Mario"]),
         ("ppo", "CartPole-v1", DEFAULTS["ppo"]),  # Gymnasium's, not that of rlgames

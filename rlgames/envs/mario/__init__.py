@@ -1,9 +1,10 @@
-"""Super Mario Bros.: `game` holds the options, `env` the environment, `memory_map` the rules, read from the memory.
+"""Super Mario Bros.: `game` holds the options, `env` makes environments, `rules` are rewards and ends, by the memory.
 
-`nes_py` and `retro` are the two emulators.
+`nes` is the engine of ours: the game on `console`, which is made of `cpu`, `ppu` and `cartridge`, seen as in `picture`.
+`nes_py` is the reference, gym-super-mario-bros' emulator.
 """
 
-from rlgames.envs.mario.env import make_env, make_vector_env, vectorize
-from rlgames.envs.mario.game import STORED_STRINGS, game, split_pixels
+from rlgames.envs.mario.env import make_env, make_vector_env
+from rlgames.envs.mario.game import STORED_STRINGS, default_pixels, game, split_pixels
 
-__all__ = ["STORED_STRINGS", "game", "make_env", "make_vector_env", "split_pixels", "vectorize"]
+__all__ = ["STORED_STRINGS", "default_pixels", "game", "make_env", "make_vector_env", "split_pixels"]

@@ -1,9 +1,10 @@
 """Super Mario Bros.: run to the flag of a stage, or through all eight worlds with three lives.
 
-Observation space: the screen, (240, 256, 3) uint8.
+Observation space: `obs="pixels"`, the screen, (240, 256, 3) uint8; "ram", the console's memory, (2048,) uint8; "tiles",
+(13, 16) uint8, the cells around Mario, see `observe_tiles` in `picture`.
 Action space: combinations of buttons that are held during one frame; the option `actions` selects "right_only" (5 of
 them), "simple" (7), "complex" (12) or "all" (256).
-Rewards: the pixels moved to the right minus the time lost, and -25 for a death; see `memory_map`.
+Rewards: the pixels moved to the right minus the time lost, and -25 for a death; see `rules`.
 Termination: a death or the flag of the stage; in the whole game the loss of the last life.
 Truncation: none, or with `patience` after so many steps without progress: the stage's own clock allows Mario to push
 against a wall for seven minutes.
@@ -11,27 +12,23 @@ against a wall for seven minutes.
 `world` and `stage` choose one of the 32 stages, `stages` several, from which each episode draws one ("all", or as in
 "1-1+1-2"); without them it is the whole game. `version` is the graphics of gym-super-mario-bros: 0 the original, 1
 without backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions
-0 and 1, worlds 1 to 4).
+0 and 1, worlds 1 to 4). `rom` is the path of the ROM, by default gym-super-mario-bros'.
 
-`engine` is the emulator. "nes-py" equals gym-super-mario-bros frame by frame. "retro" (extra `retro`) runs the same
-game by the same rules several times as fast, on another console: Mario moves a frame earlier there, so the same actions
-lead to other episodes.
+`engine` is the emulator: "nes", compiled with the rest of the game, or "nes-py", that of gym-super-mario-bros, which
+equals it frame by frame and is the reference (extra `nes-py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from importlib import import_module
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gymnasium.error import DependencyNotInstalled
-from gymnasium.spaces import Box
 
 from rlgames.engine.validation import check_count, is_integer
-from rlgames.envs.mario.nes_py import HEIGHT, REMEDY, WIDTH, package_folder
+from rlgames.envs.mario.cartridge import find_rom, read_cartridge
 from rlgames.errors import InvalidValueError
 from rlgames.wrappers.pixels import Pixels
 
@@ -45,14 +42,17 @@ ACTIONS: dict[str, tuple[str, ...]] = {
     "all": tuple(" ".join(name for name, bit in BUTTONS.items() if byte & bit) or "nothing" for byte in range(256)),
 }
 KEYS = {"d": "right", "a": "left", "s": "down", "w": "up", "p": "B", "o": "A"}
-ROMS = {  # by lost_levels and version
-    False: ("super-mario-bros", *(f"super-mario-bros-{graphics}" for graphics in ("downsample", "pixel", "rectangle"))),
-    True: ("super-mario-bros-2", "super-mario-bros-2-downsample"),
-}
+VERSIONS = {False: 4, True: 2}  # by lost_levels
 WORLDS = {False: 8, True: 4}  # by lost_levels; where the sequel's other worlds are in memory is not known
 STAGES = 4  # of a world
-ENGINES = {"nes-py": "rlgames.envs.mario.nes_py", "retro": "rlgames.envs.mario.retro"}  # modules of the emulators
-STORED_STRINGS = {"actions": "|".join(ACTIONS), "engine": "|".join(ENGINES), "stages": r"all|\d+-\d+(\+\d+-\d+)*"}
+ENGINES = ("nes", "nes-py")
+OBSERVATIONS = ("pixels", "ram", "tiles")
+STORED_STRINGS = {
+    "actions": "|".join(ACTIONS),
+    "engine": "|".join(ENGINES),
+    "obs": "|".join(OBSERVATIONS),
+    "stages": r"all|\d+-\d+(\+\d+-\d+)*",
+}
 
 
 @dataclass(frozen=True)
@@ -61,31 +61,42 @@ class MarioGame:
 
     name: str
     targets: tuple[tuple[int, int], ...]  # (world, stage); empty: the whole game
-    rom: str
+    version: int
     lost_levels: bool
     actions: tuple[str, ...]  # buttons of each
-    engine: str = "nes-py"
+    engine: str = "nes"
+    obs: str = "pixels"
     patience: int | None = None
+    rom: str | None = None  # path; None: gym-super-mario-bros'
     fps: int = 60
-    keys: dict[tuple[str, ...], int] = field(default_factory=dict)
-
-    observation = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
 
     @property
     def codes(self) -> tuple[int, ...]:
         """Buttons of each action, as a sum of bits."""
         return tuple(sum(BUTTONS.get(button, 0) for button in action.split()) for action in self.actions)
 
-    def emulator(self) -> Any:
-        """Return the module of the engine, which has `load_library` and `Nes`."""
-        return import_module(ENGINES[self.engine])
+    @property
+    def score_key(self) -> str:
+        """Key of the score in the information: the distance in a stage, or the points of the whole game."""
+        return "x_pos" if self.targets else "score"
+
+    @property
+    def keys(self) -> dict[str | tuple[str, ...], int]:
+        """Actions by pressed keys, for every action that has keys."""
+        key_of = {button: key for key, button in KEYS.items()}
+        return {
+            tuple(sorted(key_of[button] for button in action.split())): i
+            for i, action in enumerate(self.actions)
+            if all(button in key_of for button in action.split())
+        }
 
     def rom_path(self) -> Path:
-        """Return the ROM's path. Raises DependencyNotInstalled without gym-super-mario-bros, which has the ROMs."""
-        path = package_folder("gym_super_mario_bros") / "_roms" / f"{self.rom}.nes"
-        if not path.is_file():
-            raise DependencyNotInstalled(f"gym-super-mario-bros has no ROM {path.name}, expected version 7: {REMEDY}")
-        return path
+        """Return the ROM's path. Raises DependencyNotInstalled without the option `rom` and gym-super-mario-bros."""
+        return find_rom(self.lost_levels, self.version) if self.rom is None else Path(self.rom).expanduser()
+
+    def cartridge(self) -> np.ndarray:
+        """Return the cartridge, one record. Raises ValueError for a ROM that is not the one of this variant."""
+        return read_cartridge(self.rom_path(), self.lost_levels, self.version)
 
 
 def game(
@@ -95,8 +106,10 @@ def game(
     actions: str = "simple",
     stages: str | Sequence[str] | None = None,
     lost_levels: bool = False,
-    engine: str = "nes-py",
+    engine: str = "nes",
     patience: int | None = None,
+    obs: str = "pixels",
+    rom: str | None = None,
 ) -> MarioGame:
     """Return the variant with these options, which the module's docstring describes.
 
@@ -104,13 +117,18 @@ def game(
     """
     if type(lost_levels) is not bool:
         raise InvalidValueError(f"expected lost_levels true or false, got {lost_levels!r}")
-    roms = ROMS[lost_levels]
-    if not is_integer(version) or not 0 <= version < len(roms):
-        raise InvalidValueError(f"expected a version of 0 to {len(roms) - 1}, got {version!r}")
+    if not is_integer(version) or not 0 <= version < VERSIONS[lost_levels]:
+        raise InvalidValueError(f"expected a version of 0 to {VERSIONS[lost_levels] - 1}, got {version!r}")
     if actions not in ACTIONS:
         raise InvalidValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
     if engine not in ENGINES:
         raise InvalidValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
+    if obs not in OBSERVATIONS:
+        raise InvalidValueError(f"expected obs of {', '.join(OBSERVATIONS)}, got {obs!r}")
+    if obs != "pixels" and engine != "nes":
+        raise InvalidValueError(f"expected obs pixels with engine={engine!r}, got {obs!r}: {obs} needs engine='nes'")
+    if rom is not None and not isinstance(rom, str):
+        raise InvalidValueError(f"expected rom to be a path, got {rom!r}")
     check_count("patience", patience, or_none=True)
     if stages is not None and (world is not None or stage is not None):
         raise InvalidValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
@@ -120,17 +138,19 @@ def game(
     named = {key: value for key, value in options.items() if value is not None}
     named |= {"actions": actions} if actions != "simple" else {}
     named |= {"lost_levels": "true"} if lost_levels else {}
-    named |= {"engine": engine} if engine != "nes-py" else {}
+    named |= {"engine": engine} if engine != "nes" else {}
     named |= {"patience": patience} if patience is not None else {}
+    named |= {"obs": obs} if obs != "pixels" else {}
     return MarioGame(
         name="Mario" + ":" * bool(named) + ",".join(f"{key}={value}" for key, value in named.items()),
         targets=parse_targets(world, stage, stages, lost_levels),
-        rom=roms[version],
+        version=version,
         lost_levels=lost_levels,
         actions=ACTIONS[actions],
         engine=engine,
+        obs=obs,
         patience=patience,
-        keys=keys_to_actions(ACTIONS[actions]),
+        rom=rom,
     )
 
 
@@ -154,14 +174,11 @@ def parse_targets(
     return tuple((int(w), int(s)) for w, s in chosen)
 
 
-def keys_to_actions(actions: tuple[str, ...]) -> dict[tuple[str, ...], int]:
-    """Map pressed keys to actions, for every action that has keys."""
-    key_of = {button: key for key, button in KEYS.items()}
-    return {
-        tuple(sorted(key_of[button] for button in action.split())): i
-        for i, action in enumerate(actions)
-        if all(button in key_of for button in action.split())
-    }
+def default_pixels(obs: str = "pixels") -> Pixels:
+    """Return the default preprocessing: every fourth frame; screens small, grey, stacked, without score board."""
+    if obs == "pixels":
+        return Pixels(crop=(32, 240, 0, 256), grey=True, size=(84, 84), skip=4, stack=4)
+    return Pixels(skip=4)
 
 
 def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
@@ -170,7 +187,7 @@ def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:
     They also crop and resize where another step comes before the resize.
     """
     arguments: dict[str, Any] = {**pixels.engine_arguments(), "grey": pixels.grey}
-    rest = replace(pixels.after_skip(), grey=False)
+    rest = replace(pixels if vector else pixels.after_skip(), grey=False)
     known = ("crop", "grey", "size", "erase", "skip", "max_pool", "stack", "stack_skipped", "difference", "scale")
     if pixels == Pixels(**{key: getattr(pixels, key) for key in known}):
         arguments |= {"crop": pixels.crop, "size": pixels.size}

@@ -8,11 +8,13 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from importlib import import_module
+from dataclasses import replace
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -24,43 +26,27 @@ from gymnasium.utils.env_checker import check_env
 
 import rlgames
 from rlgames.envs.mario import make_env, nes_py
-from rlgames.envs.mario.env import MarioEnv
 from rlgames.envs.mario.game import ACTIONS, game
-from rlgames.envs.mario.memory_map import Mario, area_of
+from rlgames.envs.mario.rules import area_of
 from rlgames.envs.registry import load_game
 
-for package in ("nes_py", "gym_super_mario_bros"):
-    if not nes_py.find_spec(package):
-        pytest.skip(f"needs {package}", allow_module_level=True)
+if find_spec("gym_super_mario_bros") is None:
+    pytest.skip("needs the ROMs of gym-super-mario-bros", allow_module_level=True)
 
 TRACES = json.loads((Path(__file__).parent / "traces.json").read_text())
 CODES = [0, 128, 129, 130, 131, 1, 64, 65, 66, 67, 32, 16]
 CHANCES = [0.02, 0.2, 0.2, 0.2, 0.22, 0.02, 0.02, 0.02, 0.02, 0.02, 0.04, 0.02]
-QUICK = ({"version": 3},)  # the whole game, in which a life is lost; the other traces are slow
+QUICK = ({"version": 3},)  # the whole game, in which a life is lost; with nes-py the other traces are slow
 NOTHING, RIGHT, RIGHT_B, RIGHT_A_B, LEFT = 0, 1, 3, 4, 6  # actions
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[dict[Any, Mario]]:
-    """Games at their start, by ROM and target: a start takes as long as 200 frames."""
-    games: dict[Any, Mario] = {}
-    yield games
-    for mario in games.values():
-        mario.nes.close()
+needs_nes_py = pytest.mark.skipif(find_spec("nes_py") is None, reason="needs nes-py")
+on_both = pytest.mark.parametrize("engine", ["nes", pytest.param("nes-py", marks=needs_nes_py)])
 
 
 @pytest.fixture
-def make(started: dict[Any, Mario], monkeypatch: pytest.MonkeyPatch, opened: ExitStack) -> Callable[..., MarioEnv]:
-    """Make environments that share consoles: each may only be stepped until the next one is reset."""
+def make(opened: ExitStack) -> Callable[..., Any]:
+    """Make environments that are closed after the test."""
 
-    def mario_at(env: MarioEnv, target: tuple[int, int] | None) -> Mario:
-        if (env.rom, target) not in started:
-            started[env.rom, target] = Mario(nes_py.Nes(env.rom), target, env.game.lost_levels)
-        return started[env.rom, target]
-
-    monkeypatch.setattr(MarioEnv, "_mario_at", mario_at)
-
-    def make(options: dict[str, Any], **settings: Any) -> MarioEnv:
+    def make(options: dict[str, Any], **settings: Any) -> Any:
         env = make_env(game(**options), **settings)
         opened.callback(env.close)
         return env
@@ -74,18 +60,28 @@ def make(started: dict[Any, Mario], monkeypatch: pytest.MonkeyPatch, opened: Exi
 def trace_parameters() -> list[Any]:
     return [
         pytest.param(
+            engine,
             trace,
-            id=",".join(f"{key}={value}" for key, value in trace["options"].items()),
-            marks=() if trace["options"] in QUICK else pytest.mark.slow,
+            id=",".join([engine, *(f"{key}={value}" for key, value in trace["options"].items())]),
+            marks=[] if engine == "nes" else [needs_nes_py] + [pytest.mark.slow] * (trace["options"] not in QUICK),
         )
+        for engine in ("nes", "nes-py")
         for trace in TRACES
     ]
 
 
-@pytest.mark.parametrize("trace", trace_parameters())
-def test_random_episodes_equal_the_originals(trace: dict[str, Any], opened: ExitStack) -> None:
-    env = make_env(game(actions="all", **trace["options"]))
-    opened.callback(env.close)
+def add_step(digest: Any, trace: dict[str, Any], reward: Any, terminated: Any, info: dict[str, Any]) -> dict[str, Any]:
+    """Add a step to the digest; return its information without the keys that the original does not have."""
+    assert reward == int(reward)
+    info = {key: info[key] for key in trace["info"]}
+    digest.update(json.dumps([int(reward), terminated, info], sort_keys=True).encode())
+    assert {type(value) for value in (terminated, *info.values())} == {int, bool, str}
+    return info
+
+
+@pytest.mark.parametrize(("engine", "trace"), trace_parameters())
+def test_random_episodes_equal_the_originals(engine: str, trace: dict[str, Any], make: Callable[..., Any]) -> None:
+    env = make({"actions": "all", "engine": engine, **trace["options"]})
     rng, digest = np.random.RandomState(0), hashlib.sha256()
     total, ends, held, info = 0, 0, 0, {}
     digest.update(env.reset(seed=0)[0].tobytes())
@@ -93,23 +89,22 @@ def test_random_episodes_equal_the_originals(trace: dict[str, Any], opened: Exit
         if frame % 6 == 0:
             held = CODES[int(rng.choice(12, p=CHANCES))]
         obs, reward, terminated, truncated, info = env.step(held)
-        digest.update(json.dumps([reward, terminated, info], sort_keys=True).encode())
+        info = add_step(digest, trace, reward, terminated, info)
         if frame % 10 == 0:
             digest.update(obs.tobytes())
         total, ends = total + reward, ends + terminated
         assert not truncated
-        assert {type(value) for value in (reward, terminated, *info.values())} == {int, bool, str}
         if terminated:
             digest.update(env.reset()[0].tobytes())
     assert (total, ends, info) == (trace["reward"], trace["ends"], trace["info"])
     assert digest.hexdigest() == trace["sha256"]
 
 
-def test_an_episode_to_the_flag_equals_the_originals(opened: ExitStack) -> None:
+@on_both
+def test_an_episode_to_the_flag_equals_the_originals(engine: str, make: Callable[..., Any]) -> None:
     """Found by an agent: every reward and information to the end of the stage, and the last screen."""
     trace = json.loads((Path(__file__).parent / "flag_trace.json").read_text())
-    env = make_env(game(**trace["options"]))
-    opened.callback(env.close)
+    env = make({"engine": engine, **trace["options"]})
     digest, total, frames, terminated, info = hashlib.sha256(), 0, 0, False, {}
     obs, _ = env.reset(seed=0)
     digest.update(obs.tobytes())
@@ -117,7 +112,7 @@ def test_an_episode_to_the_flag_equals_the_originals(opened: ExitStack) -> None:
         for _ in range(4):
             if not terminated:
                 obs, reward, terminated, _, info = env.step(int(action))
-                digest.update(json.dumps([reward, terminated, info], sort_keys=True).encode())
+                info = add_step(digest, trace, reward, terminated, info)
                 total, frames = total + reward, frames + 1
     digest.update(obs.tobytes())
     assert info["flag_get"]
@@ -125,58 +120,62 @@ def test_an_episode_to_the_flag_equals_the_originals(opened: ExitStack) -> None:
     assert digest.hexdigest() == trace["sha256"]
 
 
+@needs_nes_py
 def test_neither_old_gym_nor_the_packages_are_imported() -> None:
-    code = "import sys, rlgames; rlgames.make('Mario').reset(); print({'gym', 'nes_py', 'pyglet'} & set(sys.modules))"
+    code = (
+        "import sys, rlgames; rlgames.make('Mario:engine=nes-py').reset(); "
+        "print({'gym', 'nes_py', 'gym_super_mario_bros', 'pyglet'} & set(sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
 # ---- episodes ----
 
 
-def test_passes_gymnasiums_check_env(opened: ExitStack) -> None:
-    env = gym.make("rlgames/Mario-v0", world=1, stage=2)
+@on_both
+def test_passes_gymnasiums_check_env(engine: str, opened: ExitStack) -> None:
+    env = gym.make("rlgames/Mario-v0", world=1, stage=2, engine=engine)
     opened.callback(env.close)
     check_env(env.unwrapped, skip_render_check=True)
     assert env.reset(seed=0)[1]["stage"] == 2
 
 
-def test_reset_leaves_nothing_of_the_episode_before(make: Callable[..., MarioEnv], opened: ExitStack) -> None:
+@on_both
+def test_reset_leaves_nothing_of_the_episode_before(engine: str, make: Callable[..., Any]) -> None:
     """An exact resume depends on it."""
-    env = make({"world": 1, "stage": 1}, frame_skip=4)
+    options = {"world": 1, "stage": 1, "engine": engine}
+    env = make(options, frame_skip=4)
     env.reset(seed=0)
     while not env.step(RIGHT_B)[2]:
         pass
     found = [env.reset(seed=1), *(env.step(RIGHT_A_B) for _ in range(10))]
-    fresh = rlgames.make("Mario:world=1,stage=1", pixels=rlgames.Pixels(skip=4))
-    opened.callback(fresh.close)
+    fresh = make(options, frame_skip=4)
     for result, expected in zip(found, [fresh.reset(seed=1), *(fresh.step(RIGHT_A_B) for _ in range(10))], strict=True):
         np.testing.assert_array_equal(result[0], expected[0])
         assert result[1:] == expected[1:]
 
 
-def test_reset_draws_a_stage(opened: ExitStack) -> None:
-    """Each on a console of its own: one of nes-py holds one snapshot, the start of its stage."""
-    env = make_env(game(stages="1-1+4-2"))
-    opened.callback(env.close)
-    drawn = [tuple(env.reset(seed=seed)[1][key] for key in ("world", "stage")) for seed in (0, 1, 2, 3, 0)]
+@on_both
+def test_reset_draws_a_stage(engine: str, make: Callable[..., Any]) -> None:
+    env = make({"stages": "1-1+4-2", "engine": engine})
+    seeds = (*range(8), 0)
+    drawn = [tuple(env.reset(seed=seed)[1][key] for key in ("world", "stage")) for seed in seeds]
     assert set(drawn) == {(1, 1), (4, 2)}
-    assert drawn[0] == drawn[4]
-    assert len(env._consoles) == 2
-    env.close()
-    assert not env._consoles
+    assert drawn[0] == drawn[-1]
 
 
 def test_stages_are_listed_by_name() -> None:
     assert len(load_game("Mario", stages="all").targets) == 32
     assert load_game("Mario", stages=("8-4",)).targets == ((8, 4),)
-    env: Any = gym.make("rlgames/Mario-v0", stages=["1-1", "4-2"]).unwrapped
-    assert env.game.targets == ((1, 1), (4, 2))
+    assert game(stages=["1-1", "4-2"]).targets == ((1, 1), (4, 2))
 
 
-def test_patience_truncates_after_steps_without_progress(make: Callable[..., MarioEnv]) -> None:
+@on_both
+def test_patience_truncates_after_steps_without_progress(engine: str, make: Callable[..., Any]) -> None:
     """Counted from the information: a pause that is allowed, and one that is too long."""
     actions = [*[RIGHT] * 4, *[NOTHING] * 5, *[RIGHT] * 5, *[LEFT] * 3, *[RIGHT] * 5, *[NOTHING] * 20]
-    env = make({"world": 1, "stage": 1, "patience": 6}, frame_skip=4)
+    options = {"world": 1, "stage": 1, "engine": engine}
+    env = make(options | {"patience": 6}, frame_skip=4)
     results: list[Any] = [env.reset(seed=0)]
     furthest = results[0][1]["x_pos"]
     idle = pauses = 0
@@ -196,7 +195,7 @@ def test_patience_truncates_after_steps_without_progress(make: Callable[..., Mar
         env.step(NOTHING)
     env.reset()
     assert [env.step(NOTHING)[3] for _ in range(6)] == [False] * 5 + [True]
-    patient = make({"world": 1, "stage": 1}, frame_skip=4)
+    patient = make(options, frame_skip=4)
     patient.reset(seed=0)
     for action, (obs, *rest, _, info) in zip(actions, results[1:], strict=False):
         expected, *expected_rest, truncated, expected_info = patient.step(action)
@@ -204,21 +203,23 @@ def test_patience_truncates_after_steps_without_progress(make: Callable[..., Mar
         assert (rest, info, truncated) == (expected_rest, expected_info, False)
 
 
-def test_max_episode_steps_truncates_after_so_many_steps(make: Callable[..., MarioEnv]) -> None:
-    env = make({"world": 1, "stage": 1}, frame_skip=2, max_episode_steps=3)
+@on_both
+def test_max_episode_steps_truncates_after_so_many_steps(engine: str, make: Callable[..., Any]) -> None:
+    env = make({"world": 1, "stage": 1, "engine": engine}, frame_skip=2, max_episode_steps=3)
     for _ in range(2):
         env.reset(seed=0)
         assert [env.step(NOTHING)[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
-        with pytest.raises(ResetNeeded, match="after the end of an episode"):
+        with pytest.raises(ResetNeeded, match=r"call reset\(\)"):
             env.step(NOTHING)
 
 
 # ---- observations ----
 
 
-def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(make: Callable[..., MarioEnv]) -> None:
+@on_both
+def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(engine: str, make: Callable[..., Any]) -> None:
     """Compared with single frames until a death; grey is OpenCV's, computed before the maximum."""
-    options = {"world": 1, "stage": 1}
+    options = {"world": 1, "stage": 1, "engine": engine}
     actions = [1, 4, 4, 2, 1, 4, *[RIGHT_B] * 60]
     frame_by_frame = make(options)
     frame_by_frame.reset(seed=0)
@@ -241,16 +242,38 @@ def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(make: Callabl
             assert reward == sum(frame[1] for frame in frames)
 
 
-def test_engine_crops_and_resizes_as_the_wrappers_do(make: Callable[..., MarioEnv]) -> None:
-    pixels = rlgames.Pixels(crop=(32, 240, 16, 256), size=(84, 80), skip=4, max_pool=True)
-    env = rlgames.make("Mario:world=1,stage=1", pixels=pixels)
-    found = [env.reset(seed=0)[0], *(env.step(RIGHT_A_B)[0] for _ in range(10))]
-    wrapped = pixels.wrap(make({"world": 1, "stage": 1}))
+@on_both
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        rlgames.Pixels(crop=(32, 240, 0, 256), size=(84, 84), grey=True, skip=4),
+        rlgames.Pixels(crop=(31, 240, 16, 255), size=(84, 80), skip=4, max_pool=True),
+        rlgames.Pixels(size=(60, 100), grey=True, skip=2, max_pool=True),
+        rlgames.Pixels(size=(120, 128), grey=True, skip=2),  # whole factors, which OpenCV averages otherwise
+        rlgames.Pixels(crop=(0, 200, 0, 200), every=2, size=(84, 84), grey=True),
+        rlgames.Pixels(crop=(0, 20, 0, 200), size=(84, 84), grey=True),  # partly larger
+    ],
+    ids=["agents", "color", "pooled", "halves", "every", "larger"],
+)
+def test_preprocessing_equals_the_wrappers(engine: str, pixels: rlgames.Pixels, make: Callable[..., Any]) -> None:
+    options = {"world": 1, "stage": 1, "engine": engine}
+    screen = make(options, grey=pixels.grey)  # grey is OpenCV's
+    wrapped = replace(pixels, grey=False).wrap(screen)
+    env = rlgames.make("Mario", pixels=pixels, **options)
+    envs = rlgames.make_vec("Mario", 2, pixels=pixels, **options)
+    found = [env.reset(seed=0)[0], *(env.step(RIGHT_A_B)[0] for _ in range(12))]
+    batch = [envs.reset(seed=0)[0], *(envs.step(np.full(2, RIGHT_A_B))[0] for _ in range(12))]
+    expected = [wrapped.reset(seed=0)[0], *(wrapped.step(RIGHT_A_B)[0] for _ in range(12))]
+    env.close(), envs.close()
     assert env.observation_space == wrapped.observation_space
-    expected = [wrapped.reset(seed=0)[0], *(wrapped.step(RIGHT_A_B)[0] for _ in range(10))]
     np.testing.assert_array_equal(found, expected)
-    with pytest.raises(ValueError, match="crop"):
-        rlgames.make("Mario", pixels=rlgames.Pixels(crop=(0, 300, 0, 10)))
+    np.testing.assert_array_equal(batch, np.stack([expected, expected], 1))
+
+
+def test_a_crop_outside_of_the_screen_is_named() -> None:
+    for make in (rlgames.make, rlgames.make_vec):
+        with pytest.raises(ValueError, match=r"crop=\(0, 300, 0, 10\) .*reaches outside"):
+            make("Mario", pixels=rlgames.Pixels(crop=(0, 300, 0, 10)))
 
 
 def test_stack_skipped_observes_all_frames_of_a_step(opened: ExitStack) -> None:
@@ -267,9 +290,11 @@ def test_stack_skipped_observes_all_frames_of_a_step(opened: ExitStack) -> None:
         np.testing.assert_array_equal(envs.step(np.full(2, 2))[0][1], np.stack(frames))
 
 
-def test_environments_of_a_vector_env_equal_single_ones(opened: ExitStack) -> None:
+@on_both
+def test_environments_of_a_vector_env_equal_single_ones(engine: str, opened: ExitStack) -> None:
     """With the default preprocessing: four frames a step, a stack of four."""
-    env, envs = rlgames.make("Mario:world=1,stage=1"), rlgames.make_vec("Mario:world=1,stage=1", 2)
+    name = f"Mario:world=1,stage=1,engine={engine}"
+    env, envs = rlgames.make(name), rlgames.make_vec(name, 2)
     opened.callback(env.close)
     opened.callback(envs.close)
     obs, first = env.reset(seed=5)[0], envs.reset(seed=5)[0]
@@ -296,7 +321,7 @@ def test_actions_keys_and_areas() -> None:
     assert {name: len(actions) for name, actions in ACTIONS.items()} == sizes
     assert game(actions="complex").codes == tuple(CODES)
     assert game(actions="all").codes == tuple(range(256))
-    keys = make_env(game()).get_keys_to_action()
+    keys: Any = make_env(game()).unwrapped.get_keys_to_action()  # pyright: ignore[reportAttributeAccessIssue]
     assert keys[("d",)] == 1
     assert keys[("d", "o", "p")] == 4
     assert area_of(1, 2) == 3
@@ -318,6 +343,9 @@ def test_actions_keys_and_areas() -> None:
         ({"version": 4}, "a version of 0 to 3, got 4"),
         ({"world": 1, "stage": 1, "patience": 0}, "expected patience >= 1 or None, got 0"),
         ({"actions": "some"}, "actions of right_only, simple, complex, all, got 'some'"),
+        ({"engine": "mame"}, "expected an engine of nes, nes-py, got 'mame'"),
+        ({"obs": "sound"}, "expected obs of pixels, ram, tiles, got 'sound'"),
+        ({"obs": "ram", "engine": "nes-py"}, "ram needs engine='nes'"),
     ],
 )
 def test_invalid_options_are_named(options: dict[str, Any], message: str) -> None:
@@ -325,15 +353,22 @@ def test_invalid_options_are_named(options: dict[str, Any], message: str) -> Non
         game(**options)
 
 
-def test_step_refuses_invalid_actions_and_calls_out_of_order(make: Callable[..., MarioEnv]) -> None:
-    env = make({"world": 1, "stage": 1})
+@on_both
+def test_step_refuses_invalid_actions_and_calls_out_of_order(engine: str, make: Callable[..., Any]) -> None:
+    env = make({"world": 1, "stage": 1, "engine": engine})
     with pytest.raises(ResetNeeded, match="before the first reset"):
         env.step(0)
     env.reset(seed=0)
     for action in (7, -1, 1.5, "right"):
-        expected = r"invalid action .* for Mario:world=1,stage=1: expected 0 \(nothing\), 1 \(right\)"
+        expected = r"invalid action .* for Mario:world=1,stage=1.*: expected 0 \(nothing\), 1 \(right\)"
         with pytest.raises(ValueError, match=expected):
-            env.step(action)  # pyright: ignore[reportArgumentType]
+            env.step(action)
+
+
+@needs_nes_py
+def test_a_closed_environment_of_nes_py_is_named(make: Callable[..., Any]) -> None:
+    env = make({"engine": "nes-py"})
+    env.reset(seed=0)
     env.close()
     env.close()
     for call in (env.reset, lambda: env.step(0), env.render):
@@ -341,13 +376,11 @@ def test_step_refuses_invalid_actions_and_calls_out_of_order(make: Callable[...,
             call()
 
 
-@pytest.mark.parametrize("package", ["nes_py", "gym_super_mario_bros"])
-def test_missing_packages_are_named_with_the_remedy(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    find_spec = nes_py.find_spec
-    monkeypatch.setattr(nes_py, "find_spec", lambda name: None if name == package else find_spec(name))
+def test_missing_nes_py_is_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nes_py, "find_spec", lambda name: None)
     nes_py.load_library.cache_clear()
-    with pytest.raises(DependencyNotInstalled, match=rf"{package.replace('_', '-')}: pip install .rlgames\[mario\]"):
-        make_env(game())
+    with pytest.raises(DependencyNotInstalled, match=r"engine='nes-py' needs nes-py: pip install .rlgames\[nes-py\]"):
+        make_env(game(engine="nes-py"))
     nes_py.load_library.cache_clear()
 
 
@@ -361,19 +394,14 @@ def test_another_version_of_nes_py_is_called_too_new_or_too_old(
         return installed
 
     monkeypatch.setattr(nes_py, "version", version)
-    monkeypatch.setattr(nes_py, "package_folder", lambda package: tmp_path)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(nes_py, "find_spec", lambda name: spec)
     nes_py.load_library.cache_clear()
     expected = (
-        rf"nes-py {installed} is too {what}: rlgames works with nes-py 8: pip install .rlgames\[mario\]"
+        rf"nes-py {installed} is too {what}: rlgames works with nes-py 8: pip install .rlgames\[nes-py\]"
         if what
-        else r"installed without its compiled emulator: pip install .rlgames\[mario\]"
+        else r"installed without its compiled emulator: pip install .rlgames\[nes-py\]"
     )
     with pytest.raises(DependencyNotInstalled, match=expected):
         nes_py.load_library()
     nes_py.load_library.cache_clear()
-
-
-def test_a_missing_rom_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(import_module("rlgames.envs.mario.game"), "package_folder", lambda package: tmp_path)
-    with pytest.raises(DependencyNotInstalled, match="no ROM super-mario-bros.nes"):
-        make_env(game())

@@ -70,7 +70,7 @@ def test_bar_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, ca
     monkeypatch.setenv("COLUMNS", str(columns))
     now = 100.0
     monkeypatch.setattr(progress_module.time, "perf_counter", lambda: now)
-    with Progress("ppo on Mario:world=1,stage=2,engine=retro,patience=40", 110_000_000, keep=True) as progress:
+    with Progress("ppo on Mario:world=1,stage=2,engine=nes-py,patience=40", 110_000_000, keep=True) as progress:
         now = 200.0
         progress.update(109_999_999, 123_456.7)
     lines = [line for line in re.split("[\r\n]", text_of(capsys)) if line]

@@ -36,7 +36,7 @@ def stored(game: str, pixels: Any = None, rewards: Any = None, /, **options: Any
         stored("CatchBall", size=16),
         stored("Cave", antialias=True, frame_skip=4, stack=2, max_episode_steps=None, threads=2),
         stored("Pong", actions="minimal", noop_max=0, repeat_action_probability=0.25),
-        stored("Mario", world=1, stage=2, engine="retro", patience=40, actions="right_only"),
+        stored("Mario", world=1, stage=2, engine="nes-py", patience=40, actions="right_only"),
         stored("Mario", stages="1-1+8-4"),
         stored("Mario", stages=["1-1", "1-2"]),
         stored("Mario", stages="all"),

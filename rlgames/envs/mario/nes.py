@@ -29,7 +29,7 @@ from rlgames.envs.mario.picture import (
     observe_resized,
 )
 from rlgames.envs.mario.ppu import HEIGHT, WIDTH
-from rlgames.envs.mario.rules import INFO, STATUS, area_of, begin, make_rules, progress
+from rlgames.envs.mario.rules import INFO, SCORE_INDEX, STATUS, area_of, begin, make_rules, progress
 from rlgames.envs.mario.tiles import COLUMNS as TILE_COLUMNS
 from rlgames.envs.mario.tiles import ROWS as TILE_ROWS
 from rlgames.envs.mario.tiles import observe_tiles
@@ -91,7 +91,7 @@ def describe(s, info, *data):
 
 @register_jitable
 def score(s, reward):
-    return float(s.info[3])
+    return float(s.info[SCORE_INDEX])
 
 
 @register_jitable

@@ -25,7 +25,7 @@ from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
 from rlgames.envs.mario.console import RAM_SIZE
 from rlgames.envs.mario.game import MarioGame
 from rlgames.envs.mario.ppu import HEIGHT, WIDTH
-from rlgames.envs.mario.rules import INFO, STATUS, area_of, begin, make_rules, progress
+from rlgames.envs.mario.rules import INFO, NUM_ENEMIES, STATUS, area_of, begin, make_rules, progress
 from rlgames.wrappers.frames import frames_per_second
 from rlgames.wrappers.pixels import Pixels
 
@@ -134,6 +134,8 @@ class Mario:
     def __init__(self, console: Nes, target: tuple[int, int] | None = None, lost_levels: bool = False):
         self.console, self.target, self.whole_game = console, target, target is None
         self.clock = self.x = 0
+        self.defeated, self.item_points = [False] * NUM_ENEMIES, 0
+        self.kills = self.power_ups = 0
         self.info = [0] * len(INFO)
         console.reset()
         world, stage = target or (0, 0)

@@ -15,7 +15,7 @@ from numba.extending import register_jitable
 from rlgames.engine.game import CLOCK
 from rlgames.envs.mario.console import CONSOLE, RAM_SIZE, shared_frame
 from rlgames.envs.mario.ppu import CANVAS
-from rlgames.envs.mario.rules import INFO
+from rlgames.envs.mario.rules import INFO, NUM_ENEMIES
 
 RECORD = np.dtype(
     [
@@ -23,6 +23,10 @@ RECORD = np.dtype(
         ("whole_game", "u1"),  # 0: one stage
         ("clock", "i4"),  # the game's, after the last frame with control
         ("x", "i4"),  # where Mario was then, in pixels from the start of the stage
+        ("defeated", "u1", (NUM_ENEMIES,)),  # see `note_events` in `rules`
+        ("item_points", "u1"),
+        ("kills", "i4"),
+        ("power_ups", "i4"),
         ("info", "i4", (len(INFO),)),
         ("furthest", "i8"),  # see `progress` in `rules`
         ("idle_steps", "i4"),  # of the agent, since that was reached

@@ -20,7 +20,8 @@ from numba.extending import register_jitable
 
 # Addresses in memory.
 STATE = 0x000E  # of Mario
-ENEMIES, NUM_ENEMIES = 0x0016, 5  # kinds of the objects on the screen
+ENEMY_FLAGS, ENEMIES, ENEMY_STATES, NUM_ENEMIES = 0x000F, 0x0016, 0x001E, 5  # 0: none there; kinds; states
+ITEM_POINTS, ITEM_POINTS_TIMER = 0x0115, 0x0131  # shown where Mario took an item
 FLOATING = 0x001D  # how Mario is in the air; 3: on a pole or a vine
 X_PAGE, X = 0x006D, 0x0086
 Y_PAGE, Y_ON_SCREEN = 0x00B5, 0x03B8
@@ -32,14 +33,20 @@ STAGE_TIMER = 0x07A0  # of the black screen before a stage
 SCORE, COINS, CLOCK = 0x07DE, 0x07ED, 0x07F8  # a byte for each digit
 
 LAST_CUTSCENE, DEAD, RETURNING, DYING = 5, 6, 7, 11  # states of Mario; up to 5 and in 7 he is moved by the game
-BOWSER, FLAGPOLE = 0x2D, 0x31
+GOOMBA, FIRST_LIFT, BOWSER, FLAGPOLE = 0x06, 0x24, 0x2D, 0x31  # kinds
+FALLING, FLAT = 0x20, 4  # states of enemies: a bit, and the state of what was trodden on
+POWER_UP_POINTS = 6  # 1,000, for a mushroom, a flower or a star; the mushroom for a life shows "1UP"
 ON_POLE, END_OF_WORLD = 3, 2
 GAME_OVER = 255  # lives after the last one is lost
 START_BUTTON = 8
 MAX_SPEED = 5  # pixels a frame
 DEATH_REWARD, MAX_REWARD = -25, 15
 STATUS = ("small", "tall", "fireball")
-INFO = ("coins", "flag_get", "life", "score", "stage", "status", "time", "world", "x_pos", "y_pos")
+INFO = (
+    *("coins", "flag_get", "life", "score", "stage", "status", "time", "world", "x_pos", "y_pos"),
+    *("kills", "power_ups"),  # in this episode
+)
+SCORE_INDEX, STAGE_INDEX, WORLD_INDEX, X_INDEX = (INFO.index(key) for key in ("score", "stage", "world", "x_pos"))
 
 
 # ---- values in memory ----
@@ -95,7 +102,31 @@ def at_goal(ram):
 def begin(s):
     """Start an episode where the console is."""
     s.clock, s.x = read_clock(s.console.ram), read_x(s.console.ram)
+    s.kills = s.power_ups = 0
+    note_events(s)
     describe(s, False)
+
+
+@register_jitable
+def note_events(s):
+    """Note which enemies are defeated and whether an item's points are shown; return the kills and items since."""
+    ram, kills = s.console.ram, 0
+    for i in range(NUM_ENEMIES):
+        defeated = ram[ENEMY_FLAGS + i] != 0 and is_defeated(ram[ENEMIES + i], ram[ENEMY_STATES + i])
+        kills += 1 if defeated and not s.defeated[i] else 0
+        s.defeated[i] = defeated
+    points = ram[ITEM_POINTS_TIMER] if ram[ITEM_POINTS] == POWER_UP_POINTS else 0
+    power_ups = 1 if points > s.item_points else 0
+    s.item_points = points
+    return kills, power_ups
+
+
+@register_jitable
+def is_defeated(kind, state):
+    """Return True for an enemy that falls off the screen, and for a flat goomba; a turtle in its shell lives on."""
+    if kind >= FIRST_LIFT and kind != BOWSER:
+        return False
+    return state & FALLING != 0 or (kind == GOOMBA and state == FLAT)
 
 
 @register_jitable
@@ -112,12 +143,13 @@ def describe(s, goal):
     info[7] = ram[WORLD] + 1
     info[8] = s.x
     info[9] = read_y(ram)
+    info[10], info[11] = s.kills, s.power_ups
 
 
 @register_jitable
 def progress(info):
     """Return a number that grows with world, stage and position, in this order."""
-    return (256 * int(info[7]) + int(info[4]) << 32) + int(info[8])
+    return (256 * int(info[WORLD_INDEX]) + int(info[STAGE_INDEX]) << 32) + int(info[X_INDEX])
 
 
 # ---- frames ----
@@ -142,9 +174,13 @@ def make_rules(run_frame: Callable) -> tuple[Callable, Callable]:
         reward = (moved if abs(moved) <= MAX_SPEED else 0) + min(ticked, 0) + (DEATH_REWARD if died else 0)
         goal = at_goal(ram)
         terminated = ram[LIVES] == GAME_OVER if s.whole_game else died or goal
+        kills, power_ups = note_events(s)
+        s.kills += kills
+        s.power_ups += power_ups
         describe(s, goal)  # before the scenes are skipped
         if not terminated:
             skip_cutscenes(s, *data)
+            note_events(s)  # what happens in them does not count
         return max(-MAX_REWARD, min(MAX_REWARD, reward)), terminated
 
     @register_jitable

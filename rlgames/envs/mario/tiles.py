@@ -10,7 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import register_jitable
 
-from rlgames.envs.mario.rules import BOWSER, ENEMIES, NUM_ENEMIES, X_PAGE, Y_PAGE, X, read_x
+from rlgames.envs.mario.rules import (
+    BOWSER,
+    ENEMIES,
+    ENEMY_FLAGS,
+    FIRST_LIFT,
+    NUM_ENEMIES,
+    X_PAGE,
+    Y_PAGE,
+    X,
+    read_x,
+)
 
 ROWS, COLUMNS = 13, 16
 BEHIND = 6  # columns to the left of Mario's
@@ -21,9 +31,8 @@ FIRST_CLIMBED = np.array([0x24, 0x6D, 0x8A, 0xC6], np.uint8)  # ClimbMTileUpperE
 NO_BLOCK, HIDDEN, ITEMS = 0, (0x5F, 0x60), (0xC2, 0xC3, 0xC5)  # blocks that appear when hit; coins and the axe
 LEFT_PAGE, LEFT = 0x071A, 0x071C  # ScreenLeft: the screen does not scroll back
 Y = 0x00CE  # Player_Y_Position; the addresses of objects are Mario's, and follow from there: 1 to 5 enemies, 6 an item
-ENEMY_FLAGS = 0x000F  # Enemy_Flag: 0 where there is none
 ITEM_SLOT, POWER_UP = 5, 0x2E
-FIRST_LIFT, LAST_LIFT = 0x24, 0x2B  # kinds; below are enemies
+LAST_LIFT = 0x2B  # kinds below the first lift are enemies
 HAMMERS, NUM_HAMMERS, HAMMER_FLAG = 0x002A, 9, 0x80  # Misc_State
 HAMMER_PAGE, HAMMER_X, HAMMER_Y = 0x007A, 0x0093, 0x00DB
 HEADROOM = 32  # pixels of the score board, above the first row

@@ -135,3 +135,29 @@ def test_the_tiles_around_mario_are_observed() -> None:
         "################",
         "################",
     ]
+
+
+def test_kills_and_power_ups_are_counted() -> None:
+    """Points follow each kill, and Mario grows or gets fire with each power-up and with nothing else."""
+    num_envs, rng = 48, np.random.default_rng(0)
+    envs = make_vector_env(game(stages="1-1+3-1+4-1", obs="ram"), num_envs, autoreset_mode="SameStep")
+    envs.reset(seed=0)
+    held, infos, ends = np.zeros(num_envs, np.int64), [], []
+    for t in range(1200):
+        if t % 8 == 0:
+            held = np.where(rng.random(num_envs) < 0.7, rng.choice([1, 2, 3, 4, 4, 4, 5, 6], num_envs), held)
+        *_, terminated, _, info = envs.step(held)
+        infos.append(info)
+        ends.append(terminated)
+    kills, power_ups, score, status = (
+        np.array([info[key] for info in infos]) for key in ("kills", "power_ups", "score", "status")
+    )
+    counted = 0
+    for t, i in np.argwhere(np.diff(kills, axis=0) > 0):
+        if t + 11 < len(ends) and not np.array(ends)[t : t + 11, i].any():
+            assert score[t + 9, i] >= score[t, i] + 100
+            counted += 1
+    assert counted > 10
+    assert power_ups.any()
+    grown = (status[1:] != status[:-1]) & (status[1:] != "small")
+    np.testing.assert_array_equal(np.argwhere(grown), np.argwhere(np.diff(power_ups, axis=0) > 0))

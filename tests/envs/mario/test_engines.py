@@ -63,7 +63,7 @@ def memory_of(env: Any) -> bytes:
 def digest(options: dict[str, Any], engine: str) -> str:
     digest = hashlib.sha256()
     for memory, picture, results in play(options, engine, FRAMES):
-        digest.update(memory + picture + repr(results).encode())
+        digest.update(memory + picture + repr(results[0][:2]).encode())  # without the information, which may grow
     return digest.hexdigest()
 
 

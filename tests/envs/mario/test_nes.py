@@ -139,11 +139,11 @@ def test_the_tiles_around_mario_are_observed() -> None:
 
 def test_kills_and_power_ups_are_counted() -> None:
     """Points follow each kill, and Mario grows or gets fire with each power-up and with nothing else."""
-    num_envs, rng = 48, np.random.default_rng(0)
-    envs = make_vector_env(game(stages="1-1+3-1+4-1", obs="ram"), num_envs, autoreset_mode="SameStep")
+    num_envs, rng = 64, np.random.default_rng(0)
+    envs = make_vector_env(game(stages="2-1+3-1+4-1", obs="ram"), num_envs, autoreset_mode="SameStep")
     envs.reset(seed=0)
     held, infos, ends = np.zeros(num_envs, np.int64), [], []
-    for t in range(1200):
+    for t in range(400):
         if t % 8 == 0:
             held = np.where(rng.random(num_envs) < 0.7, rng.choice([1, 2, 3, 4, 4, 4, 5, 6], num_envs), held)
         *_, terminated, _, info = envs.step(held)

@@ -125,13 +125,17 @@ def last_lines(messages: Any) -> str:
 
 
 def end(owner: int, connection: socket.socket, process: Any, folder: str) -> None:
-    connection.close()
-    if os.getpid() == owner:
-        with suppress(BrokenPipeError):
+    """End browser and watchdog, in the process `owner`; in one that was forked from it, close the files alone."""
+    owned = os.getpid() == owner
+    if owned:
+        with suppress(OSError):  # the watchdog was killed
             process.stdin.write(b"\n")
+        with suppress(OSError):  # the browser has gone
+            connection.shutdown(socket.SHUT_RDWR)  # ends the browser too, even if a forked process has the socket
     process.stdin.close()
-    if os.getpid() == owner:
+    connection.close()
+    if owned:
         process.wait()
-        watchdog.remove_folder(folder)  # has happened, unless the watchdog was killed
+        watchdog.remove_folder(folder)  # the watchdog has, unless it was killed
     else:
         process.poll()  # not a child of this process: from here on it counts as ended

@@ -45,7 +45,7 @@ class DinoEpisodes(EnvRecords):
         if settings.max_pool and not game.has_pixels:
             raise InvalidValueError(f"max_pool is for pixels: {game.name} observes its state")
         find_browser(game.browser)
-        self.chrome_game, self.settings, self.visible, self.closed = game, settings, visible, False
+        self.chrome_game, self.visible, self.closed = game, visible, False
         self.page: DinoPage | None = None
         survival = np.full(settings.frame_skip, SURVIVED)
         self._survival_rewards = np.concatenate([[0.0], np.cumsum(survival)])  # by the number of frames survived

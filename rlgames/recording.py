@@ -24,10 +24,10 @@ import numpy as np
 from gymnasium.error import DependencyNotInstalled
 from PIL import Image, ImageDraw, ImageFont
 
-from rlgames.agents.config import Count, Positive, check_seed, check_value
 from rlgames.engine.rendering import INK, PAPER, action_names
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, brief
 from rlgames.evaluation import Model, as_model, evaluation_task, model_threads
+from rlgames.values import Count, Positive, check_seed, check_value
 
 COLORS = 128  # of a GIF's palette
 PALETTE_FRAMES = 16  # evenly spread, from which the palette is chosen

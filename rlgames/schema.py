@@ -7,7 +7,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rlgames.errors import InvalidTypeError
+from rlgames.errors import InvalidTypeError, brief
 
 T = TypeVar("T")
 LARGEST_INTEGER = 2**64 - 1  # that anything here takes, a seed
@@ -38,16 +38,16 @@ def conforms(value: Any, hint: Any) -> bool:
 def check_fields(what: str, data: Any, types: Mapping[str, Any], optional: tuple[str, ...] = ()) -> None:
     """Raise TypeError, in one line that begins with `what`, unless `data` is a dict with fields of these types."""
     if not isinstance(data, dict):
-        raise InvalidTypeError(f"{what}: expected an object with fields, got {short(data)}")
+        raise InvalidTypeError(f"{what}: expected an object with fields, got {brief(data)}")
     if unknown := [key for key in data if key not in types]:
-        raise InvalidTypeError(f"{what}: unknown field {short(unknown[0])}, expected {', '.join(types)}")
+        raise InvalidTypeError(f"{what}: unknown field {brief(unknown[0])}, expected {', '.join(types)}")
     for key, hint in types.items():
         if key not in data:
             if key in optional:
                 continue
             raise InvalidTypeError(f"{what}: the field {key!r} is missing")
         if not conforms(data[key], hint):
-            raise InvalidTypeError(f"{what}: expected {key} to be {type_name(hint)}, got {short(data[key])}")
+            raise InvalidTypeError(f"{what}: expected {key} to be {type_name(hint)}, got {brief(data[key])}")
 
 
 def from_plain(kind: type[T], data: Any) -> T:
@@ -65,9 +65,3 @@ def from_plain(kind: type[T], data: Any) -> T:
 
 def type_name(hint: Any) -> str:
     return "None" if hint is NoneType else hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)
-
-
-def short(value: Any) -> str:
-    """Return the representation of a value of a file, cut off: it has one line and no control characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]} ..."

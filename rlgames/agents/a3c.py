@@ -26,16 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import (
-    Count,
-    NetArch,
-    NonNegative,
-    Positive,
-    Range,
-    UnitInterval,
-    check_fields,
-    linear_schedule,
-)
+from rlgames.agents.config import NetArch, linear_schedule
 from rlgames.agents.shared_optimizer import BestWeights, SharedOptimizer, flatten_parameters
 from rlgames.agents.workers import Workers
 from rlgames.envs.task import Task
@@ -46,6 +37,7 @@ from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
 from rlgames.networks.precision import Precision, PrecisionName, choose_precision
 from rlgames.networks.threads import keep_freed_memory
+from rlgames.values import Count, NonNegative, Positive, Range, UnitInterval, check_fields
 
 SCALARS = (
     "train/policy_gradient_loss",

@@ -19,7 +19,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from rlgames.agents.config import Count, change_config, check_fields, check_seed, check_value, make_config
+from rlgames.agents.config import change_config, make_config
 from rlgames.agents.metrics import MetricsLog, Update, summary_writer, write_scalars
 from rlgames.agents.progress import Progress
 from rlgames.agents.stored import (
@@ -40,7 +40,8 @@ from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
 from rlgames.networks.threads import keep_freed_memory, suitable_threads, torch_threads
 from rlgames.presets.lookup import resolve
-from rlgames.schema import from_plain, short
+from rlgames.schema import from_plain
+from rlgames.values import Count, check_fields, check_seed, check_value
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -577,7 +578,7 @@ class Agent(ABC, Generic[ConfigT]):
     @classmethod
     def _check_agent(cls, path: str | Path, header: dict[str, Any], remedy: str) -> None:
         if header["agent"] != cls.name:
-            raise CheckpointError(f"{path}: holds the agent {short(header['agent'])}, expected {cls.name!r}: {remedy}")
+            raise CheckpointError(f"{path}: holds the agent {brief(header['agent'])}, expected {cls.name!r}: {remedy}")
 
 
 def as_device(name: str) -> torch.device:

@@ -19,18 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import (
-    BatchSize,
-    Count,
-    NetArch,
-    NonNegative,
-    Positive,
-    Range,
-    UnitInterval,
-    Units,
-    check_fields,
-    linear_schedule,
-)
+from rlgames.agents.config import BatchSize, NetArch, Units, linear_schedule
 from rlgames.errors import InvalidValueError
 from rlgames.experience.env_runner import EnvRunner, stacked_frames
 from rlgames.experience.prioritized import PrioritizedReplayBuffer
@@ -40,6 +29,7 @@ from rlgames.networks.models import EncoderName, QNetwork
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
 from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentQNetwork
+from rlgames.values import Count, NonNegative, Positive, Range, UnitInterval, check_fields
 
 SCALARS = ("train/loss", "train/q_values", "train/grad_norm")
 

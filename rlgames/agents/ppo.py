@@ -22,23 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import (
-    Count,
-    NetArch,
-    NonNegative,
-    Positive,
-    PositiveFraction,
-    UnitInterval,
-    Units,
-    check_fields,
-    linear_schedule,
-)
+from rlgames.agents.config import NetArch, PositiveFraction, Units, linear_schedule
 from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
 from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
 from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentActorCritic
 from rlgames.networks.threads import ParallelSlices
+from rlgames.values import Count, NonNegative, Positive, UnitInterval, check_fields
 
 VALUE_BATCH = 1024  # observations whose values are computed at once, after a rollout
 SCALARS = (

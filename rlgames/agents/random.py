@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import Count, check_fields
+from rlgames.values import Count, check_fields
 
 
 @dataclass(frozen=True)

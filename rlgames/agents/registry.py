@@ -13,10 +13,9 @@ from rlgames.agents.stored import check_header
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
-from rlgames.schema import short
 
 AgentT = TypeVar("AgentT", bound="type[Agent]")
 
@@ -68,7 +67,7 @@ def load(
     check_header(path, header)
     if header["agent"] not in AGENTS:
         raise CheckpointError(
-            f"{path}: holds the unknown agent {short(header['agent'])}: known are {', '.join(AGENTS)}"
+            f"{path}: holds the unknown agent {brief(header['agent'])}: known are {', '.join(AGENTS)}"
         )
     return find(header["agent"]).from_checkpoint(
         path, header, state, env, num_envs=num_envs, device=device, weights_only=weights_only

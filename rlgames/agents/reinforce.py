@@ -21,19 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
-from rlgames.agents.config import (
-    Count,
-    NetArch,
-    NonNegative,
-    Positive,
-    UnitInterval,
-    check_fields,
-    linear_schedule,
-)
+from rlgames.agents.config import NetArch, linear_schedule
 from rlgames.experience.env_runner import EnvRunner, Step
 from rlgames.networks.models import ACTIVATIONS, ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
 from rlgames.networks.precision import PrecisionName, choose_precision
+from rlgames.values import Count, NonNegative, Positive, UnitInterval, check_fields
 
 USUAL_BATCH = 1024  # transitions: how many a batch of whole episodes has is not known before
 SLICE = 4096  # transitions whose gradients are computed at once; their sum over the batch does not depend on it

@@ -20,8 +20,8 @@ from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidValueError, UsageError
-from rlgames.schema import check_fields, short
+from rlgames.errors import InvalidValueError, UsageError, brief
+from rlgames.schema import check_fields
 
 HEADER_FIELDS = {
     "agent": str,
@@ -50,27 +50,27 @@ def check_header(path: str | Path, header: Any) -> None:
             *(("actions", spaces["actions"], 1), ("shape", min(spaces["shape"], default=1), 1)),
         ):
             if value is not None and value < least:
-                raise InvalidValueError(f"its header: expected {name} >= {least}, got {short(value)}")
+                raise InvalidValueError(f"its header: expected {name} >= {least}, got {brief(value)}")
         if math.prod(spaces["shape"]) > LARGEST_OBSERVATION or len(spaces["shape"]) > 32:
             raise InvalidValueError(
                 f"its header: expected at most {LARGEST_OBSERVATION:,} numbers in an observation, got the shape"
-                f" {short(spaces['shape'])}"
+                f" {brief(spaces['shape'])}"
             )
         if spaces["dtype"] not in DTYPES or max(abs(spaces["first"]), spaces["actions"]) > 2**31:
-            raise InvalidValueError(f"its header: no such spaces: {short(spaces)}")
+            raise InvalidValueError(f"its header: no such spaces: {brief(spaces)}")
 
 
 def check_state(path: str | Path, header: dict[str, Any], state: Any) -> None:
     """Raise CheckpointError unless a state fits its header, as far as it is read before anything is made."""
     step = state.get("step") if isinstance(state, dict) else None
     if type(step) is not int or step != header["step"]:
-        raise CheckpointError(f"{path}: its state is of step {short(step)}, its header of step {header['step']}")
+        raise CheckpointError(f"{path}: its state is of step {brief(step)}, its header of step {header['step']}")
     runner, num_envs = state.get("runner"), header["num_envs"]
     if runner is not None:
         shape = getattr(runner.get("obs") if isinstance(runner, dict) else None, "shape", None)
         if shape is None or list(shape[1:]) != header["spaces"]["shape"] or shape[:1] != (num_envs,):
             shapes = f"({num_envs}, {', '.join(map(str, header['spaces']['shape']))})"
-            raise CheckpointError(f"{path}: its state has observations {short(shape)}, its header {shapes}")
+            raise CheckpointError(f"{path}: its state has observations {brief(shape)}, its header {shapes}")
 
 
 def trained_task(path: str | Path, header: dict[str, Any], env: Any) -> Task | None:

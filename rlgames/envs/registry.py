@@ -31,9 +31,8 @@ from rlgames.engine.single_env import make_env
 from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
 from rlgames.engine.vector_env import make_vector_env
-from rlgames.errors import InvalidTypeError, InvalidValueError, did_you_mean
+from rlgames.errors import InvalidTypeError, InvalidValueError, brief, did_you_mean
 from rlgames.imports import import_registering, is_missing
-from rlgames.schema import short
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -173,11 +172,11 @@ def check_stored_options(name: str, options: dict[str, Any]) -> None:
     patterns = {**getattr(module_of(name), "STORED_STRINGS", {}), **STORED_STRINGS}
     for key, value in options.items():
         if key not in (*own, *SHARED_OPTIONS, "threads"):
-            raise InvalidTypeError(f"unknown option {short(key)} for {name}: expected one of {', '.join(own)}")
+            raise InvalidTypeError(f"unknown option {brief(key)} for {name}: expected one of {', '.join(own)}")
         for each in value if isinstance(value, list) else [value]:
             listed = isinstance(each, str) and key in patterns and re.fullmatch(patterns[key], each, re.ASCII)
             if not listed and not isinstance(each, bool | int | float | None):
-                raise InvalidValueError(f"a file may not give the option {key} of {name}, got {short(value)}")
+                raise InvalidValueError(f"a file may not give the option {key} of {name}, got {brief(value)}")
         if key not in own and key != "wrappers":
             check_count(key, value, or_none=True)
     load_game(name, **hashable({key: value for key, value in options.items() if key in own}))

@@ -18,8 +18,8 @@ from rlgames.envs.registry import (
     parse,
     take_module,
 )
-from rlgames.errors import InvalidValueError, UsageError
-from rlgames.schema import check_fields, from_plain, short
+from rlgames.errors import InvalidValueError, UsageError, brief
+from rlgames.schema import check_fields, from_plain
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
@@ -104,7 +104,7 @@ class Task:
         elif game in gym.registry and ":" not in game and not game.startswith("rlgames/"):
             check_numbers(options)
         else:
-            raise InvalidValueError(f"the game {short(game)} is not registered here: import the module that does so")
+            raise InvalidValueError(f"the game {brief(game)} is not registered here: import the module that does so")
         pixels = None if pixels is None else from_plain(Pixels, pixels)
         if pixels and any(value > LARGEST for value in (pixels.skip, pixels.stack, *(pixels.size or ()))):
             raise InvalidValueError(f"expected pictures of at most {LARGEST:,} rows, columns and frames, got {pixels}")
@@ -126,4 +126,4 @@ def check_numbers(options: dict[str, Any]) -> None:
     """Raise UsageError unless all options are numbers, booleans or None."""
     for key, value in options.items():
         if not isinstance(value, bool | int | float | None):
-            raise InvalidValueError(f"a file may not give the option {short(key)} of {short(value)}, only numbers")
+            raise InvalidValueError(f"a file may not give the option {brief(key)} of {brief(value)}, only numbers")

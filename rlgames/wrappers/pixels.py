@@ -1,9 +1,10 @@
 """Preprocessing of a game's frames: one frozen declaration, applied to one environment or to a vector environment.
 
 The steps follow Mnih et al. 2015, "Human-level control through deep reinforcement learning" (Methods, preprocessing),
-always in this order: skip and max-pool, crop and every, grey or channel, resize, erase, difference, stack, scale; with
-`stack_skipped` the skip takes the place of the stack. For one environment they are Gymnasium's own wrappers where
-Gymnasium has them; `FrameSkip` says where it differs. `VectorPixels` is the same for a vector environment.
+always in this order: skip and max-pool, crop and every, grey or channel, resize, erase, channel axis, difference,
+stack, scale; with `stack_skipped` the skip takes the place of the stack. For one environment they are Gymnasium's own
+wrappers where Gymnasium has them; `FrameSkip` says where it differs. `VectorPixels` is the same for a vector
+environment.
 
     nature = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)
     nature.wrap(gym.make("ALE/Pong-v5", frameskip=1))    # observations (4, 84, 84) uint8
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -27,6 +28,7 @@ from gymnasium.wrappers import FrameStackObservation, TransformObservation
 
 from rlgames.compilation import njit_cached
 from rlgames.errors import InvalidValueError
+from rlgames.values import Count, Range, check_fields
 from rlgames.wrappers.frames import (
     FrameDifference,
     FrameSkip,
@@ -39,6 +41,8 @@ from rlgames.wrappers.frames import (
     transform_frames,
 )
 from rlgames.wrappers.vector_pixels import VectorPixels
+
+Level = Annotated[int, Range(0, 255)]
 
 
 class Operation(NamedTuple):
@@ -54,28 +58,31 @@ class Pixels:
 
     Frames are uint8, (H, W) or (H, W, channels). A stack comes first, oldest frame first, as in Gymnasium's
     FrameStackObservation: (stack, H, W) for grey frames, (stack, H, W, 3) for color; an episode's first frame fills it.
-    With `difference` or `scale` pixels are float32, otherwise uint8.
+    Single grey frames with `channel_axis` are (1, H, W), which Stable-Baselines3's CnnPolicy takes for pictures. With
+    `difference` or `scale` pixels are float32, otherwise uint8.
 
     Raises:
-        ValueError: if settings contradict each other, and in `wrap` and `wrap_vec` if the frames do not fit them.
+        TypeError: for a setting of another type.
+        ValueError: if settings are out of range or contradict each other, and in `wrap` and `wrap_vec` if the frames do
+            not fit them.
     """
 
     crop: tuple[int, int, int, int] | None = None  # top, bottom, left, right; bottom and right are excluded
-    every: int = 1  # keep every n-th row and column, from the first
-    channel: int | None = None  # keep one color channel: 0 red, 1 green, 2 blue
-    size: tuple[int, int] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
+    every: Count = 1  # keep every n-th row and column, from the first
+    channel: Annotated[int, Range(0)] | None = None  # keep one color channel: 0 red, 1 green, 2 blue
+    size: tuple[Count, Count] | None = None  # (height, width) after an area resize (cv2.INTER_AREA)
     grey: bool = False  # luminance, as Gymnasium's GrayscaleObservation computes it; emulators use their own
-    erase: tuple[int, ...] = ()  # levels of the background: they become 0, all others 255
-    skip: int = 1  # frames for each action, rewards summed
+    erase: tuple[Level, ...] = ()  # levels of the background: they become 0, all others 255
+    skip: Count = 1  # frames for each action, rewards summed
     max_pool: bool = False  # maximum of the last two frames of the skip, against sprites that flicker
-    stack: int = 1  # frames observed at once
+    stack: Count = 1  # frames observed at once
     stack_skipped: bool = False  # observe all frames of the skip, (skip, H, W), in place of a stack
     difference: bool = False  # frame minus the previous frame, -255..255; zeros at the start of an episode
     scale: bool = False  # divide by 255, to float32 in 0..1 (-1..1 with difference)
+    channel_axis: bool = False  # observe frames (H, W) as (1, H, W)
 
     def __post_init__(self) -> None:
-        if self.skip < 1:
-            raise InvalidValueError(f"expected skip >= 1, got {self.skip}: skip=1 steps one frame for each action")
+        check_fields(self)
         if self.max_pool and self.skip == 1:
             raise InvalidValueError("max_pool needs two frames of a skip, got skip=1: use skip >= 2 or max_pool=False")
         if self.stack_skipped and (self.skip == 1 or self.max_pool or self.stack > 1):
@@ -83,20 +90,15 @@ class Pixels:
                 "stack_skipped observes every frame of a skip: expected skip >= 2, max_pool=False and stack=1, got"
                 f" skip={self.skip}, max_pool={self.max_pool} and stack={self.stack}"
             )
-        if self.stack < 1:
-            raise InvalidValueError(f"expected stack >= 1, got {self.stack}: stack=1 observes one frame")
-        if self.every < 1:
-            raise InvalidValueError(f"expected every >= 1, got {self.every}: every=1 keeps all rows and columns")
-        if self.channel is not None and (self.grey or self.channel < 0):
+        if self.channel_axis and (self.stack > 1 or self.stack_skipped):
             raise InvalidValueError(
-                f"expected channel >= 0 and grey=False, got channel={self.channel} and grey={self.grey}"
+                "channel_axis is for single frames: expected stack=1 and stack_skipped=False, got"
+                f" stack={self.stack} and stack_skipped={self.stack_skipped}, which have such an axis already"
             )
-        if any(not 0 <= level <= 255 for level in self.erase):
-            raise InvalidValueError(f"expected levels in 0..255 to erase, got {self.erase}")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise InvalidValueError(f"expected size=(height, width), both at least 1, got {self.size}")
+        if self.channel is not None and self.grey:
+            raise InvalidValueError(f"expected grey=True or a channel, got both, channel={self.channel}: leave out one")
         if self.crop is not None:
-            top, bottom, left, right = self.crop if len(self.crop) == 4 else (0, 0, 0, 0)
+            top, bottom, left, right = self.crop
             if not (0 <= top < bottom and 0 <= left < right):
                 raise InvalidValueError(
                     "expected crop=(top, bottom, left, right) with 0 <= top < bottom and 0 <= left < right,"
@@ -136,6 +138,13 @@ class Pixels:
                     levels.take,
                 )
             )
+        if self.channel_axis:
+            chosen.append(
+                Operation(
+                    lambda env: transform_frames(env, partial(copy_of, index=np.newaxis)),
+                    lambda frames: frames[:, np.newaxis],
+                )
+            )
         return chosen
 
     def check(self, space: gym.Space) -> None:
@@ -160,6 +169,10 @@ class Pixels:
         if self.erase and len(space.shape) == 3 and not self.grey and self.channel is None:
             raise InvalidValueError(
                 f"erase needs one level a pixel, got frames {space.shape}: use grey=True or a channel"
+            )
+        if self.channel_axis and len(space.shape) == 3 and not self.grey and self.channel is None:
+            raise InvalidValueError(
+                f"channel_axis=True needs frames of shape (H, W), got {space.shape}: use grey=True or a channel"
             )
         if (self.grey or self.size is not None) and (np.any(space.low != 0) or np.any(space.high != 255)):
             raise InvalidValueError(

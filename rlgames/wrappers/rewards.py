@@ -8,8 +8,7 @@ episode, so that runs with different shaping can be compared.
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -18,6 +17,7 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 
 from rlgames.errors import InvalidValueError
+from rlgames.values import check_fields
 
 FLAG = "flag_get"  # key of the information that says whether an episode ended at its goal
 
@@ -27,6 +27,7 @@ class Rewards:
     """Rewards as the agent gets them; `Rewards()` changes none of them and only adds the score.
 
     Raises:
+        TypeError: if a factor is no number.
         ValueError: if a factor is not finite.
     """
 
@@ -36,9 +37,7 @@ class Rewards:
     lost: float = 0.0  # added for any other step that terminates the episode
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not math.isfinite(value):
-                raise InvalidValueError(f"expected a finite {name}, got {value}")
+        check_fields(self)
 
     def wrap(self, env: gym.Env) -> gym.Env:
         """Return `env` with these rewards and `info["score"]`, a float."""

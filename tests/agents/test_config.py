@@ -13,21 +13,12 @@ import pytest
 import tyro._docstrings
 
 import rlgames
-from rlgames.agents.config import (
-    Count,
-    Positive,
-    Range,
-    change_config,
-    check_fields,
-    check_seed,
-    check_value,
-    linear_schedule,
-    make_config,
-)
+from rlgames.agents.config import change_config, linear_schedule, make_config
 from rlgames.agents.random import Random
 from rlgames.agents.registry import AGENTS, find
 from rlgames.checkpoint.file import config_to_json
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief, did_you_mean
+from rlgames.values import Count, Positive, Range, check_fields, check_seed, check_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

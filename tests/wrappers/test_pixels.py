@@ -1,6 +1,7 @@
 """`Pixels`, compared with Gymnasium's own wrappers where they exist and with plain loops elsewhere."""
 
 import ast
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,18 @@ from gymnasium.wrappers import (
     FrameStackObservation,
     GrayscaleObservation,
     MaxAndSkipObservation,
+    ReshapeObservation,
     ResizeObservation,
     TransformObservation,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stable_baselines3 import PPO as SB3PPO
+from stable_baselines3.common.preprocessing import is_image_space
 
 import rlgames
+from rlgames.envs.registry import default_pixels
+from rlgames.errors import InvalidTypeError
 from rlgames.wrappers import Pixels
 from rlgames.wrappers.frames import FrameSkip
 from rlgames.wrappers.pixels import luminance
@@ -41,6 +47,8 @@ DECLARATIONS = [
     Pixels(difference=True),
     Pixels(stack=3),
     Pixels(scale=True),
+    Pixels(grey=True, channel_axis=True),
+    Pixels(channel=1, size=(4, 5), difference=True, scale=True, channel_axis=True),
     Pixels(crop=WINDOW, stack=2),
     Pixels(difference=True, stack=2, scale=True),
     Pixels(crop=WINDOW, size=(5, 4), grey=True, stack=4),
@@ -245,6 +253,27 @@ def test_empty_declaration_returns_the_env_itself():
     assert Pixels().wrap_vec(envs) is envs
     skipping = RandomFramesVectorEnv(2, AutoresetMode.NEXT_STEP, frame_skip=4, max_pool=True)
     assert Pixels(skip=4, max_pool=True).wrap_vec(skipping) is skipping
+
+
+@pytest.mark.parametrize("game", ["Cave", "CatchBall"])
+def test_channel_axis_makes_pictures_of_our_grids(game: str):
+    """As Gymnasium's ReshapeObservation does, for one and for many; Stable-Baselines3 takes them for pictures."""
+    pixels = replace(default_pixels(game, {}), channel_axis=True)
+    env, grid, envs = rlgames.make(game, pixels=pixels), rlgames.make(game), rlgames.make_vec(game, 2, pixels=pixels)
+    assert isinstance(grid.observation_space, Box)
+    oracle = ReshapeObservation(grid, (1, *grid.observation_space.shape))
+    assert env.observation_space == envs.single_observation_space == oracle.observation_space
+    assert is_image_space(env.observation_space)
+    np.testing.assert_array_equal(env.reset(seed=3)[0], oracle.reset(seed=3)[0], strict=True)
+    np.testing.assert_array_equal(envs.reset(seed=3)[0][0], env.reset(seed=3)[0], strict=True)
+    for _ in range(5):
+        np.testing.assert_array_equal(env.step(1)[0], oracle.step(1)[0], strict=True)
+
+
+def test_cnn_policy_of_stable_baselines_takes_cave():
+    env = rlgames.make("Cave", pixels=Pixels(channel_axis=True))
+    model = SB3PPO("CnnPolicy", env, n_steps=8, batch_size=8, n_epochs=1, device="cpu").learn(8)
+    assert model.predict(env.reset(seed=0)[0])[0].shape == ()
 
 
 @settings(max_examples=25, deadline=None)
@@ -530,17 +559,20 @@ def test_snapshot_of_engines_without_it_raises():
 @pytest.mark.parametrize(
     ("declaration", "message"),
     [
-        ({"skip": 0}, "skip >= 1, got 0"),
+        ({"skip": 0}, "skip to be an integer >= 1, got 0"),
         ({"max_pool": True}, "got skip=1: use skip >= 2 or max_pool=False"),
-        ({"stack": 0}, "stack >= 1, got 0"),
+        ({"stack": 0}, "stack to be an integer >= 1, got 0"),
         ({"stack_skipped": True}, "expected skip >= 2, .* got skip=1"),
         ({"stack_skipped": True, "skip": 4, "stack": 4}, "stack=1, got .* stack=4"),
         ({"stack_skipped": True, "skip": 4, "max_pool": True}, "max_pool=False .* max_pool=True"),
-        ({"size": (0, 5)}, r"size=\(height, width\), both at least 1, got \(0, 5\)"),
+        ({"size": (0, 5)}, r"size to be a tuple \(an integer >= 1, an integer >= 1\) or None, got \(0, 5\)"),
         ({"size": (5,)}, r"got \(5,\)"),
-        ({"every": 0}, "every >= 1, got 0"),
-        ({"channel": 0, "grey": True}, "got channel=0 and grey=True"),
-        ({"erase": (3, 256)}, r"levels in 0..255 to erase, got \(3, 256\)"),
+        ({"every": 0}, "every to be an integer >= 1, got 0"),
+        ({"channel": -1}, "channel to be an integer >= 0 or None, got -1"),
+        ({"channel_axis": True, "stack": 2}, "channel_axis is for single frames: expected stack=1 .* got stack=2"),
+        ({"channel_axis": True, "stack_skipped": True, "skip": 2}, "stack_skipped=False, got .* stack_skipped=True"),
+        ({"channel": 0, "grey": True}, "expected grey=True or a channel, got both, channel=0"),
+        ({"erase": (3, 256)}, r"erase to be a tuple such as .* in 0..255, got \(3, 256\)"),
         ({"crop": (5, 5, 0, 3)}, r"top < bottom .* got \(5, 5, 0, 3\)"),
         ({"crop": (0, 5, 4, 3)}, r"left < right, got \(0, 5, 4, 3\)"),
         ({"crop": (-1, 5, 0, 3)}, r"0 <= top .* got \(-1, 5, 0, 3\)"),
@@ -553,6 +585,28 @@ def test_contradictory_declaration(declaration: dict[str, Any], message: str):
 
 
 @pytest.mark.parametrize(
+    "declaration",
+    [{"skip": "4"}, {"stack": None}, {"crop": 5}, {"grey": 1}, {"erase": 87}, {"size": 84}, {"scale": "yes"}],
+)
+def test_settings_of_another_type_are_named(declaration: dict[str, Any]):
+    [(name, value)] = declaration.items()
+    with pytest.raises(InvalidTypeError, match=f"expected {name} to be .*, got {value!r}"):
+        Pixels(**declaration)
+
+
+def test_settings_become_plain():
+    """As JSON and NumPy give them."""
+    given: Any = {
+        "crop": [0, 9, 0, np.int64(11)],
+        "size": [4.0, 5],
+        "skip": np.int32(2),
+        "erase": [3],
+        "grey": np.True_,
+    }
+    assert Pixels(**given) == Pixels(crop=(0, 9, 0, 11), size=(4, 5), skip=2, erase=(3,), grey=True)
+
+
+@pytest.mark.parametrize(
     ("pixels", "space", "message"),
     [
         (Pixels(crop=(0, 10, 0, 5)), PICTURE, r"crop=\(0, 10, 0, 5\).*9 rows and 11 columns: keep bottom <= 9"),
@@ -561,6 +615,11 @@ def test_contradictory_declaration(declaration: dict[str, Any], message: str):
         (Pixels(grey=True), Box(0, 255, (8, 8, 4), np.uint8), r"got \(8, 8, 4\)"),
         (Pixels(channel=3), PICTURE, r"channel=3 needs frames .*got \(9, 11, 3\)"),
         (Pixels(erase=(0,)), PICTURE, r"erase needs one level a pixel, got frames \(9, 11, 3\)"),
+        (
+            Pixels(channel_axis=True),
+            PICTURE,
+            r"needs frames of shape \(H, W\), got \(9, 11, 3\): use grey=True or a channel",
+        ),
         (Pixels(size=(4, 4)), Box(0, 2, (8, 8), np.uint8), r"from 0 to 255, got Box\(0, 2"),
         (Pixels(stack=2), Box(0, 1, (8, 8), np.float32), r"uint8 Box .* got Box\(0.0, 1.0, \(8, 8\), float32\)"),
         (Pixels(skip=2, stack=2), Box(0, 255, (8,), np.uint8), r"got Box\(0, 255, \(8,\)"),

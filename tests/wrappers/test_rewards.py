@@ -302,5 +302,5 @@ def test_wrap_vec_keeps_frame_stack():
 @pytest.mark.parametrize("declaration", [{"scale": float("nan")}, {"survival": float("inf")}])
 def test_factors_must_be_finite(declaration: dict[str, float]):
     ((name, value),) = declaration.items()
-    with pytest.raises(ValueError, match=f"finite {name}, got {value}"):
+    with pytest.raises(ValueError, match=f"expected {name} to be a finite number, got {value}"):
         Rewards(**declaration)

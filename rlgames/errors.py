@@ -75,10 +75,10 @@ def missing_package(error: ModuleNotFoundError) -> MissingPackageError | None:
 
 
 def brief(value: Any) -> str:
-    """Return the repr of a value for an error: in one line, of at most 80 characters."""
+    """Return the repr of a value for an error: one line of at most 80 characters, all printable."""
     if isinstance(value, int) and value.bit_length() > 1_000:  # Python refuses to print the largest ones
         return f"an integer of {value.bit_length():,} bits"
-    text = " ".join(repr(value).split())
+    text = "".join(each if each.isprintable() else "?" for each in " ".join(repr(value).split()))
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

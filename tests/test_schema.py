@@ -67,7 +67,7 @@ def test_from_plain_fills_in_defaults_and_makes_tuples() -> None:
         (None, "Settings: expected an object with fields, got None"),
         ({"size": 1}, "Settings: unknown field 'size', expected net_arch, limit, name"),
         ({"name": None}, "Settings: expected name to be str, got None"),
-        ({"limit": "\x1b" * 99}, r"Settings: expected limit to be float \| None, got '(\\x1b)+.{,3} \.\.\.$"),
+        ({"limit": "\x1b" * 99}, r"Settings: expected limit to be float \| None, got '(\\x1b)+.{,3}\.\.\.$"),
         ({"net_arch": ["a"]}, r"Settings: expected net_arch to be tuple\[int, \.\.\.\], got \('a',\)"),
     ],
 )

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import numpy as np
@@ -262,6 +263,8 @@ def test_an_agent_with_a_numpy_seed_is_that_of_the_integer():
         ("x" * 100, "'" + "x" * 76 + "..."),
         (10**5000, "an integer of 16,610 bits"),
         (None, "None"),
+        (SimpleNamespace(a="\x1b[1m"), "namespace(a='\\x1b[1m')"),
+        (type("Loud", (), {"__repr__": lambda self: "\x1b[1m\nA"})(), "?[1m A"),
     ],
     ids=brief,
 )

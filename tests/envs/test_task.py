@@ -99,7 +99,7 @@ NOT_ALLOWED: list[tuple[Any, str]] = [
     (stored("Cave", {"skip": "4"}), "Pixels: expected skip to be int, got '4'"),
     (stored("Cave", {"skip": True}), "Pixels: expected skip to be int, got True"),
     (stored("Cave", {"crop": [1, 2]}), "Pixels: expected crop to be tuple"),
-    (stored("Cave", {"skip": 0}), "expected skip >= 1"),
+    (stored("Cave", {"skip": 0}), "expected skip to be an integer >= 1"),
     (stored("Cave", {"stack": 10**9}), "expected pictures of at most 10,000 rows, columns and frames"),
     (stored("Cave", {"size": [10**6, 10]}), "expected pictures of at most 10,000 rows, columns and frames"),
     (stored("Cave", None, {"scale": "2"}), "Rewards: expected scale to be float, got '2'"),

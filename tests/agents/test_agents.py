@@ -111,6 +111,48 @@ def test_train_on_observations_of_shape_zero(name: str):
     assert agent.predict(np.float32(0.5))[0].shape == ()
 
 
+class PictureEnv(gym.Env):
+    """Observe pictures (9, 8, 3), as MiniGrid, MinAtar and CarRacing give them; their bytes or bits are random."""
+
+    action_space = Discrete(2)
+
+    def __init__(self, dtype: Any) -> None:
+        self.observation_space = Box(0, 255 if dtype is np.uint8 else 1, (9, 8, 3), dtype)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        return self.observation_space.sample(), {}
+
+    def step(self, action: int):
+        return self.observation_space.sample(), 1.0, bool(self.np_random.random() < 0.2), False, {}
+
+
+@agents
+@pytest.mark.parametrize("dtype", [np.uint8, np.bool_])
+def test_train_on_pictures_with_channels_last(name: str, dtype: Any, tmp_path: Path):
+    agent = find(name)(sync_vector(lambda: PictureEnv(dtype), 2), quick_config(name))
+    check_one_update(agent)
+    agent.save(tmp_path / "agent")
+    obs = np.stack([agent.observation_space.sample() for _ in range(5)])
+    assert rlgames.load(tmp_path / "agent").predict(obs)[0].tolist() == agent.predict(obs)[0].tolist()
+
+
+OTHER_DTYPES = (np.int8, np.int16, np.int32, np.uint32, np.int64, np.uint64)  # the replay is compiled for each
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint16, np.float64, *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in OTHER_DTYPES)]
+)
+@agents
+def test_train_on_observations_of_any_dtype(name: str, dtype: Any):
+    class Env(PictureEnv):
+        def __init__(self) -> None:
+            self.observation_space = Box(0, 9, (3,), dtype)
+
+    check_one_update(find(name)(sync_vector(Env, 2), quick_config(name)))
+
+
 @agents
 def test_train_continues_after_any_update(name: str, tmp_path: Path):
     """The generator may be dropped after any update, and `learn` counts from the steps already taken."""

@@ -68,3 +68,8 @@ DEAD_ENDS: dict[str, Preset] = {
         rewards=Rewards(scale=0.01, survival=-0.03, won=1.0, lost=-0.5),
     ),
 }
+
+
+def for_memory(presets: dict[str, Preset]) -> dict[str, Preset]:
+    """Return the presets for `obs="ram"` and "tiles", whose encoder follows from the shape; not tuned for them."""
+    return {agent: replace(preset, config=preset.config | dict(encoder="auto")) for agent, preset in presets.items()}

@@ -1,7 +1,7 @@
 """Super Mario Bros.: run to the flag of a stage, or through all eight worlds with three lives.
 
 Observation space: `obs="pixels"`, the screen, (240, 256, 3) uint8; "ram", the console's memory, (2048,) uint8; "tiles",
-(13, 16) uint8, the cells around Mario, see `observe_tiles` in `picture`.
+(13, 16) uint8, the cells around Mario, see `tiles`.
 Action space: combinations of buttons that are held during one frame; the option `actions` selects "right_only" (5 of
 them), "simple" (7), "complex" (12) or "all" (256).
 Rewards: the pixels moved to the right minus the time lost, and -25 for a death; see `rules`.

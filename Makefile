@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint compiled-games format imports bench clean system-packages
+.PHONY: help demo test test-all lint compiled-games format imports page bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,9 @@ format: $(VENV)/.dev  ## let ruff fix what it can, and format
 
 imports: $(VENV)/.dev  ## draw the imports into docs/imports.svg (needs Graphviz: apt-get install graphviz)
 	$(BIN)/import-linter drawgraph rlgames | dot -Tsvg -o docs/imports.svg
+
+page: $(VENV)/.dev  ## build the page that plays games in any browser, in build/page
+	$(BIN)/rlgames page build/page
 
 bench: $(VENV)/.bench  ## measure games and learning, and their alternatives
 	$(BIN)/python benchmarks/games.py

@@ -70,12 +70,26 @@ class Watch:
     game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
     device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
     threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
+    live: bool = False  # A page for the browser takes the place of the recording; you can take over (extra live).
+    host: str = "127.0.0.1"  # The page listens there; another address lets other machines in.
+    port: int = 0  # The page listens on it; 0: any that is free.
 
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, size=self.size)
-        check_minimum(0, seed=self.seed)
+        check_minimum(0, seed=self.seed, port=self.port)
         check_positive(seconds=self.seconds)
         load_command("trained").watch_command(self)
+
+
+@dataclass(frozen=True)
+class Page:
+    """Options of `rlgames page`."""
+
+    out: Positional[Path]  # The page is this folder, for any web server.
+    agents: tuple[Path, ...] = ()  # These play: checkpoints, runs, exports; none: those of zoo/ that a page can show.
+
+    def run(self) -> None:
+        load_command("trained").page_command(self)
 
 
 @dataclass(frozen=True)

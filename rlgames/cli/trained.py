@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import load
 from rlgames.checkpoint import weights_sha256
-from rlgames.cli.commands import Evaluate, Export, Watch
+from rlgames.cli.commands import Evaluate, Export, Page, Watch
 from rlgames.cli.options import check_device
 from rlgames.cli.terminal import status, wrap
 from rlgames.errors import NotWritableError, UsageError
@@ -17,6 +18,8 @@ from rlgames.evaluation import Evaluation, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.recording import record, video_writer_class
 from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
+from rlgames.web.live import watch_live
+from rlgames.web.page import build_page, zoo_agents
 
 
 def evaluate_command(options: Evaluate) -> None:
@@ -86,6 +89,10 @@ def export_command(options: Export) -> None:
 
 def watch_command(options: Watch) -> None:
     path, agent = load_trained(options.path, options.game, options.device)
+    if options.live:
+        seed, deterministic = options.seed or 0, not options.sample
+        with torch_threads(options.threads or 1):  # one observation at a time
+            return watch_live(agent, host=options.host, port=options.port, seed=seed, deterministic=deterministic)
     out = options.out or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
     video_writer_class(out)
     with status("recording"), torch_threads(options.threads):
@@ -106,6 +113,12 @@ def watch_command(options: Watch) -> None:
         print(wrap(f"episode    seed {recording.seed}, the median of {played} with seeds 0 to 4", " " * 11))
     size = recording.path.stat().st_size / 1e3
     print(f"recording  {recording.path} ({recording.seconds:.1f} s, {size:,.0f} kB)")
+
+
+def page_command(options: Page) -> None:
+    for line in build_page(options.out, options.agents or zoo_agents()):
+        print(wrap(line, "  "))
+    print(f"serve it with: python -m http.server --directory {shlex.quote(str(options.out))}")
 
 
 def load_trained(path: Path, game: str | None, device: str) -> tuple[Path, Agent]:

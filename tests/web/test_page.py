@@ -1,0 +1,280 @@
+"""The page in a real browser: games in WebAssembly, and a live game; what is seen moves, and controls steer it."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.chrome import skip_without_browser
+from helpers.processes import TIMEOUT
+
+import rlgames
+from rlgames.agents.base import Agent
+from rlgames.agents.ppo import PPOConfig
+from rlgames.envs.chrome_dino.browser import Browser
+from rlgames.errors import UsageError
+from rlgames.web.live import LivePlayer
+from rlgames.web.page import build_page
+from rlgames.web.server import LiveServer
+
+skip_without_browser()
+
+SCRIPT = """
+window.errors = [];
+addEventListener("error", (event) => errors.push(event.message));
+window.picture = (name = "picture") => { // a checksum: the text of a picture is long
+  const canvas = document.getElementById(name);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return `${canvas.width} x ${canvas.height}, ${data.reduce((sum, byte) => (Math.imul(sum, 31) + byte) | 0, 7)}`;
+};
+"""
+
+
+def small_agent(game: str) -> Agent:
+    """Return an agent that has learned nothing, with a network as the presets have them."""
+    encoder = "cave" if game == "Cave" else "vector"
+    return rlgames.PPO(game, PPOConfig(encoder=encoder, net_arch=(16,)), num_envs=1)
+
+
+@pytest.fixture(scope="module")
+def agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder, paths = tmp_path_factory.mktemp("agents"), {}
+    for game in ("CatchBall", "Cave"):
+        paths[game] = folder / f"{game}.ckpt"
+        with small_agent(game) as agent:
+            agent.save(paths[game], weights_only=True)
+    return paths
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(agents: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The page, served as any static server does."""
+    folder = tmp_path_factory.mktemp("page")
+    lines = build_page(folder, list(agents.values()))
+    assert [line.partition(":")[0] for line in lines] == ["CatchBall", "Cave"]
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+class Tab:
+    """A page in a browser."""
+
+    def __init__(self, browser: Browser):
+        self.browser, self.page = browser, browser.page
+
+    def open(self, address: str) -> None:
+        self.page.load("about:blank")  # so that an address that differs after # alone is loaded anew
+        self.page.load(address)
+        self.wait("document.getElementById('stage').hidden === false")
+
+    def js(self, expression: str) -> Any:
+        return self.page.evaluate(expression, wait=True)
+
+    def text(self, name: str) -> str:
+        return self.js(f"document.getElementById('{name}').textContent")
+
+    def click(self, name: str) -> None:
+        self.js(f"document.getElementById('{name}').click()")
+
+    def wait(self, condition: str) -> None:
+        deadline = time.monotonic() + TIMEOUT
+        while not self.js(condition):
+            assert time.monotonic() < deadline, (condition, self.text("message"), self.js("errors"))
+            time.sleep(0.05)
+
+    def wait_for_change(self, expression: str) -> None:
+        before = json.dumps(self.js(expression))
+        self.wait(f"JSON.stringify({expression}) !== {json.dumps(before)}")
+
+    def key(self, key: str, *, down: bool = True) -> None:
+        self.page.call("Input.dispatchKeyEvent", type="keyDown" if down else "keyUp", key=key)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    browser = Browser(SCRIPT)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Tab]:
+    tab = Tab(browser)
+    yield tab
+    assert tab.js("errors") == []
+    tab.page.load("about:blank")
+
+
+PICTURE = "picture()"
+
+
+def test_the_agent_plays_and_pause_stops_it(tab: Tab, address: str) -> None:
+    tab.open(f"{address}#game=Cave")
+    tab.wait_for_change(PICTURE)
+    tab.wait_for_change("[...document.querySelectorAll('#bars i')].map((bar) => bar.style.width)")
+    assert tab.text("bars-title") == "Action probabilities"
+    tab.click("pause")
+    tab.wait("document.getElementById('message').textContent === 'Paused'")
+    before = tab.js(PICTURE)
+    time.sleep(0.3)
+    assert tab.js(PICTURE) == before
+    tab.click("one-step")
+    tab.wait(f"{PICTURE} !== {json.dumps(before)}")
+    tab.click("saliency")
+    tab.click("pause")
+    tab.wait_for_change(PICTURE)
+
+
+def test_scores_equal_those_of_evaluate(tab: Tab, address: str, agents: dict[str, Path]) -> None:
+    tab.open(address)
+    for game, path in agents.items():
+        scores = tab.js(
+            "import(new URL('page.js', location.href)).then((page) => page.evaluate(new URL('.', location.href),"
+            f" {game!r}, 'ppo', [...Array(20).keys()]))"
+        )
+        assert scores == rlgames.evaluate(path, episodes=20, seed=0).scores
+
+
+def test_a_person_takes_over_with_the_keyboard_alone(tab: Tab, address: str) -> None:
+    pictures = []
+    for key in ("a", "d", "a"):
+        tab.open(f"{address}#game=CatchBall&seed=3")
+        tab.key("p")
+        tab.wait("document.getElementById('message').textContent === 'Paused'")
+        tab.key("r")
+        tab.key("t")
+        tab.wait("document.getElementById('take-over').getAttribute('aria-pressed') === 'true'")
+        assert not tab.js("document.getElementById('keys').hidden")
+        tab.key(key)
+        for _ in range(3):
+            tab.key("n")
+            tab.key("n", down=False)
+        tab.key(key, down=False)
+        pictures.append(tab.js(PICTURE))
+        tab.key("t")
+        tab.wait("document.getElementById('take-over').textContent === 'Take over'")
+    assert pictures[0] == pictures[2] != pictures[1]
+
+
+def test_a_link_replays_a_game(tab: Tab, address: str) -> None:
+    """The address carries every action, a person's and the agent's."""
+    tab.open(f"{address}#game=CatchBall&seed=11")
+    tab.click("pause")
+    tab.click("restart")
+    tab.click("take-over")
+    for _ in range(5):
+        tab.click("one-step")
+    tab.click("take-over")
+    for _ in range(2):
+        tab.click("one-step")
+    picture = tab.js(PICTURE)
+    tab.click("share")
+    tab.wait("location.hash.includes('actions=')")
+    link = tab.js("location.href")
+    assert "seed=11" in link
+    tab.open(link)
+    tab.wait("document.getElementById('message').textContent === 'Replay'")
+    tab.click("pause")
+    tab.js("document.getElementById('seed').value = 11")
+    tab.page.load("about:blank")
+    tab.page.load(link)
+    tab.wait(f"{PICTURE} === {json.dumps(picture)}")  # on the way
+
+
+def test_a_person_plays_against_the_agent_on_one_seed(tab: Tab, address: str) -> None:
+    tab.open(f"{address}#game=CatchBall&seed=2")
+    tab.click("pause")
+    tab.click("versus")
+    tab.wait("!document.getElementById('rival').hidden")
+    assert tab.js(PICTURE) == tab.js("picture('rival-picture')")  # the same first balls
+    assert tab.text("rival-score") == "0"
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (390, "light"), (1280, "dark")])
+def test_nothing_is_cut_off_and_all_controls_have_names(tab: Tab, address: str, width: int, scheme: str) -> None:
+    tab.page.call(
+        "Emulation.setDeviceMetricsOverride", width=width, height=844, deviceScaleFactor=2, mobile=width < 500
+    )
+    tab.page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    try:
+        tab.open(address)
+        tab.click("versus")
+        assert tab.js("document.documentElement.scrollWidth") <= width
+        unnamed = tab.js(
+            "[...document.querySelectorAll('button, input, select, canvas, output')].filter((each) =>"
+            " !(each.textContent.trim() || each.ariaLabel || each.labels?.length)).map((each) => each.id)"
+        )
+        assert unnamed == []
+        background = tab.js("getComputedStyle(document.body).backgroundColor")
+        assert (background == "rgb(21, 23, 29)") == (scheme == "dark")
+    finally:
+        tab.page.call("Emulation.clearDeviceMetricsOverride")
+        tab.page.call("Emulation.setEmulatedMedia", features=[])
+
+
+def live_page(game: str = "CatchBall") -> tuple[LiveServer, Callable[[], None]]:
+    """Return a server with a game that a thread plays, and the function that ends both."""
+    agent = small_agent(game)
+    player = LivePlayer(agent)
+    player.server = server = LiveServer(player.describe())
+    stop = threading.Event()
+
+    def play() -> None:
+        while not stop.wait(player.advance()):
+            pass
+
+    thread = threading.Thread(target=play)
+    thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join()
+        server.close()
+        player.close()
+        agent.close()
+
+    return server, end
+
+
+def test_a_live_game_moves_pauses_and_obeys(tab: Tab) -> None:
+    server, end = live_page()
+    try:
+        tab.open(server.address)
+        tab.wait_for_change(PICTURE)
+        tab.click("pause")
+        tab.wait("document.getElementById('message').textContent === 'Paused'")
+        tab.click("take-over")
+        tab.click("saliency")
+        tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
+        tab.wait_for_change("document.getElementById('pause').click() ?? " + PICTURE)
+        tab.page.load(server.address)  # a reload gets the running game
+        tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
+    finally:
+        end()
+    tab.wait("document.getElementById('message').textContent.startsWith('The connection is lost')")
+
+
+def test_agents_that_a_page_cannot_show_are_named(tmp_path: Path) -> None:
+    agent = rlgames.PPO("CatchBall", PPOConfig(recurrent=True, encoder="grid"), num_envs=1)
+    agent.save(tmp_path / "lstm.ckpt", weights_only=True)
+    agent.close()
+    with pytest.raises(UsageError, match="a page cannot compute a RecurrentActorCritic"):
+        build_page(tmp_path / "page", [tmp_path / "lstm.ckpt"])
+    assert not (tmp_path / "page").exists()

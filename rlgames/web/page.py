@@ -21,13 +21,13 @@ from typing import Any
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import load
 from rlgames.engine.game import Game
-from rlgames.engine.shapes import CAPACITY, Picture
+from rlgames.engine.shapes import CAPACITY
 from rlgames.envs.registry import game_options, load_game, take_pixels
 from rlgames.envs.task import Task
 from rlgames.errors import NotWritableError, UsageError
 from rlgames.runs.directory import EXPORTED, find_checkpoint
 from rlgames.web.network import FUNCTIONS, describe_network
-from rlgames.web.wasm import compile_game
+from rlgames.web.wasm import compile_game, picture_of
 from rlgames.wrappers.pixels import Pixels
 
 FRONT_END = ("index.html", "page.css", "page.js")
@@ -96,14 +96,15 @@ def own_task(agent: Agent, path: Path) -> tuple[Task, Pixels]:
     options = dict(task.options)
     pixels = take_pixels(task.game, task.pixels, options)
     own = {key: value for key, value in options.items() if key in game_options(task.game)}
-    if not isinstance(load_game(task.game, **own), Game):
+    game = load_game(task.game, **own)
+    if not isinstance(game, Game):
         raise UsageError(f"{path}: its agent plays {task}, a page needs a game that Numba compiles")
+    picture_of(game)
     return Task(task.game, own), pixels
 
 
 def describe_game(name: str, game: Game) -> dict[str, Any]:
-    picture, record = game.render, game.record.fields
-    assert isinstance(picture, Picture)  # checked by game_functions
+    picture, record = picture_of(game), game.record.fields
     assert record is not None  # it has CLOCK
     return {
         "name": name,

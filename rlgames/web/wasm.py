@@ -62,17 +62,23 @@ def compile_game(game: Game, others: Sequence[Function] = ()) -> bytes:
     return link([emit_object(each) for each in functions], [each.name for each in functions])
 
 
-def game_functions(game: Game) -> list[Function]:
-    """Return the functions of a game. Raises UsageError for one whose picture is not a list of shapes."""
+def picture_of(game: Game) -> Picture:
+    """Return what draws a game. Raises UsageError if that is not a list of shapes."""
     if not isinstance(game.render, Picture):
         raise UsageError(
             f"{game.name} cannot be drawn in a browser: "
             f"its `render` must be an rlgames.engine.Picture, got {game.render!r}"
         )
+    return game.render
+
+
+def game_functions(game: Game) -> list[Function]:
+    """Return the functions of a game. Raises UsageError for one whose picture is not a list of shapes."""
+    picture = picture_of(game)
     record = types.CPointer(numba.from_dtype(game.record))
     shape, dtype = game.observation.shape, numba.from_dtype(np.dtype(str(game.observation.dtype)))
     reset_record, step_frame = frame_functions(game.reset, game.step, game.score)
-    observe_record, draw_record, max_frames = game.observe, game.render.draw, game.max_frames
+    observe_record, draw_record, max_frames = game.observe, picture.draw, game.max_frames
 
     def reset(s):
         reset_record(carray(s, 1)[0])

@@ -43,7 +43,7 @@ from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "watch", "export", "play", "list", "presets", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "watch", "page", "export", "play", "list", "presets", "doctor", "demo")
 SMALL = ("--envs", "16", "--config.n_steps", "16", "--evaluate-episodes", "2", "--evaluate-max-steps", "30")
 Capture = pytest.CaptureFixture[str]
 

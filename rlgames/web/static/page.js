@@ -386,7 +386,11 @@ class StaticSource {
 
   frame() {
     const { player, rival } = this, held = this.held ?? 0;
-    if (this.replay) player.step(this.replay[player.frames] ?? 0);
+    if (this.replay && player.frames >= this.replay.length) {
+      this.paused = true; // the end of the link
+      return;
+    }
+    if (this.replay) player.step(this.replay[player.frames]);
     else player.step(this.human && !rival ? held : null);
     rival?.step(held);
     if (player.game.over) this.best = Math.max(this.best ?? -Infinity, player.game.score);

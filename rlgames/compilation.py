@@ -24,46 +24,46 @@ NOT_KEPT = "cannot be kept for the next start: {}; set NUMBA_CACHE_DIR to a fold
 announced: set[str] = set()  # lines that this process has printed
 
 
-def njit_cached(label: str, **options: Any) -> Callable[[Callable], Any]:
+def njit_cached(label: str, seconds: int = 5, **options: Any) -> Callable[[Callable], Any]:
     """Return a decorator like `numba.njit(cache=True, **options)`.
 
-    "Compiling <label> once ..." is printed to stderr when the first of the functions with this label is compiled, and
-    nothing where all are found in the cache.
+    "Compiling <label> once (<seconds> s) ..." is printed to stderr when the first of the functions with this label is
+    compiled, and nothing where all are found in the cache. `seconds` is about what all of them take on one core.
     """
 
     def decorate(function: Callable) -> Any:
         dispatcher: Any = numba.njit(**options)(function)
         if dispatcher is not function:  # NUMBA_DISABLE_JIT
-            dispatcher._cache = make_cache(function, label)
+            dispatcher._cache = make_cache(function, f"Compiling {label}", seconds)
         return dispatcher
 
     return decorate
 
 
-def cfunc_cached(label: str, function: Callable, signature: Any) -> CFunc:
+def cfunc_cached(label: str, function: Callable, signature: Any, seconds: int = 5) -> CFunc:
     """Return a function compiled as `numba.cfunc(signature)` does, which has an `address`; announced as above."""
     compiled: Any = CFunc(function, normalize_signature(signature), locals={}, options={})
-    compiled._cache = make_cache(function, label)
+    compiled._cache = make_cache(function, f"Compiling {label}", seconds)
     compiled.compile()
     return compiled
 
 
-def make_cache(function: Callable, label: str) -> CodeCache | NoCache:
+def make_cache(function: Callable, line: str, seconds: int) -> CodeCache | NoCache:
     """Return what keeps the machine code of a function: on disk, or not at all where no folder is writable."""
     try:
-        return CodeCache(function, label)
+        return CodeCache(function, f"{line} once ({seconds} s) ...")
     except RuntimeError as error:
         if "no locator available" not in str(error):
             raise
-        return NoCache(label)
+        return NoCache(f"{line} ({seconds} s) ...")
 
 
 class CodeCache(FunctionCache):
     """Numba's cache of one function; what cannot be read is compiled, what cannot be written is not kept."""
 
-    def __init__(self, function: Callable, label: str):
+    def __init__(self, function: Callable, line: str):
         super().__init__(function)
-        self.label = label
+        self.line = line  # to be printed when the function is compiled
         own = self._cache_file
         self._cache_file = CheckedFiles(own._cache_path, self._impl.filename_base, own._source_stamp)
 
@@ -73,7 +73,7 @@ class CodeCache(FunctionCache):
         except Exception:  # noqa: BLE001  Numba and LLVM raise anything for the code of another release
             found = None
         if found is None:
-            announce(f"Compiling {self.label} once, which takes some seconds ...")
+            announce(self.line)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
@@ -86,11 +86,11 @@ class CodeCache(FunctionCache):
 class NoCache(NullCache):
     """Where no folder is writable."""
 
-    def __init__(self, label: str):
-        self.label = label
+    def __init__(self, line: str):
+        self.line = line
 
     def load_overload(self, sig: Any, target_context: Any) -> None:
-        announce(f"Compiling {self.label}, which takes some seconds ...")
+        announce(self.line)
         announce(f"Compiled code {NOT_KEPT.format('no folder for it is writable')}")
 
 

@@ -79,6 +79,7 @@ class Game:
         None  # of `reset`, to the records that it reset
     )
     envs_per_thread: int = 4096  # fewest environments worth a thread: about 100 microseconds of work
+    compile_seconds: int = 5  # about, of the loops on one core: what a person reads who waits for it
     maker: Callable[[], Game] | None = field(default=None, repr=False, compare=False)  # makes it in another process
 
     def __reduce__(self) -> Any:
@@ -92,7 +93,7 @@ class Game:
     def loops(self) -> CompiledLoops:
         """The compiled loops, shared by all environments of this game."""
         rules = self.reset, self.step, self.observe, self.score, self.describe, self.give_up
-        return compile_loops(self.name, *rules, len(self.actions))
+        return compile_loops(self.name, self.compile_seconds, *rules, len(self.actions))
 
     def read_info(self, numbers: np.ndarray) -> dict[str, np.ndarray]:
         """Return the information in `numbers`, (n, keys) int64, by key; each array has n entries."""

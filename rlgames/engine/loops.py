@@ -61,6 +61,7 @@ def frame_functions(reset: Callable, step: Callable, score: Callable) -> tuple[C
 
 def compile_loops(
     name: str,
+    seconds: int,
     reset: Callable,
     step: Callable,
     observe: Callable,
@@ -72,7 +73,7 @@ def compile_loops(
     """Return the loops over these rules; each is compiled, or found in the cache, when it is first called."""
     checksum = rules_checksum(reset, step, observe, score, describe, give_up, uniform)
 
-    compile_loop = partial(compile_cached, name, checksum=checksum)
+    compile_loop = partial(compile_cached, name, checksum=checksum, seconds=seconds)
 
     reset_record, step_frame = frame_functions(reset, step, score)
 
@@ -169,14 +170,14 @@ def compile_loops(
     return CompiledLoops(reset_batch, describe_batch, step_batch, step_single)
 
 
-def compile_cached(label: str, function: Callable, checksum: int | None = None) -> Any:
+def compile_cached(label: str, function: Callable, checksum: int | None = None, seconds: int = 5) -> Any:
     """Compile with a name of its own for its rules, which gives them an index of their own in Numba's cache.
 
     Numba writes the index and the code without a lock: games that share an index and are compiled by two processes
     at once could get each other's code.
     """
     function.__qualname__ += f"_{rules_checksum(function) if checksum is None else checksum:08x}"
-    return njit_cached(label, nogil=True)(function)
+    return njit_cached(label, seconds, nogil=True)(function)
 
 
 class SharedFunction:
@@ -186,15 +187,16 @@ class SharedFunction:
     which their loops know only the name; `load` compiles the function, or finds it in the cache, before loops run.
     """
 
-    def __init__(self, label: str, function: Callable, signature: Any):
+    def __init__(self, label: str, function: Callable, signature: Any, seconds: int = 5):
         checksum = rules_checksum(function)
-        self.label, self.function, self.signature, self.compiled = label, function, signature, None
+        self.label, self.function, self.signature, self.seconds = label, function, signature, seconds
+        self.compiled: Any = None
         function.__qualname__ += f"_{checksum:08x}"
         self.call: Any = types.ExternalFunction(f"rlgames_{function.__name__}_{checksum:08x}", signature)
 
     def load(self) -> None:
         if self.compiled is None:
-            self.compiled = cfunc_cached(self.label, self.function, self.signature)
+            self.compiled = cfunc_cached(self.label, self.function, self.signature, self.seconds)
             llvm.add_symbol(self.call.symbol, self.compiled.address)
 
 

@@ -271,7 +271,7 @@ def luminance(frames: np.ndarray) -> np.ndarray:
     return grey
 
 
-@njit_cached("the preprocessing")
+@njit_cached("the preprocessing", 1)
 def write_luminance(frames, grey):
     n, height, width = grey.shape
     for i in range(n):

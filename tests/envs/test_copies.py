@@ -107,13 +107,12 @@ def test_copies_of_an_environment_continue(name: str) -> None:
     assert_copies_continue(rlgames.make(game, **options))
 
 
+@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(
-    ("name", "mode"),
+    "name",
     [
-        (name, mode)
+        pytest.param(name, marks=pytest.mark.slow if name.endswith(" Pong") else ())
         for name in CASES
-        for mode in AutoresetMode
-        if not (name.endswith(" Pong") and mode is not AutoresetMode.SAME_STEP)
     ],
 )
 def test_copies_of_a_vector_environment_continue(name: str, mode: AutoresetMode) -> None:

@@ -251,4 +251,5 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
         fps=60,
         keys={"w": JUMP, "s": DUCK},
         envs_per_thread=256,
+        compile_seconds=8,
     )

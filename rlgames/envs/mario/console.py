@@ -286,4 +286,5 @@ shared_frame = SharedFunction(
     "Mario",
     run_frame,
     types.int64(*map(from_dtype, (CONSOLE, CARTRIDGE, CANVAS)), types.int64, types.int64),
+    seconds=20,
 )

@@ -117,4 +117,4 @@ def test_environments_play_on_or_raise_after_a_fork(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {name: EXPECTED[name] for name in names}
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Compiling ")] == []

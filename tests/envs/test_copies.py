@@ -110,10 +110,7 @@ def test_copies_of_an_environment_continue(name: str) -> None:
 @pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name.endswith(" Pong") else ())
-        for name in CASES
-    ],
+    [pytest.param(name, marks=pytest.mark.slow if name.endswith(" Pong") else ()) for name in CASES],
 )
 def test_copies_of_a_vector_environment_continue(name: str, mode: AutoresetMode) -> None:
     game, options = CASES[name]

@@ -77,7 +77,7 @@ def wrapper_name_of_skrl(env: Any) -> str | None:
 
 @pytest.mark.parametrize("wrapped", [False, True], ids=["raw", "wrapped"])
 @pytest.mark.parametrize("vectorized", [False, True], ids=["single", "vector"])
-@pytest.mark.parametrize("name", [*GAMES, "Mario:engine=retro"])
+@pytest.mark.parametrize("name", [*GAMES, "Mario:engine=nes-py"])
 def test_wrap_env_of_skrl_knows_every_environment(name: str, vectorized: bool, wrapped: bool) -> None:
     options = {"rewards": Rewards()} if wrapped else {}
     env: Any = make_or_skip(rlgames.make_vec if vectorized else rlgames.make, name, **options)

@@ -60,7 +60,7 @@ def make_vector_env(
     return Pixels(size=rest, skip=chosen.frame_skip, max_pool=chosen.max_pool).wrap_vec(envs)
 
 
-class NesPyVectorEnv(ThreadedVectorEnv):
+class NesPyVectorEnv(ThreadedVectorEnv, VectorEnv):  # see GameVectorEnv
     """Environments on nes-py, which skip frames themselves as those of the compiled engine do."""
 
     def __init__(self, settings: VectorEnvSettings, *args: Any, **kwargs: Any):

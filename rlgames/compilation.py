@@ -21,7 +21,7 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 
 NOT_KEPT = "cannot be kept for the next start: {}; set NUMBA_CACHE_DIR to a folder that can be written"
-announced: set[str] = set()  # lines that this process has printed
+announced: set[str] = set()  # beginnings, up to the time, of the lines that this process has printed
 
 
 def njit_cached(label: str, seconds: int = 5, **options: Any) -> Callable[[Callable], Any]:
@@ -130,6 +130,7 @@ class CheckedFiles(IndexDataCacheFile):
 
 def announce(line: str) -> None:
     """Print a line to stderr, once in a process; processes that were started by another one are silent."""
-    if line not in announced and multiprocessing.parent_process() is None:
-        announced.add(line)
+    beginning = line.partition(" (")[0]
+    if beginning not in announced and multiprocessing.parent_process() is None:
+        announced.add(beginning)
         print(line, file=sys.stderr, flush=True)

@@ -15,6 +15,8 @@ from typing import Any
 class UsageError(Exception):
     """Invalid input, or a machine that lacks what is needed."""
 
+    exit_status = 2  # of the command line
+
 
 class InvalidValueError(UsageError, ValueError):
     """An argument, an option or a setting whose value is not allowed."""
@@ -28,8 +30,18 @@ class NotWritableError(UsageError, PermissionError):
     """A file or folder that cannot be written."""
 
 
+class FailedError(UsageError):
+    """The machine failed in the middle of the work."""
+
+    exit_status = 1
+
+
+class WriteError(FailedError, OSError):
+    """What can no longer be written: the disk is full, or the folder is gone."""
+
+
 class RunExistsError(UsageError, FileExistsError):
-    """A run's directory that is taken."""
+    """A run's directory that is taken, by another run or by another process."""
 
 
 class NoRunError(UsageError, FileNotFoundError):

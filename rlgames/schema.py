@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -61,6 +61,28 @@ def from_plain(kind: type[T], data: Any) -> T:
         data = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     check_fields(kind.__name__, data, types, tuple(types))
     return kind(**data)
+
+
+def fill_in_defaults(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stored fields of a dataclass with those that are missing: an older version did not have them."""
+    defaults: dict[str, Any] = {}
+    for field in fields(kind):
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        if value is not MISSING and field.name not in data:
+            defaults[field.name] = list(value) if isinstance(value, tuple) else value
+    return {**data, **defaults}
+
+
+def difference(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:
+    """Return the first setting that differs, as "config.learning_rate was 0.001, is 0.01"; empty when none does."""
+    for key in [*before, *(new for new in after if new not in before)]:
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            if inner := difference(old, new, f"{prefix}{key}."):
+                return inner
+        elif old != new:
+            return f"{prefix}{key} was {old}, is {new}"
+    return ""
 
 
 def type_name(hint: Any) -> str:

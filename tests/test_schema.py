@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rlgames.schema import check_fields, conforms, from_plain
+from rlgames.schema import check_fields, conforms, difference, fill_in_defaults, from_plain
 
 
 @pytest.mark.parametrize(
@@ -61,6 +61,11 @@ def test_from_plain_fills_in_defaults_and_makes_tuples() -> None:
     assert from_plain(Settings, {"net_arch": [1, 2], "limit": 3}) == Settings((1, 2), 3)
 
 
+def test_fill_in_defaults_keeps_what_is_there() -> None:
+    filled = fill_in_defaults(Settings, {"limit": 3, "other": 1})
+    assert filled == {"net_arch": [64], "limit": 3, "name": "a", "other": 1}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -81,3 +86,10 @@ def test_check_fields_names_what_is_missing() -> None:
     check_fields("it", {"a": 1}, {"a": int, "b": str}, optional=("b",))
     with pytest.raises(TypeError, match="^it: the field 'b' is missing$"):
         check_fields("it", {"a": 1}, {"a": int, "b": str})
+
+
+def test_difference_names_the_first_setting_that_differs() -> None:
+    assert difference({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 2]}}) == ""
+    assert difference({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 3]}}) == "b.c was [1, 2], is [1, 3]"
+    assert difference({"a": 1}, {}) == "a was 1, is None"
+    assert difference({}, {"a": 1}) == "a was None, is 1"

@@ -21,7 +21,8 @@ from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError, UsageError, brief
-from rlgames.schema import check_fields
+from rlgames.schema import check_fields, difference, fill_in_defaults
+from rlgames.wrappers import Pixels, Rewards
 
 HEADER_FIELDS = {
     "agent": str,
@@ -31,8 +32,10 @@ HEADER_FIELDS = {
     "task": dict | None,
     "num_envs": int | None,
     "spaces": dict,
-    checkpoint.PARTS: list[str],
+    checkpoint.PARTS: list[str],  # of a run's: see runs/replay_files.py
+    "run": dict,  # of a run's: its other settings
 }
+OPTIONAL = (checkpoint.PARTS, "run")
 SPACES_FIELDS = {"shape": list[int], "dtype": str, "actions": int, "first": int}
 DTYPES = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 LARGEST_OBSERVATION = 2**24  # numbers
@@ -40,9 +43,9 @@ BASE_TENSORS, TENSORS_PER_SAVED, COST_OF_A_CALL = 2**26, 50, 1000  # numbers; se
 
 
 def check_header(path: str | Path, header: Any) -> None:
-    """Raise CheckpointError unless a header is as `Agent.header` returns it, with or without the parts of a run."""
+    """Raise CheckpointError unless a header is as `Agent.header` returns it, with or without what a run adds."""
     with said_by(path):
-        check_fields("its header", header, HEADER_FIELDS, (checkpoint.PARTS,))
+        check_fields("its header", header, HEADER_FIELDS, OPTIONAL)
         spaces = header["spaces"]
         check_fields("its spaces", spaces, SPACES_FIELDS)
         for name, value, least in (
@@ -58,6 +61,26 @@ def check_header(path: str | Path, header: Any) -> None:
             )
         if spaces["dtype"] not in DTYPES or max(abs(spaces["first"]), spaces["actions"]) > 2**31:
             raise InvalidValueError(f"its header: no such spaces: {brief(spaces)}")
+
+
+def header_difference(header: dict[str, Any], own: dict[str, Any], config_class: type) -> str:
+    """Return the first field in which the header of another checkpoint differs, empty when it is of the same agent.
+
+    What an older version did not save had its default. Steps may differ, and what a run adds.
+    """
+    return difference(comparable_header(header, config_class), comparable_header(own, config_class))
+
+
+def comparable_header(header: dict[str, Any], config_class: type) -> dict[str, Any]:
+    fields = {name: header.get(name) for name in ("agent", "seed", "num_envs", "spaces")}
+    config, task = header.get("config"), header.get("task")
+    if isinstance(config, dict):
+        config = fill_in_defaults(config_class, config)
+    if isinstance(task, dict):
+        kinds = {"pixels": Pixels, "rewards": Rewards}
+        stored = {name: task[name] for name in kinds if isinstance(task.get(name), dict)}
+        task = task | {name: fill_in_defaults(kinds[name], value) for name, value in stored.items()}
+    return {**fields, "config": config, "task": task}
 
 
 def check_state(path: str | Path, header: dict[str, Any], state: Any) -> None:

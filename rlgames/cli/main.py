@@ -2,7 +2,8 @@
 
 A command's module is imported when it runs, so that `--help` and `list` are quick, and `doctor` runs where packages are
 missing. Invalid input and a package that is missing are answered by one line on stderr and exit status 2
-(`UsageError`); any other exception keeps its traceback, a user's game's or agent's too.
+(`UsageError`), a full disk, output or memory by one line and exit status 1; any other exception keeps its traceback, a
+user's game's or agent's too.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+from rlgames.cli.output import checked_output, complain
 from rlgames.cli.terminal import print_entries
-from rlgames.errors import UsageError, did_you_mean, missing_package
+from rlgames.errors import FailedError, UsageError, did_you_mean, missing_package
 from rlgames.imports import import_registering, is_missing
 
 
@@ -53,22 +55,22 @@ IMPORT = "--import"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status; `argv` is what follows the program's name."""
-    try:
-        status = run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return status or 0
-    except KeyboardInterrupt:
-        print("rlgames: interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
-    except BrokenPipeError:  # the reader of the output has closed it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
-    except Exception as error:
-        mended = one_line(error)
-        if mended is None:
-            raise
-        print(f"rlgames: {' '.join(str(mended).split())}", file=sys.stderr)
-        return 2
+    with checked_output():
+        try:
+            status = run(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return status or 0
+        except KeyboardInterrupt:
+            complain("interrupted")
+            return 128 + signal.SIGINT
+        except BrokenPipeError:  # the reader of the output has closed it
+            return 128 + signal.SIGPIPE
+        except Exception as error:
+            mended = one_line(error)
+            if mended is None:
+                raise
+            complain(" ".join(str(mended).split()))
+            return getattr(mended, "exit_status", 2)
 
 
 def one_line(error: Exception) -> Exception | None:
@@ -78,6 +80,8 @@ def one_line(error: Exception) -> Exception | None:
         return error
     if gymnasium_errors is not None and isinstance(error, gymnasium_errors.DependencyNotInstalled):
         return error
+    if isinstance(error, MemoryError):
+        return FailedError(f"the memory is used up ({str(error) or 'no more could be had'}): try fewer environments")
     return missing_package(error) if isinstance(error, ModuleNotFoundError) else None
 
 

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def train_options(agent: str, task: Task) -> Any:
         save_every: DisallowNone[int | None] = None  # A checkpoint is saved after this many steps; None: 20 times.
         start: DisallowNone[str | None] = None  # Its networks start as those of this checkpoint or run.
         out: DisallowNone[Path | None] = None  # The run is in this directory; None: runs/AGENT-GAME-seedN.
-        resume: bool = False  # The run continues from its last checkpoint, with the options it was started with.
+        resume: bool = False  # The run continues from its last checkpoint, with its options; other --steps extend it.
         overwrite: bool = False  # An earlier run in the directory is deleted.
         threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
         quiet: bool = False  # No progress is shown.
@@ -70,6 +70,8 @@ def run_training(options: Any, argv: list[str]) -> int:
     check_minimum(1, threads=options.threads)
     if options.resume and options.overwrite:
         raise UsageError("--resume continues a run, --overwrite deletes it: choose one")
+    if options.resume and not any(part.partition("=")[0] == "--steps" for part in argv):
+        options = replace(options, steps=None)  # those of the run, not of the preset
     check_device(options.device)
     name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
     out = Path("runs") / name if options.out is None else options.out

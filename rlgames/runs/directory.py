@@ -8,9 +8,12 @@ curve.png              scores and evaluations over the steps
 tensorboard/           the same as events, with the extra `tensorboard`
 checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
                        replay-*.part: slots of the replay buffer of the step-*.ckpt, each once (`replay_files`)
+lock                   while a process trains in the directory: no other does (`lock`)
 
 A run resumes from step-*.ckpt, which hold the whole state. best.ckpt and final.ckpt are the agents to keep and to
 share: one file each, without the replay buffer, which is filled again first if they learn on.
+
+A checkpoint says of which run it is, and a run goes on from none of another's, however it came into its directory.
 """
 
 from __future__ import annotations
@@ -19,15 +22,21 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import PARTS, CheckpointError
-from rlgames.errors import InvalidValueError, NoRunError, NotWritableError, RunExistsError
+from rlgames.errors import InvalidValueError, NoRunError, NotWritableError, RunExistsError, UsageError, WriteError, brief
 from rlgames.experience.replay import ReplayBuffer
+from rlgames.runs.lock import FolderLock
 from rlgames.runs.replay_files import ReplayFiles
 
+OWN = ("step-*.ckpt", "best.ckpt", "final.ckpt", "replay-*.part", ".*.partial")  # files in checkpoints/
+EXTENDED_FROM = "extended_from"  # key in config.json: the numbers of steps that the run was started with before
+COUNTS = ("steps", "log_every", "evaluate_every", "save_every")  # settings that a resumed run takes from config.json
 KEEP_LAST = 3  # step-*.ckpt
 SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics
 EXPORTED = "agent.ckpt"  # the checkpoint in a folder of an exported agent
@@ -43,44 +52,116 @@ class RunDirectory:
         self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
         self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
         self.replay_files = ReplayFiles(self.checkpoints)
+        self.lock: FolderLock | None = None
+
+    def acquire(self) -> None:
+        """Take the directory for this process, if it exists. Raises FileExistsError if another process trains in it."""
+        if self.lock is None and self.path.is_dir():
+            try:
+                self.lock = FolderLock(self.path)
+            except RunExistsError:
+                raise
+            except OSError as error:
+                raise NotWritableError(f"{self.path} cannot be written: {error}") from error
+
+    def release(self) -> None:
+        """Let other processes train in the directory; the end of this process does so too."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
     def clear(self) -> None:
-        """Delete this run's files and nothing else."""
-        for path in (self.checkpoints, self.path / "tensorboard"):
-            shutil.rmtree(path, ignore_errors=True)
-        for path in (
-            self.metrics,
-            self.episodes,
-            self.times,
-            self.curve,
-            self.config,
-        ):  # last what marks a run
-            path.unlink(missing_ok=True)
+        """Delete this run's files and nothing else. Raises PermissionError for what cannot be deleted."""
+        self.check_folder()
+        try:
+            for path in (path for pattern in OWN for path in self.checkpoints.glob(pattern)):
+                path.unlink()
+            if not self.config.exists():
+                return  # the other names may be another program's
+            if (events := self.path / "tensorboard").exists():
+                shutil.rmtree(events)
+            for path in (self.metrics, self.episodes, self.times, self.curve, self.config):  # last what marks a run
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise NotWritableError(
+                f"{error.filename or self.path} cannot be deleted ({error.strerror or error}): delete it yourself, or"
+                " choose another --out"
+            ) from error
+
+    def check_folder(self) -> None:
+        """Raise FileExistsError if the checkpoints are in another folder, which may be another run's."""
+        if self.checkpoints.is_symlink():
+            raise RunExistsError(
+                f"{self.checkpoints} is a symbolic link: a run keeps its checkpoints in its own directory; delete the"
+                " link, or choose another --out"
+            )
 
     def create(self, config: dict[str, Any]) -> None:
-        """Create the directory of a new run. Raises FileExistsError if there is a run already."""
-        if self.config.exists():
-            raise RunExistsError(f"{self.path} holds a run already: continue it with --resume, or choose another --out")
+        """Create the directory of a new run, and take it. Raises FileExistsError if there is a run already."""
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.acquire()
+            if self.config.exists():
+                raise RunExistsError(
+                    f"{self.path} holds a run already: continue it with --resume, delete it with --overwrite, or choose"
+                    " another --out"
+                )
+            self.check_folder()
+            if left := next((path for pattern in OWN[:3] for path in self.checkpoints.glob(pattern)), None):
+                raise RunExistsError(f"{left} is of another run: delete it with --overwrite, or choose another --out")
+            self.checkpoints.mkdir(exist_ok=True)
             write_atomically(self.config, json.dumps(config, indent=2) + "\n")
+        except UsageError:
+            raise
         except OSError as error:
             raise NotWritableError(f"{self.path} cannot be written: {error}") from error
 
-    def resume(self, config: dict[str, Any]) -> tuple[Path, dict, dict] | None:
-        """Return the newest checkpoint that can be read, as (path, header, state); None if there is none yet.
-
-        Raises FileNotFoundError if there is no run, ValueError if it has other settings.
-        """
+    def check_exists(self) -> None:
+        """Raise FileNotFoundError if there is no run."""
         if not self.config.exists():
             raise NoRunError(f"{self.path} holds no run to resume: start it without --resume")
-        differs = difference(json.loads(self.config.read_text()), config)
-        if differs:
-            raise InvalidValueError(
-                f"{self.path} was started with other settings: {differs}; resume with the same, or change --out"
-            )
-        self.checkpoints.mkdir(exist_ok=True)
-        paths = [*sorted(self.checkpoints.glob("step-*.ckpt")), *([self.final] if self.final.exists() else [])]
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the settings in config.json. Raises ValueError, naming the line, if it is damaged."""
+        with checkpoint.open_regular(self.config) as file:
+            config = parse_json(self.config, 1, file.read())
+        if not isinstance(config, dict):
+            raise InvalidValueError(f"{self.config}, line 1: expected settings, got {brief(config)}: restore the file")
+        for name in COUNTS:
+            if name in config and (type(config[name]) is not int or config[name] < 1):
+                raise InvalidValueError(
+                    f"{self.config}: expected {name} >= 1, got {brief(config[name])}: restore the file"
+                )
+        return config
+
+    def extend(self, config: dict[str, Any], steps: int) -> None:
+        """Let the run of these settings end after another number of steps."""
+        before = config.get(EXTENDED_FROM, [])
+        config = config | {"steps": steps, EXTENDED_FROM: [*before, config["steps"]]}
+        with self.writing():
+            write_atomically(self.config, json.dumps(config, indent=2) + "\n")
+
+    def check_checkpoints(self, difference_from_run: Callable[[Path, dict[str, Any]], str]) -> None:
+        """Raise ValueError, naming the file, if a checkpoint is another run's; a damaged one is not looked at."""
+        self.check_folder()
+        for path in sorted(self.checkpoints.glob("*.ckpt")):
+            try:
+                differs = difference_from_run(path, checkpoint.read_header(path))
+            except CheckpointError:
+                continue
+            if differs:
+                raise InvalidValueError(
+                    f"{path} is of another run, whose {differs}: delete it, or choose another --out"
+                )
+
+    def resume(self, steps: int) -> tuple[Path, dict, Any] | None:
+        """Return the newest checkpoint that can be read, as (path, header, state); None if there is none yet.
+
+        final.ckpt is one only if the run ends there, after `steps`, as it has no replay buffer.
+        """
+        with self.writing():
+            self.checkpoints.mkdir(exist_ok=True)
+        paths = [*sorted(self.checkpoints.glob("step-*.ckpt")), *([self.final] if self.is_final(steps) else [])]
         while paths:
             path = paths.pop()
             try:
@@ -93,22 +174,47 @@ class RunDirectory:
                 return path, header, state
         return None
 
-    def truncate_after(self, step: int) -> None:
-        """Delete what a resumed run writes again, checkpoints and rows after `step`, and incomplete files."""
-        for path in [*self.checkpoints.glob("step-*.ckpt"), *self.checkpoints.glob(".*.partial")]:
-            if path.suffix == ".partial" or path.name > self.step_checkpoint(step).name:
-                path.unlink()
-        self.delete_old()
-        for path in (self.metrics, self.episodes, self.times):
-            write_atomically(path, "".join(json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step))
+    def is_final(self, steps: int) -> bool:
+        """Return whether there is a final checkpoint after `steps`, or a damaged one."""
+        try:
+            return self.final.exists() and checkpoint.read_header(self.final).get("step", 0) >= steps
+        except CheckpointError:
+            return True
+
+    def truncate_after(self, step: int, steps: int) -> None:
+        """Delete what a run of `steps` that resumes at `step` writes again: checkpoints, rows, and incomplete files."""
+        with self.writing():
+            for path in [*self.checkpoints.glob("step-*.ckpt"), *self.checkpoints.glob(".*.partial")]:
+                if path.suffix == ".partial" or path.name > self.step_checkpoint(step).name:
+                    path.unlink()
+            if self.final.exists() and not self.is_final(steps):
+                self.final.unlink()
+            self.delete_old()
+            for path in (self.metrics, self.episodes, self.times):
+                rows = read_rows(path)
+                write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Raise in one line what the system answers when a file of the run cannot be written."""
+        try:
+            yield
+        except UsageError:
+            raise
+        except OSError as error:
+            raise WriteError(
+                f"{error.filename or self.path} cannot be written: {error.strerror or error}; once it can be, continue"
+                " with --resume"
+            ) from error
 
     def log(self, row: dict[str, Any], seconds: float, fps: float) -> None:
         """Append a row of metrics, the scores in it apart, and its seconds of training and steps a second."""
         scores = {key: row[key] for key in SCORES if row.get(key)}
-        append_row(self.metrics, {key: value for key, value in row.items() if key not in SCORES})
-        if scores:
-            append_row(self.episodes, {"step": row["step"], **scores})
-        append_row(self.times, {"step": row["step"], "seconds": round(seconds, 3), "time/fps": round(fps, 1)})
+        with self.writing():
+            append_row(self.metrics, {key: value for key, value in row.items() if key not in SCORES})
+            if scores:
+                append_row(self.episodes, {"step": row["step"], **scores})
+            append_row(self.times, {"step": row["step"], "seconds": round(seconds, 3), "time/fps": round(fps, 1)})
 
     def step_checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:012d}.ckpt"
@@ -117,16 +223,18 @@ class RunDirectory:
         self, step: int, header: dict[str, Any], state: dict[str, Any], replay: ReplayBuffer | None = None
     ) -> None:
         """Write this step's checkpoint, of the agent's `replay` only what is new, and keep the last two before it."""
-        if replay is not None:
-            state = state | {"replay": state["replay"] | {"chunks": self.replay_files.add(step, replay)}}
-        if names := self.replay_files.names():
-            header = header | {PARTS: names}
-        checkpoint.save(self.step_checkpoint(step), header, state)
-        self.delete_old()
+        with self.writing():
+            if replay is not None:
+                state = state | {"replay": state["replay"] | {"chunks": self.replay_files.add(step, replay)}}
+            if names := self.replay_files.names():
+                header = header | {PARTS: names}
+            checkpoint.save(self.step_checkpoint(step), header, state)
+            self.delete_old()
 
     def save_without_replay(self, path: Path, header: dict[str, Any], state: dict[str, Any]) -> None:
         """Write a checkpoint of one file, without the replay buffer."""
-        checkpoint.save(path, header, state | dict.fromkeys(state.keys() & {"replay"}))
+        with self.writing():
+            checkpoint.save(path, header, state | dict.fromkeys(state.keys() & {"replay"}))
 
     def delete_old(self) -> None:
         paths = sorted(self.checkpoints.glob("step-*.ckpt"))
@@ -149,18 +257,6 @@ def find_checkpoint(path: Path) -> Path:
     raise NoRunError(f"{path} holds no checkpoint: give a checkpoint file, or the directory of a run")
 
 
-def difference(before: dict[str, Any], after: dict[str, Any], prefix: str = "") -> str:
-    """Return the first setting that differs, as "config.learning_rate was 0.001, is 0.01"; empty when none does."""
-    for key in [*before, *(new for new in after if new not in before)]:
-        old, new = before.get(key), after.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            if inner := difference(old, new, f"{prefix}{key}."):
-                return inner
-        elif old != new:
-            return f"{prefix}{key} was {old}, is {new}"
-    return ""
-
-
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
@@ -174,8 +270,29 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a .jsonl file; an incomplete last line is left out."""
+    """Return the rows of a .jsonl file, each with a "step"; an incomplete last line is left out.
+
+    Raises ValueError, in one line, for any other line that is damaged.
+    """
     if not path.exists():
         return []
-    lines = path.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    with checkpoint.open_regular(path) as file:
+        lines = file.read().split(b"\n")[:-1]
+    rows = [parse_json(path, i, line) for i, line in enumerate(lines, 1)]
+    for i, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or type(row.get("step")) is not int:
+            raise InvalidValueError(f"{path}, line {i}: expected a row with a step, got {brief(row)}: delete the line")
+        if not all(isinstance(value, int | float | list | None) for value in row.values()):
+            raise InvalidValueError(f"{path}, line {i}: expected numbers, got {brief(row)}: delete the line")
+    return rows
+
+
+def parse_json(path: Path, line: int, text: bytes) -> Any:
+    """Return the JSON that begins in this line of a file. Raises ValueError, naming the line, for anything else."""
+    try:
+        return json.loads(text.decode())
+    except json.JSONDecodeError as error:
+        line, problem = line + error.lineno - 1, error.msg
+    except (UnicodeDecodeError, RecursionError) as error:
+        problem = checkpoint.one_line(str(error))
+    raise InvalidValueError(f"{path}, line {line}: is damaged ({problem}): restore it, or delete the line")

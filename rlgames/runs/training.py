@@ -14,25 +14,28 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from rlgames.agents.base import Agent
+from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.config import make_config
 from rlgames.agents.metrics import MetricsLog, summary_writer, write_scalars
 from rlgames.agents.progress import Progress
 from rlgames.agents.registry import find
+from rlgames.agents.stored import check_header, check_state, fitting, header_difference
 from rlgames.checkpoint import file as checkpoint
 from rlgames.engine.validation import check_count
 from rlgames.envs.task import Task
-from rlgames.evaluation import evaluate
+from rlgames.errors import InvalidValueError
+from rlgames.evaluation import MAX_ENVS, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
-from rlgames.runs.directory import RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.directory import COUNTS, EXTENDED_FROM, RunDirectory, find_checkpoint, read_rows
+from rlgames.schema import difference, fill_in_defaults
 
-EVALUATION_SEEDS = 1_000_000_000  # added to the run's seed: evaluations play no episode of the training
+FIRST_EVALUATIONS = 110_000  # seeds of agents before those of evaluations: more than 2**30 seeds of environments
 STDERR = 2  # its file descriptor
 
 
@@ -53,6 +56,11 @@ class Training:
     evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is truncated
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
     start: str | None = None  # checkpoint, or directory of a run, whose networks to start from
+
+    def as_saved(self, settings: dict[str, Any]) -> Self:
+        """Return this training with the numbers of a run's settings where there are none here."""
+        names = [name for name in COUNTS if getattr(self, name) is None]
+        return replace(self, **{name: settings.get(name) for name in names})
 
     def resolve(self) -> ResolvedTraining:
         """Fill in the preset's values, and check all. Raises ValueError for values that are not allowed."""
@@ -91,6 +99,13 @@ class ResolvedTraining(Training):
     save_every: int = 0
 
 
+RUN_SETTINGS = [  # that the header of an agent's checkpoint does not have, and on which its bits depend
+    field.name
+    for field in fields(ResolvedTraining)
+    if field.name not in ("agent", "game", "config", "seed", "envs", "device")
+]
+
+
 @dataclass
 class TrainingResult:
     directory: RunDirectory
@@ -105,8 +120,13 @@ def train(
 ) -> TrainingResult:
     """Train an agent in the run directory `out`; see `rlgames.runs.directory` for its files.
 
-    `resume` continues from the last checkpoint of a run with the same settings; `overwrite` deletes an earlier run.
-    SIGTERM and Ctrl-C end it cleanly after the current update, saved if its environments have snapshots.
+    `resume` continues from the last checkpoint of a run with the same settings; settings that are None are the run's.
+    With other `steps` the run ends there, later or sooner: schedules then go over the new number. `overwrite` deletes
+    an earlier run. SIGTERM and Ctrl-C end it cleanly after the current update, saved if its environments have
+    snapshots.
+
+    Raises FileExistsError for a directory with a run, and at once if another process trains in it; WriteError, in one
+    line, if a file cannot be written any more, as on a full disk: what was saved before can be resumed.
     """
     with closing(open_session(training, out, resume=resume, overwrite=overwrite, quiet=quiet)) as session:
         return session.run()
@@ -116,32 +136,64 @@ def open_session(
     training: Training, out: str | Path, *, resume: bool = False, overwrite: bool = False, quiet: bool = False
 ) -> Session:
     """Validate the settings and open the run directory before training."""
-    resolved, directory = training.resolve(), RunDirectory(out)
-    settings = checkpoint.config_to_json(resolved)
-    agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
-        resolved.game, resolved.config, seed=resolved.seed, device=resolved.device, num_envs=resolved.envs
-    )
-    session = Session(resolved, directory, agent, quiet)
-    try:
+    directory = RunDirectory(out)
+    with ExitStack() as stack:  # whatever fails releases what was taken before
+        stack.callback(directory.release)
+        saved: dict[str, Any] = {}
+        if resume:
+            directory.check_exists()
+        directory.acquire()  # before the agent is made, which may take long
+        if resume:
+            saved = directory.read_config()
+            training = training.as_saved(saved)
+        resolved = training.resolve()
+        settings = checkpoint.config_to_json(resolved)
+        check_settings(directory, resolved, saved, settings)
+        agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
+            resolved.game, resolved.config, seed=resolved.seed, device=resolved.device, num_envs=resolved.envs
+        )
+        session = Session(resolved, directory, agent, quiet)
+        stack.callback(agent.close)
         session.memory = agent.check_memory()
-        if found := directory.resume(settings) if resume else None:
-            _, _, state = found
-            agent.load_state_dict(state)
-            session.load_state_dict(state["run"])
-            if agent.plays_in_workers(agent.config) or not agent.start_training().exact:
-                print("resuming with new episodes: these environments have no snapshot, so the run is not bit-for-bit")
-        elif resolved.start is not None:
-            agent.start_from(find_checkpoint(Path(resolved.start)))
-        if not resume:
-            if overwrite and directory.config.exists():
+        if resume:
+            session.resume(saved, settings)
+        else:
+            if resolved.start is not None:
+                agent.start_from(find_checkpoint(Path(resolved.start)))
+            if overwrite and directory.path.exists():
                 directory.clear()
             directory.create(settings)
-        directory.truncate_after(agent.step)
-        session.seconds_before = max((row["seconds"] for row in read_rows(directory.times)), default=0.0)
-    except BaseException:
-        session.close()
-        raise
+        directory.truncate_after(agent.step, resolved.steps)
+        session.seconds_before = max((row.get("seconds", 0.0) for row in read_rows(directory.times)), default=0.0)
+        stack.pop_all()
     return session
+
+
+def check_settings(
+    directory: RunDirectory, resolved: ResolvedTraining, saved: dict[str, Any], settings: dict[str, Any]
+) -> None:
+    """Raise ValueError if a run was started with other settings; those that it did not know yet had their defaults."""
+    if not saved:
+        return
+    before = fill_in_defaults(ResolvedTraining, saved)
+    if isinstance(before["config"], dict):
+        before["config"] = fill_in_defaults(type(resolved.config), before["config"])
+    if differs := difference(
+        before, settings | {name: before[name] for name in ("steps", EXTENDED_FROM) if name in before}
+    ):
+        raise InvalidValueError(
+            f"{directory.path} was started with other settings: {differs}; resume with the same, or change --out"
+        )
+
+
+def evaluation_seed(seed: int) -> int:
+    """Return the seed of the evaluations of a run: no training uses the seeds of their environments.
+
+    Training plays from SEED_STRIDE * seed + i in environment i, or from random seeds below 2**30 (A3C's workers, and
+    episodes that are restarted). Evaluations are above those, and have the last of the SEED_STRIDE seeds of an agent:
+    only a training of almost as many environments could get there.
+    """
+    return SEED_STRIDE * (FIRST_EVALUATIONS + seed + 1) - MAX_ENVS
 
 
 class Every:
@@ -169,6 +221,41 @@ class Session:
 
     def close(self) -> None:
         self.agent.close()
+        self.directory.release()
+
+    def resume(self, saved: dict[str, Any], settings: dict[str, Any]) -> None:
+        """Continue the run of the `saved` settings from its newest checkpoint, with the steps of the new ones."""
+        c, agent, directory = self.training, self.agent, self.directory
+        before = saved["steps"]
+
+        def difference_from_run(path: Path, header: dict[str, Any]) -> str:
+            check_header(path, header)
+            run = fill_in_defaults(ResolvedTraining, header.get("run", settings))
+            extended = run["steps"] in saved.get(EXTENDED_FROM, [])
+            own = settings | {"steps": run["steps"] if extended else before}
+            run, own = ({name: each[name] for name in RUN_SETTINGS} for each in (run, own))
+            return header_difference(header, agent.header(), agent.Config) or difference(run, own)
+
+        directory.check_checkpoints(difference_from_run)
+        if found := directory.resume(c.steps):
+            path, header, state = found
+            if header["step"] > c.steps != before:
+                raise InvalidValueError(f"expected --steps >= {header['step']}, where the run is, got {c.steps}")
+            check_header(path, header)
+            check_state(path, header, state)
+            with fitting(path):
+                agent.load_state_dict(state)
+                self.load_state_dict(state["run"])
+            if agent.plays_in_workers(agent.config) or not agent.start_training().exact:
+                print("resuming with new episodes: these environments have no snapshot, so the run is not bit-for-bit")
+        elif c.start is not None:
+            agent.start_from(find_checkpoint(Path(c.start)))
+        if c.steps != before:
+            directory.extend(saved, c.steps)
+            print(
+                f"the run ends after {c.steps:,} steps instead of {before:,}: its schedules go on at"
+                f" {agent.step / c.steps:.0%} instead of {agent.step / before:.0%}"
+            )
 
     def run(self) -> TrainingResult:
         c, agent = self.training, self.agent
@@ -180,14 +267,12 @@ class Session:
         with Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress, ExitStack() as stack:
             if not agent.plays_in_workers(agent.config):
                 agent.start_training()
-            writer = summary_writer(self.directory.path / "tensorboard", agent.step)
-            if writer:
-                stack.enter_context(closing(writer))
+            writer = stack.enter_context(self.event_writer())
             stack.enter_context(torch_threads(agent.suitable_threads()))
             stop = stack.enter_context(stop_signals(self.quiet))
             self.started, self.first_step = time.perf_counter(), agent.step
             progress.restart(agent.step)
-            for update in agent.train(c.steps):
+            for update in stack.enter_context(closing(agent.train(c.steps))):  # pyright: ignore[reportArgumentType]  a generator
                 self.metrics.add(update)
                 if not self.metrics.finite:
                     agent.check_weights()
@@ -201,7 +286,8 @@ class Session:
                     progress.note(f"{update.step:,} steps: evaluated at {row['eval/score_mean']:,.1f}")
                 if save_due(update.step) or last:
                     if writer:
-                        writer.flush()  # a run that resumes from here does not write earlier events again
+                        with self.directory.writing():
+                            writer.flush()  # a run that resumes from here does not write earlier events again
                     self.save()
                 if stop:
                     break
@@ -212,7 +298,8 @@ class Session:
             self.save()
         title = f"{c.agent} on {c.game}, seed {c.seed}"
         rows = [*read_rows(self.directory.metrics), *read_rows(self.directory.episodes)]
-        draw_curve(rows, self.directory.curve, title)
+        with self.directory.writing():
+            draw_curve(rows, self.directory.curve, title)
         return TrainingResult(self.directory, agent, seconds, self.best, None if done else stop[0])
 
     def seconds(self) -> float:
@@ -224,13 +311,26 @@ class Session:
         fps = (row["step"] - self.first_step) / max(seconds, 1e-9)
         self.directory.log(row, self.seconds_before + seconds, fps)
         if writer:
-            write_scalars(writer, row | {"time/fps": fps})
+            with self.directory.writing():
+                write_scalars(writer, row | {"time/fps": fps})
+
+    @contextmanager
+    def event_writer(self) -> Iterator[Any]:
+        """Open TensorBoard's writer, and close it in the end; None without the extra."""
+        with self.directory.writing():
+            writer = summary_writer(self.directory.path / "tensorboard", self.agent.step)
+        try:
+            yield writer
+        finally:
+            if writer:
+                with self.directory.writing():
+                    writer.close()
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate, keep the checkpoint if it is the best so far, and return a row of metrics."""
         c, started = self.training, time.perf_counter()
-        seed = c.seed + EVALUATION_SEEDS
-        result = evaluate(self.agent, episodes=c.evaluate_episodes, seed=seed, max_episode_steps=c.evaluate_max_steps)
+        seed, limit = evaluation_seed(c.seed), c.evaluate_max_steps
+        result = evaluate(self.agent, episodes=c.evaluate_episodes, seed=seed, max_episode_steps=limit)
         self.paused += time.perf_counter() - started
         if self.best is None or result.mean >= self.best:  # of equals the one that was trained longest
             self.best = result.mean
@@ -248,11 +348,13 @@ class Session:
         started = time.perf_counter()
         if path is None:
             self.agent.restart_episodes()
+        settings = checkpoint.config_to_json(self.training)
+        header = self.agent.header() | {"run": {name: settings[name] for name in RUN_SETTINGS}}
         state = self.agent.state_dict() | {"run": self.state_dict()}
         if path is None:
-            self.directory.save(self.agent.step, self.agent.header(), state, getattr(self.agent, "replay", None))
+            self.directory.save(self.agent.step, header, state, getattr(self.agent, "replay", None))
         else:
-            self.directory.save_without_replay(path, self.agent.header(), state)
+            self.directory.save_without_replay(path, header, state)
         self.paused += time.perf_counter() - started
 
     def state_dict(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ def run(tmp_path: Path) -> Path:
     """Return the directory of a run that logged at steps 10, 20 and 30, and evaluated at 20 and 25."""
     directory = RunDirectory(tmp_path / "run")
     directory.create({})
+    directory.release()
     for i, row in enumerate(
         [
             {"step": 10, "episodes": 0, "train/loss": 0.5, "scores": []},
@@ -70,7 +71,8 @@ def test_scores_have_a_file_of_their_own(run: Path) -> None:
 
 
 def test_a_run_that_has_logged_nothing_has_no_rows(tmp_path: Path) -> None:
-    RunDirectory(tmp_path).create({})
+    (directory := RunDirectory(tmp_path)).create({})
+    directory.release()
     columns = read_metrics(tmp_path)
     assert {name: x.tolist() for name, x in columns.items()} == {"step": []}
 

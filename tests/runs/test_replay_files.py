@@ -43,6 +43,7 @@ def add_random_steps(replay: ReplayBuffer, steps: int, seed: int) -> None:
 def new_run(folder: Path) -> RunDirectory:
     run = RunDirectory(folder)
     run.create({})
+    run.release()
     return run
 
 
@@ -199,7 +200,7 @@ def test_damaged_part_is_reported_in_one_line(damage: str, tmp_path: Path, capsy
         checkpoint.load(run.step_checkpoint(3))
     assert str(raised.value).startswith(f"{run.step_checkpoint(3)}: its part {part}: ")
     assert "\n" not in str(raised.value)
-    found = RunDirectory(run.path).resume({})
+    found = RunDirectory(run.path).resume(steps=9)
     assert found is not None
     assert found[0] == run.step_checkpoint(2)
     assert len(capsys.readouterr().err.splitlines()) == 1

@@ -417,7 +417,7 @@ def test_damaged_checkpoint_is_skipped(
     train_until(SHORT, tmp_path / "run", 208)
     *_, previous, newest = sorted((tmp_path / "run" / "checkpoints").glob("step-*.ckpt"))
     damage(newest, kind)
-    found = RunDirectory(tmp_path / "run").resume(checkpoint.config_to_json(SHORT.resolve()))
+    found = RunDirectory(tmp_path / "run").resume(SHORT.resolve().steps)
     assert found is not None
     assert found[0] == previous
     capsys.readouterr()
@@ -461,7 +461,9 @@ def test_run_with_only_damaged_checkpoints_starts_over(
 
 def test_run_stopped_before_its_first_checkpoint_starts_over(tmp_path: Path, uninterrupted: Any) -> None:
     """Its directory holds config.json alone."""
-    RunDirectory(tmp_path / "run").create(checkpoint.config_to_json(SHORT.resolve()))
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(checkpoint.config_to_json(SHORT.resolve()))
+    directory.release()
     train(SHORT, tmp_path / "run", resume=True, quiet=True)
     assert_same_files(tmp_path / "run", uninterrupted(SHORT))
 

@@ -27,8 +27,8 @@ from rlgames.evaluation import evaluate
 from rlgames.experience.env_runner import Episode
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs import training as training_module
-from rlgames.runs.directory import KEEP_LAST, RunDirectory, difference, find_checkpoint, read_rows
-from rlgames.runs.training import EVALUATION_SEEDS, Every, Training, open_session, stop_signals, train
+from rlgames.runs.directory import KEEP_LAST, RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.training import Every, Training, evaluation_seed, open_session, stop_signals, train
 
 SMALL = {  # whichever of these a config has
     "n_steps": 8,
@@ -145,7 +145,7 @@ def rows_by_hand(name: str) -> list[dict[str, Any]]:
                 assert scalars <= LOSSES[name]
             if update.step // 96 > evaluated or last:
                 evaluated = update.step // 96
-                result = evaluate(agent, episodes=3, seed=7 + EVALUATION_SEEDS, max_episode_steps=60)
+                result = evaluate(agent, episodes=3, seed=evaluation_seed(7), max_episode_steps=60)
                 row = {"step": update.step, "eval/score_mean": result.mean, "eval_scores": result.scores}
                 rows.append(
                     {**row, "eval/mean_reward": np.mean(result.rewards), "eval/mean_ep_length": np.mean(result.lengths)}
@@ -347,7 +347,7 @@ def finished(quick_runs: None, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 def test_new_run_in_a_directory_with_a_run_raises(finished: Path) -> None:
     before = contents(finished)
-    with pytest.raises(FileExistsError, match="run holds a run already: continue it with --resume, or choose another"):
+    with pytest.raises(FileExistsError, match="run holds a run already: continue it with --resume, delete it"):
         train(short_training(), finished, quiet=True)
     assert contents(finished) == before
 
@@ -382,7 +382,7 @@ def test_overwrite_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"seed": 8}, "seed was 7, is 8"),
-        ({"steps": 640}, "steps was 320, is 640"),
+        ({"save_every": 640}, "save_every was 64, is 640"),
         ({"config": small_config("ppo", learning_rate=0.5)}, r"config\.learning_rate was 0\.00025, is 0\.5"),
         ({"config": small_config("ppo", net_arch=(16, 16))}, r"config\.net_arch was \[16\], is \[16, 16\]"),
         ({"game": "CartPole"}, "game was CatchBall, is CartPole"),
@@ -394,6 +394,7 @@ def test_overwrite_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:
 def test_resuming_with_other_settings_raises(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
     directory.create(checkpoint.config_to_json(short_training().resolve()))
+    directory.release()
     with pytest.raises(ValueError, match=rf"run was started with other settings: {message}.*; resume with the same"):
         train(dataclasses.replace(short_training(), **changes), tmp_path / "run", resume=True, quiet=True)
 
@@ -511,16 +512,10 @@ def test_metrics_log_restores_its_state() -> None:
     assert log.row(31)["scores"] == []
 
 
-def test_difference_names_the_first_setting_that_differs() -> None:
-    assert difference({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 2]}}) == ""
-    assert difference({"a": 1, "b": {"c": [1, 2]}}, {"a": 1, "b": {"c": [1, 3]}}) == "b.c was [1, 2], is [1, 3]"
-    assert difference({"a": 1}, {}) == "a was 1, is None"
-    assert difference({}, {"a": 1}) == "a was None, is 1"
-
-
 def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path)
     directory.create({})
+    directory.release()
     for step in (5, 10, 9_999, 10_000, 123_456_789_012):
         directory.save(step, {}, {"step": step})
     kept = sorted(directory.checkpoints.iterdir())

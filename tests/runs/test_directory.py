@@ -20,7 +20,11 @@ from rlgames.runs.training import Training, train
 
 SHORT = Training(
     *("ppo", "CatchBall", PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, net_arch=(16,)), 96, 2, 0, "cpu"),
-    **{"log_every": 16, "evaluate_every": 48, "evaluate_episodes": 1, "evaluate_max_steps": 10, "save_every": 32},
+    log_every=16,
+    evaluate_every=48,
+    evaluate_episodes=1,
+    evaluate_max_steps=10,
+    save_every=32,
 )
 
 
@@ -148,7 +152,11 @@ def test_new_options_have_their_defaults_in_old_runs(finished: Any) -> None:
     """In config.json, and in the headers of checkpoints."""
     run = unfinished(finished(SHORT))
     config = json.loads((run / "config.json").read_text())
-    for fields, name in ((config, "evaluate_max_steps"), (config["config"], "target_kl"), (config["config"], "n_threads")):
+    for fields, name in (
+        (config, "evaluate_max_steps"),
+        (config["config"], "target_kl"),
+        (config["config"], "n_threads"),
+    ):
         assert fields.pop(name) is not ...
     (run / "config.json").write_text(json.dumps(config))
     for path in (run / "checkpoints").glob("*.ckpt"):

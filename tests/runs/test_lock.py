@@ -106,7 +106,9 @@ def test_killed_process_releases_the_lock(tmp_path: Path) -> None:
     try:
         assert process.stdout
         child = int(process.stdout.readline())
-        with pytest.raises(FileExistsError, match=f"is in use by process {process.pid}: wait until it ends, or stop it"):
+        with pytest.raises(
+            FileExistsError, match=f"is in use by process {process.pid}: wait until it ends, or stop it"
+        ):
             FolderLock(tmp_path)
         process.kill()
         process.wait()
@@ -141,12 +143,13 @@ def test_two_runs_that_are_started_at_once_do_not_share_a_new_directory(
     other: list[Any] = []
 
     def check_memory(agent: PPO) -> None:
-        monkeypatch.undo()
+        patch.undo()
         other.append(open_session(SHORT, tmp_path / "run", quiet=True))
 
-    monkeypatch.setattr(PPO, "check_memory", check_memory)
-    with pytest.raises(FileExistsError, match="run is in use by this process"):
-        train(SHORT, tmp_path / "run", quiet=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(PPO, "check_memory", check_memory)
+        with pytest.raises(FileExistsError, match="run is in use by this process"):
+            train(SHORT, tmp_path / "run", quiet=True)
     with closing(other[0]) as session:
         session.run()
 
@@ -154,7 +157,7 @@ def test_two_runs_that_are_started_at_once_do_not_share_a_new_directory(
 def test_failed_start_releases_the_directory(tmp_path: Path) -> None:
     train(SHORT, tmp_path / "run", quiet=True)
     for how in ({}, {"resume": True, "training": Training("random", "CatchBall")}):
-        with pytest.raises(ValueError if how else FileExistsError):  # noqa: PT011  the directory is released anyway
+        with pytest.raises(ValueError if how else FileExistsError):
             train(how.pop("training", SHORT), tmp_path / "run", quiet=True, **how)
         assert not (tmp_path / "run" / "lock").exists()
         FolderLock(tmp_path / "run").release()

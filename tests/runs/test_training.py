@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import threading
 from contextlib import closing
@@ -17,18 +18,18 @@ import torch
 from PIL import Image
 
 from rlgames.agents import AGENTS
-from rlgames.agents.base import Agent
+from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.metrics import WINDOW, MetricsLog, Update
 from rlgames.agents.ppo import PPOConfig
 from rlgames.agents.registry import find, load
 from rlgames.checkpoint import file as checkpoint
 from rlgames.envs.task import Task
-from rlgames.evaluation import evaluate
-from rlgames.experience.env_runner import Episode
+from rlgames.evaluation import MAX_ENVS, evaluate
+from rlgames.experience.env_runner import EnvRunner, Episode
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import KEEP_LAST, RunDirectory, find_checkpoint, read_rows
-from rlgames.runs.training import Every, Training, evaluation_seed, open_session, stop_signals, train
+from rlgames.runs.training import Every, Session, Training, evaluation_seed, open_session, stop_signals, train
 
 SMALL = {  # whichever of these a config has
     "n_steps": 8,
@@ -526,3 +527,134 @@ def test_only_the_last_checkpoints_are_kept(tmp_path: Path) -> None:
     directory.save_without_replay(directory.best, {}, {})
     assert find_checkpoint(tmp_path) == directory.best
     assert find_checkpoint(kept[0]) == kept[0]
+
+
+# ---- seeds of evaluations ----
+
+
+def test_evaluations_play_no_episode_of_any_training() -> None:
+    """Whatever the seeds: a training with `num_envs` environments uses SEED_STRIDE * seed + i, i < num_envs.
+
+    Counted modulo 2**31 too, as emulators do. Of A3C's workers and restarted episodes: seeds below 2**30, plus i.
+    """
+    seeds = [*range(300), 9_999, 100_009, 100_010, 100_011, 110_000, 123_456, 2**20, 2**31, 2**40, 2**63]
+    num_envs = SEED_STRIDE - MAX_ENVS
+    for modulus in (2**200, 2**31):
+        evaluated = {(evaluation_seed(seed) + i) % modulus for seed in seeds for i in range(MAX_ENVS)}
+        assert len(evaluated) == len(seeds) * MAX_ENVS or modulus == 2**31
+        trained = {
+            (SEED_STRIDE * seed + i) % modulus for seed in [*seeds, *range(109_700, 110_301)] for i in range(2_000)
+        }
+        assert not evaluated & trained
+        assert min(evaluated) >= 2**30 + 65_536 or modulus == 2**31
+    for seed in seeds:  # exactly: the remainder tells who uses a seed
+        remainders = {(evaluation_seed(seed) + i) % SEED_STRIDE for i in range(MAX_ENVS)}
+        assert min(remainders) >= num_envs
+
+
+@pytest.mark.parametrize(("seed", "agent"), [(0, "ppo"), (100_010, "ppo"), (110_000, "a3c"), (7, "reinforce")])
+def test_run_resets_its_evaluations_with_other_seeds(
+    seed: int, agent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of all resets with a seed, of environments without snapshots too, which are reset at each checkpoint."""
+    used: dict[str, set[int]] = {"training": set(), "evaluation": set()}
+    kind = "training"
+    restart, evaluate_agent = EnvRunner.restart_episodes, Session.evaluate
+
+    def restart_and_record(runner: EnvRunner, seed: int | None = None) -> None:
+        if seed is not None:
+            used[kind] |= {seed + i for i in range(runner.num_envs)}
+        restart(runner, seed)
+
+    def evaluate_and_note(session: Session) -> Any:
+        nonlocal kind
+        kind = "evaluation"
+        row = evaluate_agent(session)
+        kind = "training"
+        return row
+
+    monkeypatch.setattr(EnvRunner, "restart_episodes", restart_and_record)
+    monkeypatch.setattr(Session, "evaluate", evaluate_and_note)
+    train(short_training(agent, game="CartPole-v1", seed=seed, steps=128), tmp_path / "run", quiet=True)
+    assert used["training"] & {SEED_STRIDE * seed, SEED_STRIDE * seed + 1}
+    assert len(used["evaluation"]) == 3
+    assert not used["evaluation"] & used["training"]
+
+
+# ---- another number of steps ----
+
+
+def test_finished_run_is_extended(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its schedules go over the new number of steps, as those of an agent that learns on by hand."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    result = train(short_training(steps=640), run, resume=True, quiet=True)
+    assert capsys.readouterr().out == (
+        "the run ends after 640 steps instead of 320: its schedules go on at 50% instead of 100%\n"
+    )
+    assert result.agent.step == 640
+    by_hand = find("ppo")("CatchBall", small_config("ppo"), seed=7, num_envs=2)
+    for _ in by_hand.train(320):
+        pass
+    for _ in by_hand.train(640):
+        pass
+    assert weights(result.agent) == weights(by_hand) == weights(load(run / "checkpoints" / "final.ckpt"))
+    config = json.loads((run / "config.json").read_text())
+    assert (config["steps"], config["extended_from"], config["log_every"]) == (640, [320], 32)
+    assert [row["step"] for row in read_rows(run / "metrics.jsonl")][-1] == 640
+    assert train(short_training(steps=640), run, resume=True, quiet=True).agent.step == 640
+    assert train(short_training(steps=None), run, resume=True, quiet=True).agent.step == 640
+    assert capsys.readouterr().out == ""
+    assert train(short_training(steps=656), run, resume=True, quiet=True).agent.step == 656
+    assert json.loads((run / "config.json").read_text())["extended_from"] == [320, 640]
+
+
+def test_run_with_a_replay_buffer_is_extended_from_its_last_checkpoint(tmp_path: Path) -> None:
+    """Not from final.ckpt, which has no replay buffer; killed and resumed, it ends alike."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    train(short_training("dqn"), one, quiet=True)
+    shutil.copytree(one, other)
+    result = train(short_training("dqn", steps=480), one, resume=True, quiet=True)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Session, "evaluate", kill)
+        with pytest.raises(Killed):
+            train(short_training("dqn", steps=480), other, resume=True, quiet=True)
+    assert not (other / "checkpoints" / "final.ckpt").exists()  # the newest agent is not the one of 320 steps
+    train(short_training("dqn", steps=480), other, resume=True, quiet=True)
+    assert {name: content for name, content in contents(other).items() if name != "times.jsonl"} == {
+        name: content for name, content in contents(one).items() if name != "times.jsonl"
+    }
+    assert result.agent.step == 480
+
+
+def test_stopped_run_is_extended_or_shortened(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for steps, expected in ((480, "40% instead of 60%"), (256, "75% instead of 60%")):
+        run = tmp_path / f"{steps}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training_module.Progress, "update", lambda *_: signal.raise_signal(signal.SIGTERM))
+            patch.setattr(Every, "__call__", lambda *_: False)
+            with closing(open_session(short_training(), run, quiet=True)) as session:
+                session.agent.step = 176
+                session.run()
+        capsys.readouterr()
+        result = train(short_training(steps=steps), run, resume=True, quiet=True)
+        assert capsys.readouterr().out.endswith(f"its schedules go on at {expected}\n")
+        assert result.agent.step == steps
+        assert load(run / "checkpoints" / "final.ckpt", weights_only=True).step == steps
+    with pytest.raises(ValueError, match="expected --steps >= 256, where the run is, got 128"):
+        train(short_training(steps=128), run, resume=True, quiet=True)
+    assert json.loads((run / "config.json").read_text())["steps"] == 256
+
+
+def test_extended_run_needs_its_other_settings(finished: Path) -> None:
+    before = contents(finished)
+    with pytest.raises(ValueError, match="seed was 7, is 8; resume with the same"):
+        train(short_training(steps=640, seed=8), finished, resume=True, quiet=True)
+    assert contents(finished) == before

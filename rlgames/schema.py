@@ -55,8 +55,11 @@ def from_plain(kind: type[T], data: Any) -> T:
 
     Raises TypeError for a field that it does not have and for a value of another type.
     """
-    hints = get_type_hints(kind)
-    types = {field.name: hints[field.name] for field in fields(kind)}  # pyright: ignore[reportArgumentType]  a dataclass
+    try:
+        hints = get_type_hints(kind)
+    except NameError:  # of another module's type that is imported for type checkers alone
+        hints = {}
+    types = {field.name: hints.get(field.name, Any) for field in fields(kind)}  # pyright: ignore[reportArgumentType]  a dataclass
     if isinstance(data, dict):  # JSON has lists only
         data = {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
     check_fields(kind.__name__, data, types, tuple(types))

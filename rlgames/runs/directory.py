@@ -29,7 +29,15 @@ from typing import Any
 
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import PARTS, CheckpointError
-from rlgames.errors import InvalidValueError, NoRunError, NotWritableError, RunExistsError, UsageError, WriteError, brief
+from rlgames.errors import (
+    InvalidValueError,
+    NoRunError,
+    NotWritableError,
+    RunExistsError,
+    UsageError,
+    WriteError,
+    brief,
+)
 from rlgames.experience.replay import ReplayBuffer
 from rlgames.runs.lock import FolderLock
 from rlgames.runs.replay_files import ReplayFiles

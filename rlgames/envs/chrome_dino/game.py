@@ -68,7 +68,7 @@ class ChromeDinoGame:
 
     @property
     def keys(self) -> dict[str, int]:
-        return self.rules.keys
+        return {key: action for key, action in self.rules.keys.items() if isinstance(key, str)}
 
     @cached_property
     def features(self) -> Any:

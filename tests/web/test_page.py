@@ -181,7 +181,7 @@ def test_a_link_replays_a_game(tab: Tab, address: str) -> None:
     tab.click("pause")
     tab.click("restart")
     tab.click("take-over")
-    for _ in range(5):
+    for _ in range(4):
         tab.click("one-step")
     tab.click("take-over")
     for _ in range(2):

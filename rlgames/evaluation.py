@@ -86,6 +86,9 @@ def evaluate(
     one, so that short episodes count no more than long ones. `max_episode_steps` truncates each episode after so many
     agent steps (None: as the game does).
 
+    Environment i starts from `seed` + i. An agent of seed s learned from SEED_STRIDE * s on, in as many environments as
+    it had: of seed 0, the default, from episodes that the default of 0 plays, too. `rlgames train` evaluates on others.
+
     Raises ValueError if there is nothing to play, or for episodes < 1 or max_episode_steps < 1.
     """
     episodes = check_value("episodes", episodes, Count)

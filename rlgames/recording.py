@@ -25,7 +25,7 @@ from gymnasium.error import DependencyNotInstalled
 from PIL import Image, ImageDraw, ImageFont
 
 from rlgames.engine.rendering import INK, PAPER, action_names
-from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, brief
+from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, WriteError, brief
 from rlgames.evaluation import Model, as_model, evaluation_task, model_threads
 from rlgames.values import Count, Positive, check_seed, check_value
 
@@ -279,7 +279,10 @@ class GifWriter(VideoWriter):
         images = [self.image(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(len(self.frames))]
         ends = np.round(np.array([0, *self.ends]) / self.rate * 100) * 10  # ms; a GIF counts hundredths of a second
         durations = np.diff(ends).astype(int).tolist()
-        images[0].save(self.path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+        try:
+            images[0].save(self.path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be written: {error.strerror or error}") from error
 
 
 class Mp4Writer(VideoWriter):

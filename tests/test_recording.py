@@ -324,3 +324,17 @@ def test_error_while_recording_leaves_no_gif(agent: Agent, tmp_path: Path, name:
     ):
         record(agent, tmp_path / name, env)
     assert not (tmp_path / "film.gif").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are POSIX's")
+def test_full_disk_is_named_in_one_line(tmp_path: Path) -> None:
+    import resource  # noqa: PLC0415  POSIX alone
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with rlgames.Random("CatchBall", num_envs=1) as agent:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            with pytest.raises(OSError, match=r"film\.gif cannot be written: File too large$"):
+                record(agent, tmp_path / "film.gif", seed=0, max_episode_steps=20)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)

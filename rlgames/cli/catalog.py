@@ -17,6 +17,7 @@ from rlgames.envs.task import Task
 from rlgames.presets.lookup import PRESETS, find_preset
 
 ZOO = "zoo"  # folder of trained agents in rlgames's repository
+LARGEST_CARD, LONGEST = 2**20, 500  # bytes of a card; characters of its description
 FEW = 12  # actions that are named one by one
 
 
@@ -66,11 +67,15 @@ def find_zoo() -> Path | None:
 
 
 def zoo_entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and description of each trained agent; anyone may have written its card."""
     for path in sorted(folder.glob("*/card.json")):
         try:
-            yield path.parent.name, describe_card(json.loads(path.read_text()))
-        except (json.JSONDecodeError, KeyError, TypeError):
-            yield path.parent.name, "its card.json was not written by rlgames export"
+            if not path.is_file() or path.stat().st_size > LARGEST_CARD:
+                raise ValueError("a pipe, a device or a large file")
+            text = describe_card(json.loads(path.read_text()))
+        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
+            text = "its card.json was not written by rlgames export"
+        yield path.parent.name, "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
 
 
 def describe_card(card: dict[str, Any]) -> str:

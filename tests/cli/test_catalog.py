@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from pathlib import Path
 
@@ -65,6 +66,35 @@ def test_list_finds_the_zoo_of_the_current_directory(
         "  mine   ppo on CatchBall:size=16, 5,000 steps: mean 97.2 of 20 episodes, at the goal in 3, actions sampled"
     )
     assert other == "  other  its card.json was not written by rlgames export"
+
+
+HOSTILE_CARDS: dict[str, bytes] = {
+    "depth": b"[" * 10**5,
+    "encoding": b"\xff\xfe",
+    "size": b"[" + b" " * 2**20 + b"]",
+    "types": b'{"task": {"game": 1, "options": 2}, "evaluation": []}',
+    "text": json.dumps(
+        {"agent": "\x1b[2J" + "long" * 1000, "step": 1, "task": {"game": "\n\n", "options": {}}}
+        | {"evaluation": {"mean": 1.0, "episodes": 1, "deterministic": True}}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", [*HOSTILE_CARDS, "pipe"])
+def test_list_prints_no_more_of_a_card_than_a_line(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Anyone may have written it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zoo" / "theirs").mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(tmp_path / "zoo" / "theirs" / "card.json")
+    else:
+        (tmp_path / "zoo" / "theirs" / "card.json").write_bytes(HOSTILE_CARDS[kind])
+    text = output("list", capsys).partition("Trained agents in zoo/")[2]
+    assert len(text) < 1_000
+    assert text.replace("\n", "").isprintable()
+    assert ("was not written by rlgames export" in text) == (kind != "text")
 
 
 def test_presets_lists_the_tuned_pairs(capsys: Capture) -> None:

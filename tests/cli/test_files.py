@@ -50,3 +50,31 @@ def test_device_is_answered_in_one_line(path: str, tmp_path: Path, capsys: pytes
     os.mkfifo(tmp_path / "pipe")
     assert cli.main(["evaluate", path.format(folder=tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+# ---- runs ----
+
+LINE = ["train", "ppo", "CatchBall", "--envs", "2", "--config.n-steps", "8", "--config.num-minibatches", "1", "--quiet"]
+LINE += ["--evaluate-episodes", "1", "--evaluate-max-steps", "10", "--evaluate-every", "1000", "--save-every", "32"]
+
+
+def test_resumed_run_keeps_its_steps_or_gets_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without --steps those that it was started with, not those of the preset."""
+    monkeypatch.setattr("rlgames.runs.training.summary_writer", lambda folder, step: None)
+    monkeypatch.setattr("rlgames.runs.training.draw_curve", lambda *_: None)
+    line = [*LINE, "--out", str(tmp_path / "run")]
+    assert cli.main([*line, "--steps", "64"]) == 0
+    assert cli.main([*line, "--steps", "64"]) == 2
+    assert (
+        "run holds a run already: continue it with --resume, delete it with --overwrite, or choose another --out"
+        in capsys.readouterr().err
+    )
+    assert cli.main([*line, "--resume"]) == 0
+    assert "64 steps, 2 envs, seed 0" in capsys.readouterr().out
+    for given, steps in ((["--steps", "128"], 128), (["--steps=1_60"], 160)):
+        assert cli.main([*line, "--resume", *given]) == 0
+        assert f"the run ends after {steps} steps instead of" in capsys.readouterr().out
+        final = rlgames.load(tmp_path / "run" / "checkpoints" / "final.ckpt", weights_only=True)
+        assert final.step == steps

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from gymnasium.spaces import Box
 
 from rlgames.engine.validation import check_count, is_integer
 from rlgames.envs.mario.cartridge import find_rom, read_cartridge
@@ -46,7 +47,7 @@ VERSIONS = {False: 4, True: 2}  # by lost_levels
 WORLDS = {False: 8, True: 4}  # by lost_levels; where the sequel's other worlds are in memory is not known
 STAGES = 4  # of a world
 ENGINES = ("nes", "nes-py")
-OBSERVATIONS = ("pixels", "ram", "tiles")
+OBSERVATIONS = {"pixels": (240, 256, 3), "ram": (0x800,), "tiles": (13, 16)}  # shapes, uint8
 STORED_STRINGS = {
     "actions": "|".join(ACTIONS),
     "engine": "|".join(ENGINES),
@@ -74,6 +75,11 @@ class MarioGame:
     def codes(self) -> tuple[int, ...]:
         """Buttons of each action, as a sum of bits."""
         return tuple(sum(BUTTONS.get(button, 0) for button in action.split()) for action in self.actions)
+
+    @property
+    def observation(self) -> Box:
+        """The observation space before any preprocessing."""
+        return Box(0, 255, OBSERVATIONS[self.obs], np.uint8)
 
     @property
     def score_key(self) -> str:

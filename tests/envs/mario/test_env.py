@@ -26,7 +26,7 @@ from gymnasium.utils.env_checker import check_env
 
 import rlgames
 from rlgames.envs.mario import make_env, nes_py
-from rlgames.envs.mario.game import ACTIONS, game
+from rlgames.envs.mario.game import ACTIONS, OBSERVATIONS, game
 from rlgames.envs.mario.rules import area_of
 from rlgames.envs.registry import load_game
 
@@ -405,3 +405,10 @@ def test_another_version_of_nes_py_is_called_too_new_or_too_old(
     with pytest.raises(DependencyNotInstalled, match=expected):
         nes_py.load_library()
     nes_py.load_library.cache_clear()
+
+
+@pytest.mark.parametrize("obs", OBSERVATIONS)
+def test_game_declares_the_observation_of_its_environment(obs: str, make: Callable[..., Any]) -> None:
+    """As `rlgames list` prints it, without the ROM."""
+    options = {"world": 1, "stage": 1, "obs": obs}
+    assert make(options).observation_space == game(**options).observation

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import NamedTuple
 
-from rlgames.cli.output import checked_output, complain
+from rlgames.cli.output import OutputClosedError, checked_output, complain
 from rlgames.cli.terminal import print_entries
 from rlgames.errors import FailedError, UsageError, did_you_mean, missing_package
 from rlgames.imports import import_registering, is_missing
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             complain("interrupted")
             return 128 + signal.SIGINT
-        except BrokenPipeError:  # the reader of the output has closed it
+        except OutputClosedError:
             return 128 + signal.SIGPIPE
         except Exception as error:
             mended = one_line(error)

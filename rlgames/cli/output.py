@@ -11,8 +11,12 @@ from typing import Any
 from rlgames.errors import WriteError
 
 
+class OutputClosedError(BrokenPipeError):
+    """Nobody reads the output any more; the pipe of a game or an agent raises a plain BrokenPipeError."""
+
+
 class CheckedOutput:
-    """A stream whose failures are WriteErrors, in one line; a pipe that nobody reads still raises BrokenPipeError."""
+    """A stream whose failures are WriteErrors, in one line, and OutputClosedError for a pipe that nobody reads."""
 
     def __init__(self, stream: Any):
         self.stream = stream
@@ -32,8 +36,8 @@ class CheckedOutput:
     def checked(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:
-            raise
+        except BrokenPipeError as error:
+            raise OutputClosedError(*error.args) from error
         except OSError as error:
             raise WriteError(f"the output cannot be written: {error.strerror or error}") from error
 

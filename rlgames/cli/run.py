@@ -19,7 +19,6 @@ from rlgames.cli.options import check_device, check_minimum
 from rlgames.cli.terminal import print_fields, status
 from rlgames.envs.task import Task
 from rlgames.errors import UsageError
-from rlgames.networks.threads import torch_threads
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory
@@ -86,8 +85,7 @@ def run_training(options: Any, argv: list[str]) -> int:
         )
         again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
         try:
-            with torch_threads(options.threads):
-                result = session.run()
+            result = session.run()
         except KeyboardInterrupt:
             print(f"not saved; continue from {last_checkpoint(run)} with: {PROGRAM} train {again}", file=sys.stderr)
             raise

@@ -44,7 +44,7 @@ from rlgames.runs.replay_files import ReplayFiles
 
 OWN = ("step-*.ckpt", "best.ckpt", "final.ckpt", "replay-*.part", ".*.partial")  # files in checkpoints/
 EXTENDED_FROM = "extended_from"  # key in config.json: the numbers of steps that the run was started with before
-COUNTS = ("steps", "log_every", "evaluate_every", "save_every")  # settings that a resumed run takes from config.json
+COUNTS = ("steps", "log_every", "evaluate_every", "save_every", "threads")  # of config.json, for a resumed run too
 KEEP_LAST = 3  # step-*.ckpt
 SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics
 EXPORTED = "agent.ckpt"  # the checkpoint in a folder of an exported agent

@@ -18,6 +18,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+import torch
+
 from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.config import make_config
 from rlgames.agents.metrics import MetricsLog, summary_writer, write_scalars
@@ -56,6 +58,7 @@ class Training:
     evaluate_max_steps: int | None = None  # agent steps after which an evaluation's episode is truncated
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
     start: str | None = None  # checkpoint, or directory of a run, whose networks to start from
+    threads: int | None = None  # of torch; None: 1 for a small network, else as many as it has
 
     def as_saved(self, settings: dict[str, Any]) -> Self:
         """Return this training with the numbers of a run's settings where there are none here."""
@@ -67,7 +70,7 @@ class Training:
         task, agent = Task.parse(self.game), self.agent.lower()
         preset, config_class = find_preset(agent, task), find(agent).Config
         steps = preset.steps if self.steps is None else self.steps
-        for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_max_steps"):
+        for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_max_steps", "threads"):
             check_count(name, getattr(self, name), or_none=True)
         check_count("evaluate_episodes", self.evaluate_episodes)
         check_count("steps", steps)
@@ -85,12 +88,13 @@ class Training:
             evaluate_max_steps=self.evaluate_max_steps,
             save_every=self.save_every or max(1, steps // 20),
             start=self.start,
+            threads=self.threads,
         )
 
 
 @dataclass(frozen=True)
 class ResolvedTraining(Training):
-    """A `Training` in which nothing is left to a preset."""
+    """A `Training` in which nothing is left to a preset; `threads` may depend on the network."""
 
     steps: int = 0
     envs: int = 0
@@ -99,10 +103,10 @@ class ResolvedTraining(Training):
     save_every: int = 0
 
 
-RUN_SETTINGS = [  # that the header of an agent's checkpoint does not have, and on which its bits depend
+RUN_SETTINGS = [  # that the header of an agent's checkpoint does not have, and that make a run another one
     field.name
     for field in fields(ResolvedTraining)
-    if field.name not in ("agent", "game", "config", "seed", "envs", "device")
+    if field.name not in ("agent", "game", "config", "seed", "envs", "device", "threads")
 ]
 
 
@@ -152,8 +156,10 @@ def open_session(
         agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
             resolved.game, resolved.config, seed=resolved.seed, device=resolved.device, num_envs=resolved.envs
         )
-        session = Session(resolved, directory, agent, quiet)
         stack.callback(agent.close)
+        resolved = replace(resolved, threads=choose_threads(resolved, agent, saved))
+        settings = checkpoint.config_to_json(resolved)
+        session = Session(resolved, directory, agent, quiet)
         session.memory = agent.check_memory()
         if resume:
             session.resume(saved, settings)
@@ -178,12 +184,24 @@ def check_settings(
     before = fill_in_defaults(ResolvedTraining, saved)
     if isinstance(before["config"], dict):
         before["config"] = fill_in_defaults(type(resolved.config), before["config"])
-    if differs := difference(
-        before, settings | {name: before[name] for name in ("steps", EXTENDED_FROM) if name in before}
-    ):
+    free = ("steps", "threads", EXTENDED_FROM)
+    if differs := difference(before, settings | {name: before[name] for name in free if name in before}):
         raise InvalidValueError(
             f"{directory.path} was started with other settings: {differs}; resume with the same, or change --out"
         )
+
+
+def choose_threads(resolved: ResolvedTraining, agent: Agent, saved: dict[str, Any]) -> int:
+    """Return the number of torch's threads: as asked for, else as in the run of the `saved` settings, else as suits.
+
+    A run that has none noted was started with torch's own number.
+    """
+    before = saved.get("threads")
+    if resolved.threads is None:
+        return (None if saved else agent.suitable_threads()) or torch.get_num_threads()
+    if before is not None and before != resolved.threads:
+        print(f"resuming with {resolved.threads} of torch's threads instead of {before}: the run is not bit-for-bit")
+    return resolved.threads
 
 
 def evaluation_seed(seed: int) -> int:
@@ -268,7 +286,7 @@ class Session:
             if not agent.plays_in_workers(agent.config):
                 agent.start_training()
             writer = stack.enter_context(self.event_writer())
-            stack.enter_context(torch_threads(agent.suitable_threads()))
+            stack.enter_context(torch_threads(c.threads))
             stop = stack.enter_context(stop_signals(self.quiet))
             self.started, self.first_step = time.perf_counter(), agent.step
             progress.restart(agent.step)
@@ -381,9 +399,7 @@ def stop_signals(quiet: bool = False) -> Iterator[list[str]]:
             raise KeyboardInterrupt
         stop.append(signal.Signals(number).name)
         if number == signal.SIGINT and not quiet:
-            with suppress(
-                OSError
-            ):  # by the system call: a handler may interrupt a print, which cannot be entered twice
+            with suppress(OSError):  # not by print, which a handler may have interrupted: it cannot be entered twice
                 start = b"\n" if os.isatty(STDERR) else b""  # below the bar
                 os.write(STDERR, start + b"stopping after this update; again to stop now\n")
 

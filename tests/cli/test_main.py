@@ -247,10 +247,10 @@ def test_usage_error_prints_one_line(
 
 
 class FaultyEnv(gym.Env):
-    """Raises ValueError in the method `faulty`."""
+    """Raises an error in the method `faulty`."""
 
     observation_space, action_space = Box(0, 1, (2,), np.float32), Discrete(2)
-    faulty = "step"
+    faulty, error = "step", ValueError
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
         super().reset(seed=seed)
@@ -261,7 +261,7 @@ class FaultyEnv(gym.Env):
 
     def observe(self, method: str) -> np.ndarray:
         if method == self.faulty:
-            raise ValueError(f"a bug in {method}")
+            raise self.error(f"a bug in {method}")
         return np.zeros(2, np.float32)
 
 
@@ -296,11 +296,13 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FaultyEnv]]:
 
 
 @pytest.mark.parametrize("method", ["reset", "step"])
+@pytest.mark.parametrize("error", [ValueError, TypeError, OSError, BrokenPipeError, ImportError, KeyError])
 def test_error_in_a_registered_game_keeps_its_traceback(
-    method: str, faulty: type[FaultyEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, error: type[Exception], faulty: type[FaultyEnv], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(faulty, "faulty", method)
-    with pytest.raises(ValueError, match=f"^a bug in {method}$"):
+    monkeypatch.setattr(faulty, "error", error)
+    with pytest.raises(error, match=f"^'?a bug in {method}'?$"):
         cli.main(
             ["train", "random", "Faulty", "--steps", "64", "--envs", "2", "--quiet", "--out", str(tmp_path / "run")]
         )

@@ -462,7 +462,7 @@ def test_run_with_only_damaged_checkpoints_starts_over(
 def test_run_stopped_before_its_first_checkpoint_starts_over(tmp_path: Path, uninterrupted: Any) -> None:
     """Its directory holds config.json alone."""
     directory = RunDirectory(tmp_path / "run")
-    directory.create(checkpoint.config_to_json(SHORT.resolve()))
+    directory.create(checkpoint.config_to_json(dataclasses.replace(SHORT, threads=1).resolve()))
     directory.release()
     train(SHORT, tmp_path / "run", resume=True, quiet=True)
     assert_same_files(tmp_path / "run", uninterrupted(SHORT))

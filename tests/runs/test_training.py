@@ -26,6 +26,7 @@ from rlgames.checkpoint import file as checkpoint
 from rlgames.envs.task import Task
 from rlgames.evaluation import MAX_ENVS, evaluate
 from rlgames.experience.env_runner import EnvRunner, Episode
+from rlgames.networks import threads
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import KEEP_LAST, RunDirectory, find_checkpoint, read_rows
@@ -111,7 +112,8 @@ def check_files(out: Path, training: Training, agent: Agent) -> None:
     assert steps[-1] == agent.step >= 320
 
     config = json.loads((out / "config.json").read_text())
-    assert config == checkpoint.config_to_json(training.resolve())
+    resolved = dataclasses.replace(training.resolve(), threads=torch.get_num_threads())
+    assert config == checkpoint.config_to_json(resolved)
     assert (config["agent"], config["game"], config["seed"], config["steps"]) == (agent.name, "CatchBall", 7, 320)
 
     for kept in ("final", f"step-{steps[-1]:012d}"):
@@ -295,6 +297,7 @@ def test_resolve_takes_the_preset() -> None:
     [
         ({"steps": 0}, "expected steps >= 1, got 0"),
         ({"steps": 2.5}, "expected steps >= 1, got 2.5"),
+        ({"threads": 0}, "expected threads >= 1 or None, got 0"),
         ({"envs": 0}, "expected envs >= 1 or None, got 0"),
         ({"log_every": 0}, "expected log_every >= 1 or None, got 0"),
         ({"evaluate_every": -1}, "expected evaluate_every >= 1 or None, got -1"),
@@ -394,7 +397,7 @@ def test_overwrite_deletes_the_run_and_nothing_else(tmp_path: Path) -> None:
 )
 def test_resuming_with_other_settings_raises(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "run")
-    directory.create(checkpoint.config_to_json(short_training().resolve()))
+    directory.create(checkpoint.config_to_json(short_training(threads=1).resolve()))
     directory.release()
     with pytest.raises(ValueError, match=rf"run was started with other settings: {message}.*; resume with the same"):
         train(dataclasses.replace(short_training(), **changes), tmp_path / "run", resume=True, quiet=True)
@@ -431,6 +434,47 @@ def test_environments_are_closed(finished: Path, tmp_path: Path, monkeypatch: py
     with pytest.raises(ZeroDivisionError):
         train(short_training(), tmp_path / "other", quiet=True)
     assert [envs.closed for envs in opened] == [True] * 4  # of three agents and one evaluation
+
+
+def test_run_notes_the_number_of_torchs_threads_and_takes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Unless another is asked for; a run from before has torch's own."""
+    for name in threads.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "own_numbers", lambda: {2})
+    used: list[int] = []
+    add = MetricsLog.add
+
+    def add_and_note(log: MetricsLog, update: Update) -> None:
+        used.append(torch.get_num_threads())
+        add(log, update)
+
+    def threads_of(steps: int, given: int | None = None) -> set[int]:
+        used.clear()
+        training = short_training(steps=steps, threads=given)
+        train(training, tmp_path / "run", resume=steps > 32, quiet=True)
+        assert torch.get_num_threads() == 2
+        return set(used)
+
+    monkeypatch.setattr(MetricsLog, "add", add_and_note)
+    before, config = torch.get_num_threads(), tmp_path / "run" / "config.json"
+    torch.set_num_threads(2)
+    try:
+        assert threads_of(32) == {1}
+        assert json.loads(config.read_text())["threads"] == 1
+        monkeypatch.setattr(threads, "ENOUGH_ARITHMETIC", 1)
+        assert threads_of(64) == {1}
+        assert "threads" not in capsys.readouterr().out
+        assert threads_of(96, 3) == {3}
+        assert "resuming with 3 of torch's threads instead of 1: the run is not bit-for-bit" in capsys.readouterr().out
+        saved = json.loads(config.read_text())
+        assert saved.pop("threads") == 1
+        config.write_text(json.dumps(saved))
+        monkeypatch.setattr(threads, "ENOUGH_ARITHMETIC", 10**12)
+        assert threads_of(128) == {2}
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_train_runs_in_another_thread(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_doctor_checks_all_requirements_of_the_project() -> None:
     assert [name for name in installed if find_spec(doctor.module_name(name)) is None] == []
 
 
-FOR_GYMNASIUM = ("moviepy",)  # its RecordVideo writes with it
+FOR_OTHERS = ["moviepy", "websockets"]  # Gymnasium's RecordVideo writes with it; uvicorn's sockets for browsers
 
 
 def test_extras_install_what_rlgames_imports_and_nothing_else() -> None:
@@ -69,7 +69,7 @@ def test_extras_install_what_rlgames_imports_and_nothing_else() -> None:
     }
     uses = r"import {0}\b|from {0}\b|torch.utils.{0}\b|(import_module|package_folder|find_spec)\(.{0}\b"
     unused = [name for name in packages if not re.search(uses.format(doctor.module_name(name)), source)]
-    assert sorted(unused) == sorted(FOR_GYMNASIUM)
+    assert sorted(unused) == FOR_OTHERS
 
 
 def test_doctor_fails_without_a_core_dependency(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -9,9 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from gymnasium.spaces import Box
-
 from rlgames.agents import AGENTS, agent_spec
 from rlgames.cli.commands import Presets
 from rlgames.cli.terminal import load_command, print_columns, print_entries, wrap
@@ -48,10 +45,7 @@ def game_entry(name: str) -> Iterator[str]:
     """Yield the paragraphs of a game."""
     spec, game = GAMES[name], load_game(name)
     yield spec.summary
-    pixels, space = default_pixels(name, {}), getattr(game, "observation", None)
-    if space is None:  # known only once the game is made: its screen, any size, which the preprocessing changes
-        space = Box(0, 255, (240, 256, 3), np.uint8)
-    observation = pixels.observation_space(space)
+    observation = default_pixels(name, {}).observation_space(game.observation)
     actions = game.actions if len(game.actions) <= FEW else [f"{len(game.actions)} actions"]
     yield f"observed as {' x '.join(map(str, observation.shape))} {observation.dtype}; {', '.join(actions)}"
     options = inspect.signature(module_of(name).game).parameters.values()

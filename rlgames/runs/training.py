@@ -261,6 +261,8 @@ class Session:
                 raise InvalidValueError(f"expected --steps >= {header['step']}, where the run is, got {c.steps}")
             check_header(path, header)
             check_state(path, header, state)
+            if not agent.plays_in_workers(agent.config):
+                agent.start_training()  # before `fitting`: an error of a user's environment keeps its traceback
             with fitting(path):
                 agent.load_state_dict(state)
                 self.load_state_dict(state["run"])

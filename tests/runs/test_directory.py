@@ -15,6 +15,7 @@ import pytest
 from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import weights_sha256
+from rlgames.experience.env_runner import EnvRunner
 from rlgames.runs.directory import RunDirectory, read_rows
 from rlgames.runs.training import Training, train
 
@@ -143,6 +144,26 @@ def test_overwrite_names_what_it_cannot_delete(name: str, finished: Any, monkeyp
     with pytest.raises(PermissionError, match=f"{name} cannot be deleted .Permission denied.: delete it yourself, or"):
         train(dataclasses.replace(SHORT, seed=5), run, overwrite=True, quiet=True)
     assert json.loads((run / "config.json").read_text())["seed"] == 0  # it is still the old run
+
+
+def test_error_of_an_environment_is_not_one_of_the_checkpoint(finished: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("a bug in reset")
+
+    run = unfinished(finished(SHORT))
+    monkeypatch.setattr(EnvRunner, "restart_episodes", fail)
+    with pytest.raises(ValueError, match="^a bug in reset$"):
+        train(SHORT, run, resume=True, quiet=True)
+
+
+def test_checkpoint_without_the_state_of_a_run_is_refused(finished: Any) -> None:
+    """As `agent.save` writes it."""
+    run = unfinished(finished(SHORT))
+    newest = max((run / "checkpoints").glob("step-*.ckpt"))
+    header, state = checkpoint.load(newest)
+    checkpoint.save(newest, header, {key: value for key, value in state.items() if key != "run"})
+    with pytest.raises(checkpoint.CheckpointError, match="ckpt: does not fit: 'run'"):
+        train(SHORT, run, resume=True, quiet=True)
 
 
 # ---- settings that an older version did not know ----

@@ -557,6 +557,9 @@ class Agent(ABC, Generic[ConfigT]):
             with said_by(path) if env is None else nullcontext():
                 made = agent.start_training()  # before `fitting`: an error of a user's environment keeps its traceback
             check_spaces(path, header, *single_spaces(made.envs))
+        elif "runner" in state and env is None and task is not None:
+            with said_by(path):
+                task.make_vec(1).close()  # what cannot be made here cannot be made in workers either
         with fitting(path, "; weights_only=True loads the networks alone" if "runner" in state else ""):
             agent.load_state_dict(state)
         return agent

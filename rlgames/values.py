@@ -53,6 +53,7 @@ Count = Annotated[int, Range(1)]
 UnitInterval = Annotated[float, Range(0, 1)]
 NonNegative = Annotated[float, Range(0, 1e6)]  # far more than is of use, far less than float32 holds
 Positive = Annotated[float, Range(0, 1e6, above=True)]
+Norm = Annotated[float, Range(0, 1e38, above=True)]  # what float32 holds: a large one is no limit
 MAX_SEED = 2**32 - 1  # as of Stable-Baselines3 and NumPy's global generator
 
 

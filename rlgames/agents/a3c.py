@@ -37,7 +37,7 @@ from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
 from rlgames.networks.precision import Precision, PrecisionName, choose_precision
 from rlgames.networks.threads import keep_freed_memory
-from rlgames.values import Count, NonNegative, Positive, Range, UnitInterval, check_fields
+from rlgames.values import Count, NonNegative, Norm, Range, UnitInterval, check_fields
 
 SCALARS = (
     "train/policy_gradient_loss",
@@ -60,7 +60,7 @@ class A3CConfig:
     gae_lambda: UnitInterval = 1.0  # This is the lambda of generalized advantages; 1 gives the paper's n-step returns.
     vf_coef: NonNegative = 0.5  # The squared value error has this coefficient in the loss.
     ent_coef: NonNegative = 0.01  # The entropy bonus has this coefficient in the loss.
-    max_grad_norm: Positive | None = 40.0  # Gradients are clipped to this norm, apart if policy and value share no net.
+    max_grad_norm: Norm | None = 40.0  # Gradients are clipped to this norm, apart if policy and value share no net.
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.

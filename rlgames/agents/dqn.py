@@ -29,7 +29,7 @@ from rlgames.networks.models import EncoderName, QNetwork
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
 from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentQNetwork
-from rlgames.values import Count, NonNegative, Positive, Range, UnitInterval, check_fields
+from rlgames.values import Count, NonNegative, Norm, Range, UnitInterval, check_fields
 
 SCALARS = ("train/loss", "train/q_values", "train/grad_norm")
 
@@ -55,7 +55,7 @@ class DQNConfig:
     prioritized_alpha: UnitInterval = 0.6  # The priorities have this exponent; 0 samples uniformly.
     prioritized_beta: UnitInterval = 0.4  # The importance-sampling weights have this exponent at first, 1 at the end.
     loss: Literal["huber", "squared"] = "huber"  # This is the loss of the temporal-difference error.
-    max_grad_norm: Positive | None = 10.0  # Gradients are clipped to this norm; None sets no limit.
+    max_grad_norm: Norm | None = 10.0  # Gradients are clipped to this norm; None sets no limit.
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.

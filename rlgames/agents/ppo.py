@@ -29,7 +29,7 @@ from rlgames.networks.optimizers import clip_gradients
 from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentActorCritic
 from rlgames.networks.threads import ParallelSlices
-from rlgames.values import Count, NonNegative, Positive, UnitInterval, check_fields
+from rlgames.values import Count, NonNegative, Norm, Positive, UnitInterval, check_fields
 
 VALUE_BATCH = 1024  # observations whose values are computed at once, after a rollout
 SCALARS = (
@@ -61,7 +61,7 @@ class PPOConfig:
     vf_coef: NonNegative = 0.5  # The squared value error has this coefficient in the loss.
     clip_range_vf: Positive | None = None  # An update changes a value by this much at most; None sets no limit.
     target_kl: NonNegative | None = None  # The epochs stop once the mean KL from the old policy exceeds this.
-    max_grad_norm: Positive | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
+    max_grad_norm: Norm | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
     normalize_advantage: bool = True  # Advantages get mean 0 and standard deviation 1 over the rollout.
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.

@@ -26,7 +26,7 @@ from rlgames.experience.env_runner import EnvRunner, Step
 from rlgames.networks.models import ACTIVATIONS, ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients, make_optimizer
 from rlgames.networks.precision import PrecisionName, choose_precision
-from rlgames.values import Count, NonNegative, Positive, UnitInterval, check_fields
+from rlgames.values import Count, NonNegative, Norm, UnitInterval, check_fields
 
 USUAL_BATCH = 1024  # transitions: how many a batch of whole episodes has is not known before
 SLICE = 4096  # transitions whose gradients are computed at once; their sum over the batch does not depend on it
@@ -45,7 +45,7 @@ class REINFORCEConfig:
     baseline: bool = False  # A learned value of the state is subtracted from the return.
     vf_coef: NonNegative = 0.5  # The baseline's squared error has this coefficient in the loss.
     ent_coef: NonNegative = 0.0  # The entropy bonus has this coefficient in the loss.
-    max_grad_norm: Positive | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
+    max_grad_norm: Norm | None = 0.5  # Gradients are clipped to this norm, apart if policy and value share no net.
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     activation: Literal["tanh", "relu"] = "tanh"  # This follows each of those layers.

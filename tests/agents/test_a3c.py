@@ -248,7 +248,7 @@ def test_several_workers_need_the_name_of_a_game():
 
 
 def test_several_workers_leave_no_environments_to_the_parent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """It makes one for its spaces, closes it and never resets it, also to save and to load; workers=1 plays here."""
+    """It makes one for its spaces, and one to see that workers can, and never resets them; workers=1 plays here."""
     made: list[tuple[int, VectorEnv]] = []
 
     def recorded(task: Task, num_envs: int) -> VectorEnv:
@@ -260,13 +260,13 @@ def test_several_workers_leave_no_environments_to_the_parent(monkeypatch: pytest
     assert not agent.restart_episodes()
     agent.save(tmp_path / "agent")
     assert load(tmp_path / "agent").num_envs == agent.num_envs == 6
-    assert [num_envs for num_envs, _ in made] == [1]
-    assert made[0][1].closed
+    assert [num_envs for num_envs, _ in made] == [1, 1]
+    assert all(envs.closed for _, envs in made)
     with pytest.raises(ValueError, match="expected num_envs to be an integer >= 1 or None, got 0"):
         A3C("CatchBall", TWO_WORKERS, num_envs=0)
     with pytest.raises(LookupError, match="reset"):
         A3C("CatchBall", quick_config("a3c"), num_envs=6).learn(1)
-    assert [num_envs for num_envs, _ in made] == [1, 6]
+    assert [num_envs for num_envs, _ in made] == [1, 1, 6]
 
 
 class ResetFailsEnv(GuessBitEnv):

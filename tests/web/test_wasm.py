@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_every_record_and_observation_equals_the_native_ones(name: str) -> None:
 
 
 def test_a_game_drawn_with_pillow_is_refused() -> None:
-    game = Game(**{**vars(game_named("CatchBall")), "name": "Drawn", "render": lambda s: np.zeros((1, 1, 3), np.uint8)})
+    game = replace(game_named("CatchBall"), name="Drawn", render=lambda s: np.zeros((1, 1, 3), np.uint8))
     with pytest.raises(
         UsageError, match=r"Drawn cannot be drawn in a browser: its `render` must be an rlgames.*Picture"
     ):

@@ -98,6 +98,7 @@ def evaluate(
     task = evaluation_task(model, env)
     envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name
     try:
+        check_observed(model, envs.single_observation_space, env)
         with model_threads(model, envs.num_envs):
             results = play_episodes(model, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
     finally:
@@ -129,6 +130,15 @@ def as_model(agent: Model | str | Path) -> Model:
 def model_threads(model: Model, batch: int) -> AbstractContextManager[None]:
     """Give torch the number of threads that suits an agent with `batch` observations at once; leave it to others."""
     return torch_threads(model.suitable_threads(batch) if isinstance(model, Agent) else None)
+
+
+def check_observed(model: Model, space: gym.Space, env: Any) -> None:
+    """Raise ValueError for an environment whose observations have another shape than those that an agent takes."""
+    if isinstance(model, Agent) and space.shape != model.observation_space.shape:
+        raise InvalidValueError(
+            f"{model!r} takes observations of shape {model.observation_space.shape}, "
+            f"{env if isinstance(env, str) else brief(env)} has {space.shape}: play the game that it was made for"
+        )
 
 
 def evaluation_task(model: Model, env: Any) -> Task | None:

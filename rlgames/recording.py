@@ -26,7 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rlgames.engine.rendering import INK, PAPER, action_names
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, WriteError, brief
-from rlgames.evaluation import Model, as_model, evaluation_task, model_threads
+from rlgames.evaluation import Model, as_model, check_observed, evaluation_task, model_threads
 from rlgames.values import Count, Positive, check_seed, check_value
 
 COLORS = 128  # of a GIF's palette
@@ -81,6 +81,7 @@ def record(
     episodes = check_value("episodes", episodes, Count)
     max_episode_steps = check_value("max_episode_steps", max_episode_steps, Count | None)
     seconds, size = check_value("seconds", seconds, Positive), check_value("size", size, Count | None)
+    check_value("captions", captions, bool)
     seed = None if seed is None else check_seed(seed)
     if not isinstance(env, str | gym.Env | None):
         raise InvalidTypeError(f"expected a game's name or one gymnasium.Env to record, got {brief(env)}")
@@ -94,6 +95,7 @@ def record(
             raise InvalidValueError(
                 f"expected an environment with render_mode 'rgb_array', got {rendered.render_mode!r}"
             )
+        check_observed(model, rendered.observation_space, env)
         fps = rendered.metadata.get("render_fps", 30)
         candidates: list[float] = []
         with model_threads(model, 1):
@@ -135,10 +137,10 @@ def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
     """Return the writer for the suffix of `path`; raises as `record` does."""
     if not isinstance(path, str | os.PathLike):
         raise InvalidTypeError(f"expected the path of a recording, named *.gif or *.mp4, got {brief(path)}")
-    path = Path(path)
+    given, path = path, Path(path)
     writer_class = {".gif": GifWriter, ".mp4": Mp4Writer}.get(path.suffix.lower())
     if writer_class is None:
-        raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {str(path)!r}")
+        raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {brief(given)}")
     if writer_class is Mp4Writer:
         try:
             import imageio_ffmpeg  # noqa: F401, PLC0415  optional; imageio writes MP4 with it

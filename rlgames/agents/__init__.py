@@ -9,7 +9,7 @@ import os
 import sys
 from typing import Any, NamedTuple
 
-from rlgames.errors import InvalidValueError, did_you_mean
+from rlgames.errors import InvalidValueError, brief, did_you_mean
 
 if "torch" not in sys.modules:
     # OpenMP reads these when torch is loaded. By default its threads wait for each other in a busy loop, which takes
@@ -39,8 +39,8 @@ AGENTS: dict[str, AgentSpec] = {
 
 def agent_spec(name: str) -> AgentSpec:
     """Return an agent's row of the table. Raises ValueError for an unknown name."""
-    if name.lower() not in AGENTS:
+    if not isinstance(name, str) or name.lower() not in AGENTS:
         raise InvalidValueError(
-            f"unknown agent {name!r}: {did_you_mean(name, AGENTS)}the agents are {', '.join(AGENTS)}"
+            f"unknown agent {brief(name)}: {did_you_mean(str(name), AGENTS)}the agents are {', '.join(AGENTS)}"
         )
     return AGENTS[name.lower()]

@@ -223,6 +223,8 @@ class Agent(ABC, Generic[ConfigT]):
         """
         total_timesteps = check_value("total_timesteps", total_timesteps, Count)
         log_interval = check_value("log_interval", log_interval, Count | None)
+        check_value("reset_num_timesteps", reset_num_timesteps, bool)
+        check_value("progress_bar", progress_bar, bool)
         if callback is not None and (isinstance(callback, type) or not callable(callback)):
             raise InvalidTypeError(
                 f"expected callback to be a function of one Update, got {brief(callback)}: "
@@ -355,21 +357,26 @@ class Agent(ABC, Generic[ConfigT]):
         """
         space, obs = self.observation_space, as_array(observation)
         if obs.shape != space.shape and obs.shape[1:] != space.shape:
+            found = f"{obs.shape}{value_of(observation)}"
             raise InvalidValueError(
-                f"expected an observation of shape {space.shape}, or a batch of them, got {obs.shape}: {self._remedy()}"
+                f"expected an observation of shape {space.shape}, or a batch of them, got {found}: {self._remedy()}"
             )
         if not can_hold(space, obs):
             values = f" in {obs.min()}..{obs.max()}" if obs.size and obs.dtype.kind in "iuf" else ""
             raise InvalidValueError(
                 f"expected observations of dtype {space.dtype} in {space.low.min()}..{space.high.max()}, "
-                f"got {obs.dtype}{values}: give them before any scaling; {self._remedy()}"
+                f"got {obs.dtype}{values}{value_of(observation)}: give them before any scaling; {self._remedy()}"
             )
         if (problem := describe_not_finite(obs)) is not None:
             raise InvalidValueError(f"expected an observation finite as float32, got {problem}: {self._remedy()}")
         obs = np.require(obs, space.dtype, ["C", "W"])  # copied only if torch could not take it
+        if not isinstance(deterministic, bool | np.bool_):
+            raise InvalidTypeError(f"expected deterministic to be True or False, got {brief(deterministic)}")
         single = obs.shape == space.shape
         obs = obs[None] if single else obs
-        start = np.zeros(len(obs), np.bool_) if episode_start is None else np.atleast_1d(episode_start).astype(np.bool_)
+        start = np.zeros(len(obs), np.bool_)
+        if episode_start is not None:
+            start = np.atleast_1d(as_array(episode_start, "episode_start")).astype(np.bool_)
         if start.shape != (len(obs),):
             raise InvalidValueError(
                 f"expected episode_start to be {len(obs)} bools, one an observation, got {brief(episode_start)}"
@@ -584,8 +591,10 @@ class Agent(ABC, Generic[ConfigT]):
             raise CheckpointError(f"{path}: holds the agent {brief(header['agent'])}, expected {cls.name!r}: {remedy}")
 
 
-def as_device(name: str) -> torch.device:
+def as_device(name: str | torch.device) -> torch.device:
     """Return a device, "auto" being a GPU if there is one. Raises ValueError for one that torch does not have here."""
+    if not isinstance(name, str | torch.device):
+        raise InvalidTypeError(f"expected device to be 'auto', 'cpu', 'cuda', ..., got {brief(name)}")
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.zeros(1, device=device).cpu()  # "meta" has no numbers
@@ -646,8 +655,8 @@ def describe_envs(envs: VectorEnv) -> str:
     return spec.id if spec is not None else type(one.unwrapped).__name__
 
 
-def as_array(observation: Any) -> np.ndarray:
-    """Return an observation as an array. Raises as `Agent.predict` does."""
+def as_array(observation: Any, name: str = "the observation") -> np.ndarray:
+    """Return an observation as an array, or another argument of this `name`. Raises as `Agent.predict` does."""
     if isinstance(observation, Tensor):
         tensor = observation.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -665,14 +674,19 @@ def as_array(observation: Any) -> np.ndarray:
         array = np.asarray(observation)
     except ValueError as error:  # of NumPy, for lists of unequal lengths
         raise InvalidValueError(
-            f"expected an array as the observation, got {brief(observation)}: its parts have unequal shapes"
+            f"expected an array as {name}, got {brief(observation)}: its parts have unequal shapes"
         ) from error
     if array.dtype.kind not in "biufc":
         raise InvalidTypeError(
-            f"expected an array of numbers as the observation, got {brief(observation)}: give what env.reset() or "
-            "env.step() returns first"
+            f"expected an array of numbers as {name}, got {brief(observation)}: give what env.reset() or env.step() "
+            "returns first"
         )
     return array
+
+
+def value_of(observation: Any) -> str:
+    """Return " of ..." with the value of an observation that is no array, whose shape and dtype say enough."""
+    return "" if isinstance(observation, np.ndarray | Tensor) else f" of {brief(observation)}"
 
 
 def can_hold(space: Box, obs: np.ndarray) -> bool:

@@ -68,7 +68,7 @@ class DQNConfig:
         check_fields(self)
         if self.burn_in >= self.sequence_length:
             raise InvalidValueError(
-                f"expected burn_in in 0..{self.sequence_length - 1}, below sequence_length, got {self.burn_in}"
+                f"expected burn_in below sequence_length={self.sequence_length}, got {self.burn_in}"
             )
         if self.recurrent and self.prioritized:
             raise InvalidValueError(

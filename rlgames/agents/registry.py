@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from rlgames.agents.stored import check_header
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidValueError, brief
+from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
 
@@ -63,6 +64,8 @@ def load(
     weights_only: bool = False,
 ) -> Agent:
     """Load the agent of any checkpoint; see `Agent.load`."""
+    if not (isinstance(path, str | PathLike) and str(path)):
+        raise InvalidTypeError(f"expected the path of a checkpoint, got {brief(path)}")
     header, state = checkpoint.load(path)
     check_header(path, header)
     if header["agent"] not in AGENTS:

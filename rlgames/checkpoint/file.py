@@ -60,6 +60,9 @@ REASON_LIMIT = 200  # characters of an error that a file causes
 class CheckpointError(UsageError, ValueError):
     """A file that cannot be read as a checkpoint; the message is one line: the file, the problem, the remedy."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(x if x.isprintable() else "?" for x in message))  # a file may have any name
+
 
 def save(path: str | os.PathLike[str], header: Mapping[str, Any], state: Tree) -> str:
     """Write `header` and `state` to `path`, replacing an existing file once the new one is safely on the disk.

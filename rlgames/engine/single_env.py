@@ -15,7 +15,7 @@ from rlgames.engine.game import Game
 from rlgames.engine.loops import INVALID_ACTION
 from rlgames.engine.records import EnvRecords
 from rlgames.engine.rendering import Window
-from rlgames.engine.validation import EnvSettings, check_render_mode, check_seed
+from rlgames.engine.validation import EnvSettings, check_options, check_render_mode, check_seed
 from rlgames.wrappers.frames import frames_per_second
 
 
@@ -54,7 +54,7 @@ class GameEnv(Copyable, gym.Env):
         )
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
-        seed = check_seed(seed)
+        seed, options = check_seed(seed), check_options(options)
         super().reset(seed=seed)
         self._state.seed([seed], self.np_random)
         self._state.started = True

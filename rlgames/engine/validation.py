@@ -13,7 +13,8 @@ from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode
 
-from rlgames.errors import InvalidTypeError, InvalidValueError
+from rlgames.errors import InvalidTypeError, InvalidValueError, brief
+from rlgames.values import check_value
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,11 @@ class EnvSettings:
 
     def __post_init__(self) -> None:
         check_count("frame_skip", self.frame_skip)
+        check_value("max_pool", self.max_pool, bool)
         check_count("max_episode_steps", self.max_episode_steps, or_none=True)
+        object.__setattr__(self, "frame_skip", int(self.frame_skip))  # NumPy's integers overflow when multiplied
+        if self.max_episode_steps is not None:
+            object.__setattr__(self, "max_episode_steps", int(self.max_episode_steps))
         if self.max_pool and self.frame_skip < 2:
             raise InvalidValueError(
                 f"max_pool takes the maximum of two frames: it needs frame_skip >= 2, got {self.frame_skip}"
@@ -58,8 +63,11 @@ class VectorEnvSettings(EnvSettings):
 
 def as_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
     """Return the mode itself, also for its value. Raises ValueError for anything else."""
-    if mode not in (*AutoresetMode, *(known.value for known in AutoresetMode)):
-        raise InvalidValueError(f"expected an autoreset_mode of {', '.join(map(str, AutoresetMode))}, got {mode!r}")
+    names = [known.value for known in AutoresetMode]
+    if not isinstance(mode, AutoresetMode) and not (isinstance(mode, str) and mode in names):
+        raise InvalidValueError(
+            f"expected autoreset_mode to be {', '.join(map(repr, names))} or an AutoresetMode, got {brief(mode)}"
+        )
     return AutoresetMode(mode)
 
 
@@ -69,7 +77,7 @@ def is_integer(value: Any) -> bool:
 
 def check_count(name: str, value: Any, or_none: bool = False) -> None:
     if not (is_integer(value) and value >= 1) and not (or_none and value is None):
-        raise InvalidValueError(f"expected {name} >= 1{' or None' * or_none}, got {value!r}")
+        raise InvalidValueError(f"expected {name} >= 1{' or None' * or_none}, got {brief(value)}")
 
 
 def check_spaces(observation: Space, action: Space) -> tuple[Box, Discrete]:
@@ -80,16 +88,16 @@ def check_spaces(observation: Space, action: Space) -> tuple[Box, Discrete]:
 
 
 def check_render_mode(render_mode: Any, known: Sequence[str]) -> None:
-    if render_mode not in (None, *known):
+    if not isinstance(render_mode, str | None) or render_mode not in (None, *known):
         allowed = ", ".join(map(repr, (None, *known[:-1]))) + "".join(f" or {mode!r}" for mode in known[-1:])
-        raise InvalidValueError(f"expected render_mode {allowed}, got {render_mode!r}")
+        raise InvalidValueError(f"expected render_mode {allowed}, got {brief(render_mode)}")
 
 
 def invalid_action(action: Any, game: str, names: Sequence[str]) -> InvalidValueError:
     """Return the error for an action that the game does not have; of more than 12 actions not all are named."""
     named = [f"{i} ({name})" for i, name in enumerate(names)]
     allowed = f"{', '.join(named[:-1])} or {named[-1]}" if len(named) <= 12 else f"{named[0]} to {named[-1]}"
-    return InvalidValueError(f"invalid action {action} for {game}: expected {allowed}")
+    return InvalidValueError(f"invalid action {brief(action)} for {game}: expected {allowed}")
 
 
 def lookup_action(codes: Sequence[Any], action: Any) -> Any:
@@ -103,7 +111,7 @@ def lookup_action(codes: Sequence[Any], action: Any) -> Any:
 def check_seed(seed: Any) -> int | None:
     if seed is None or (is_integer(seed) and seed >= 0):
         return None if seed is None else int(seed)
-    raise InvalidValueError(f"expected a seed that is a non-negative integer or None, got {seed!r}")
+    raise InvalidValueError(f"expected a seed that is a non-negative integer or None, got {brief(seed)}")
 
 
 def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
@@ -112,7 +120,9 @@ def check_seeds(seed: Any, num_envs: int) -> list[int | None]:
         first = check_seed(seed)
         return [None if first is None else first + i for i in range(num_envs)]
     if len(seed) != num_envs:
-        raise InvalidValueError(f"expected one seed or {num_envs}, one for each environment, got {len(seed)}")
+        raise InvalidValueError(
+            f"expected one seed or {num_envs}, one for each environment, got {len(seed)}: {brief(seed)}"
+        )
     return [check_seed(x) for x in seed]
 
 
@@ -131,21 +141,39 @@ def check_reset(
 
 def check_actions(actions: Any, num_envs: int, num_actions: int | None = None) -> np.ndarray:
     """Return one integer for each environment; without `num_actions` their range is the caller's to check."""
-    array = np.asarray(actions)
+    array = as_array(actions)
     if array.shape != (num_envs,) or array.dtype.kind not in "iu":
-        raise InvalidValueError(f"expected {num_envs} integer actions, got {array.dtype} of shape {array.shape}")
+        raise InvalidValueError(
+            f"expected {num_envs} integer actions, got {array.dtype} of shape {array.shape}: {brief(actions)}"
+        )
     if num_actions and (bad := array[(array < 0) | (array >= num_actions)]).size:
         raise InvalidValueError(f"invalid action {bad[0]}: expected 0 to {num_actions - 1}")
     return array
 
 
+def as_array(values: Any) -> np.ndarray:
+    """Return `values` as an array, of objects if NumPy finds no other."""
+    try:
+        return np.asarray(values)
+    except ValueError:  # of NumPy, for lists of unequal lengths
+        return np.asarray(None)
+
+
+def check_options(options: Any) -> dict[str, Any]:
+    """Return the options of a `reset`. Raises TypeError for anything but a dictionary or None."""
+    if options is not None and not isinstance(options, dict):
+        raise InvalidTypeError(f"expected the options of reset to be a dictionary or None, got {brief(options)}")
+    return options or {}
+
+
 def check_mask(options: dict[str, Any] | None, num_envs: int) -> np.ndarray | None:
-    if not options or options.get("reset_mask") is None:
+    options = check_options(options)
+    if options.get("reset_mask") is None:
         return None
-    mask = np.asarray(options["reset_mask"])
+    mask = as_array(options["reset_mask"])
     if mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
         expected = f"options['reset_mask'] of bool, shape ({num_envs},), at least one True"
         raise InvalidValueError(
-            f"expected {expected}; got {mask.dtype} of shape {mask.shape}, {np.count_nonzero(mask)} True"
+            f"expected {expected}, got {mask.dtype} of shape {mask.shape}: {brief(options['reset_mask'])}"
         )
     return mask

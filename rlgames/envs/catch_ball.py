@@ -22,7 +22,7 @@ from numba.extending import register_jitable
 from rlgames.engine.game import CLOCK, Game
 from rlgames.engine.rng import below
 from rlgames.engine.shapes import BLUE, FAINT, GREEN, INK, PAPER, RED, Picture, bar, disc, fill, segment
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 
 WIDTH = 3  # cells of the bar
 INTERVAL = 5  # frames between two new balls
@@ -38,7 +38,7 @@ RECORD = np.dtype([*CLOCK, ("bar", "i4"), ("column", "i4", (MAX_BALLS,))])  # le
 def game(size: int = 8) -> Game:
     """Return CatchBall on a board of `size` x `size`. Raises ValueError for a size other than 8 and 16."""
     if not isinstance(size, int) or size not in MAX_DISTANCE:
-        raise InvalidValueError(f"expected a CatchBall board of size 8 or 16, got {size!r}")
+        raise InvalidValueError(f"expected a CatchBall board of size 8 or 16, got {brief(size)}")
     max_distance, bottom = MAX_DISTANCE[size], size - 1
 
     @register_jitable

@@ -36,7 +36,7 @@ from rlgames.engine.shapes import (
     point,
     polygon,
 )
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.wrappers.pixels import Pixels
 
 SIZE = 48  # rows and columns of the board
@@ -270,7 +270,7 @@ def default_pixels(antialias: bool = False) -> Pixels:
 def game(antialias: bool = False) -> Game:
     """Return Cave; see the module on `antialias`. Raises ValueError unless it is True or False."""
     if not isinstance(antialias, bool):
-        raise InvalidValueError(f"expected Cave's antialias to be True or False, got {antialias!r}")
+        raise InvalidValueError(f"expected Cave's antialias to be True or False, got {brief(antialias)}")
     return Game(
         name="Cave:antialias=true" if antialias else "Cave",
         record=RECORD,

@@ -13,7 +13,7 @@ Truncation: 108,000 frames, half an hour.
 from rlgames.envs.atari.env import make_env
 from rlgames.envs.atari.game import AtariGame, split_pixels
 from rlgames.envs.atari.vector_env import make_vector_env
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 
 __all__ = ["STORED_STRINGS", "game", "make_env", "make_vector_env", "split_pixels"]
 
@@ -27,7 +27,7 @@ STORED_STRINGS = {"actions": "|".join(ACTIONS)}
 def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:
     """Return Pong with these options. Raises ValueError for `actions` other than "all" and "minimal"."""
     if actions not in ACTIONS:
-        raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {actions!r}")
+        raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {brief(actions)}")
     names = ACTIONS[actions]
     return AtariGame(
         name="Pong" if actions == "all" else f"Pong:actions={actions}",

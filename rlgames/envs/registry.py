@@ -106,6 +106,8 @@ def take_module(game: str) -> str:
     Processes that this one starts, such as A3C's workers, import the module with rlgames. Raises ValueError for a
     module that does not exist.
     """
+    if not isinstance(game, str):
+        raise InvalidTypeError(f"expected the name of a game, such as 'CatchBall', got {brief(game)}")
     module, colon, rest = game.partition(":")
     if not colon or "=" in rest.partition(":")[0] or not re.fullmatch(r"\w+(\.\w+)*", module) or module in GAMES:
         return game  # without a module, or a game with options
@@ -183,7 +185,16 @@ def check_stored_options(name: str, options: dict[str, Any]) -> None:
 
 
 def hashable(options: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    """Return a game's options with tuples for lists. Raises TypeError for a value that cannot be an option."""
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    for key, value in options.items():
+        try:
+            hash(value)
+        except TypeError as error:
+            raise InvalidTypeError(
+                f"expected {key} to be a number, a string or a tuple of them, got {brief(value)}"
+            ) from error
+    return options
 
 
 def maker_options(name: str, maker: Callable, settings: type[EnvSettings]) -> set[str]:
@@ -192,21 +203,41 @@ def maker_options(name: str, maker: Callable, settings: type[EnvSettings]) -> se
     return {*own, *(field.name for field in fields(settings))} - set(game_options(name))
 
 
+def split_options(
+    name: str, options: dict[str, Any], maker: Callable, settings: type[EnvSettings]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split options into those of the game, with tuples for lists, and the keyword arguments of its maker."""
+    names = maker_options(name, maker, settings)
+    own = hashable({key: value for key, value in options.items() if key not in names})
+    return own, {key: value for key, value in options.items() if key in names}
+
+
+def check_game(name: str, options: dict[str, Any], vector: bool) -> None:
+    """Check all options, and load the game, before Gymnasium adds all arguments to the text of an error."""
+    maker_name, settings = ("make_vector_env", VectorEnvSettings) if vector else ("make_env", EnvSettings)
+    maker = getattr(module_of(name), maker_name, make_vector_env if vector else make_env)
+    gymnasium_own = inspect.signature(gym.make_vec if vector else gym.make).parameters
+    given = {key: value for key, value in options.items() if key not in gymnasium_own}
+    own, rest = split_options(name, given, maker, settings)
+    settings(**{field.name: rest[field.name] for field in fields(settings) if field.name in rest})
+    load_game(name, **own)
+
+
 # ---- Gymnasium's entry points ----
 
 
 def single_env(game: str, **kwargs: Any) -> gym.Env:
     """Make one environment; `kwargs` are `EnvSettings`, the maker's arguments and the game's options."""
     maker = getattr(module_of(game), "make_env", make_env)
-    settings = {key: kwargs.pop(key) for key in maker_options(game, maker, EnvSettings) & set(kwargs)}
-    return maker(load_game(game, **hashable(kwargs)), **settings)
+    own, settings = split_options(game, kwargs, maker, EnvSettings)
+    return maker(load_game(game, **own), **settings)
 
 
 def vector_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     """Make many environments; `kwargs` are `VectorEnvSettings`, the maker's arguments and the game's options."""
     maker = getattr(module_of(game), "make_vector_env", make_vector_env)
-    settings = {key: kwargs.pop(key) for key in maker_options(game, maker, VectorEnvSettings) & set(kwargs)}
-    return maker(load_game(game, **hashable(kwargs)), num_envs, **settings)
+    own, settings = split_options(game, kwargs, maker, VectorEnvSettings)
+    return maker(load_game(game, **own), num_envs, **settings)
 
 
 def register() -> None:
@@ -250,8 +281,7 @@ def take_pixels(name: str, pixels: Pixels | None, options: dict[str, Any]) -> Pi
     for option, field in (("frame_skip", "skip"), ("stack", "stack")):
         if option in options:
             value = options.pop(option)
-            if type(value) is not int or value < 1:
-                raise InvalidValueError(f"expected {option} >= 1, got {value!r}")
+            check_count(option, value)
             pixels = replace(pixels, **{field: value})
     return pixels
 
@@ -271,7 +301,7 @@ def take_wrappers(name: str, options: dict[str, Any]) -> list[Wrapper]:
     """
     names = options.pop("wrappers", None)
     if not isinstance(names, str | None):
-        raise InvalidTypeError(f"expected wrappers to be names as in 'a+b', or None, got {names!r}")
+        raise InvalidTypeError(f"expected wrappers to be names as in 'a+b', or None, got {brief(names)}")
     own = GAMES[name].wrapper
     return [*([own] if own else []), *(find_wrapper(each) for each in (names.split("+") if names else []))]
 
@@ -289,6 +319,12 @@ def find_wrapper(name: str) -> Wrapper:
 # ---- making and registering games and wrappers ----
 
 
+def check_declarations(pixels: Any, rewards: Any) -> None:
+    for name, value, kind in (("pixels", pixels, Pixels), ("rewards", rewards, Rewards)):
+        if not isinstance(value, kind | None):
+            raise InvalidTypeError(f"expected {name} to be rlgames.{kind.__name__}(...) or None, got {brief(value)}")
+
+
 def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = None, **kwargs: Any) -> gym.Env:
     """Make one environment of a game for an agent, with the game's default preprocessing.
 
@@ -303,6 +339,7 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
     """
     name, options = parse(game)
     options |= kwargs
+    check_declarations(pixels, rewards)
     wrappers, pixels = take_wrappers(name, options), take_pixels(name, pixels, options)
     if missing := [wrapper.name for wrapper in wrappers if wrapper.wrap is None]:
         raise InvalidValueError(
@@ -311,9 +348,11 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
         )
     limit = options.pop("max_episode_steps", None)
     check_count("max_episode_steps", limit, or_none=True)
+    limit = None if limit is None else int(limit)  # Gymnasium takes no integers of NumPy
     if limit is not None and pixels.stack_skipped:
         limit *= pixels.skip  # the wrapper skips, outside of Gymnasium's TimeLimit
     arguments, rest = split_pixels(name, pixels, vector=False)
+    check_game(name, {**arguments, **options}, vector=False)
     env = made = gym.make(f"rlgames/{name}-v0", max_episode_steps=limit, **{**arguments, **options})
     try:
         env = rest.wrap(env)
@@ -344,6 +383,7 @@ def make_vec(
     name, options = parse(game)
     options |= kwargs
     given = dict(options)
+    check_declarations(pixels, rewards)
     wrappers, resolved = take_wrappers(name, options), take_pixels(name, pixels, options)
     if resolved.stack_skipped or any(wrapper.wrap_vec is None for wrapper in wrappers):
         threads = given.pop("threads", None)
@@ -352,6 +392,7 @@ def make_vec(
         return vectorize(name, own, make_one, num_envs, autoreset_mode=autoreset_mode, threads=threads)
     arguments, rest = split_pixels(name, resolved, vector=True)
     options = {"autoreset_mode": autoreset_mode, **arguments, **options}
+    check_game(name, options, vector=True)
     envs = made = gym.make_vec(f"rlgames/{name}-v0", num_envs, **options)
     try:
         envs = rest.wrap_vec(envs)

@@ -35,12 +35,14 @@ class LSTM(nn.Module):
         Raises ValueError for a state of another shape.
         """
         shape = n, 2 * self.hidden_size
-        if saved is not None and np.shape(saved) != shape:
+        if saved is not None and not (
+            isinstance(saved, np.ndarray) and saved.shape == shape and saved.dtype.kind == "f"
+        ):
             raise InvalidValueError(
                 f"expected an LSTM state of shape {shape}, got {brief(saved)}: pass on the state that predict returned "
                 "for as many observations, None at first"
             )
-        state = torch.zeros(*shape) if saved is None else torch.from_numpy(np.asarray(saved, np.float32))
+        state = torch.zeros(*shape) if saved is None else torch.from_numpy(saved.astype(np.float32, copy=False))
         return state.to(next(self.parameters()).device)
 
     def forward(self, features: Tensor, state: Tensor, start: Tensor) -> Tensor:

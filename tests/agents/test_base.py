@@ -399,9 +399,9 @@ def test_predict_names_what_is_no_lstm_state_or_episode_start(name: str):
     agent = make_agent(name, "CartPole", recurrent=True, lstm_hidden_size=3)
     obs = np.zeros((2, 4), np.float32)
     _, state = agent.predict(obs)
-    actions, again = agent.predict(obs, state.tolist(), [1, 0])  # lists are as good
+    actions, again = agent.predict(obs, state, [1, 0])  # a list is as good
     assert (actions.shape, again.shape) == ((2,), (2, 6))
-    for wrong in (state[:1], state[:, :3], 7, "state"):
+    for wrong in (state[:1], state[:, :3], state > 0, state.tolist(), 7, "state"):
         with pytest.raises(InvalidValueError, match=r"expected an LSTM state of shape \(2, 6\), got .*: pass on"):
             agent.predict(obs, wrong)
     for wrong in (np.zeros(3), [[True, False]]):
@@ -466,9 +466,10 @@ def test_the_arguments_of_stable_baselines_have_a_sentence(name: str):
             make("CartPole", env)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "", None, 1.5, "meta"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "", "meta", None, 1.5, 0, b"cpu"])
 def test_devices_that_are_not_here_are_named(device: Any):
-    with pytest.raises(InvalidValueError, match="no device .* here .*: use 'auto' or 'cpu'") as caught:
+    message = "no device .* here .*: use 'auto' or 'cpu'|expected device to be 'auto', 'cpu', 'cuda', ..., got"
+    with pytest.raises((InvalidTypeError, InvalidValueError), match=message) as caught:
         make_agent_on(device)
     assert repr(device) in str(caught.value)
 

@@ -233,7 +233,7 @@ def test_check_memory_describes_a_large_replay_before_it_is_made():
         ({"loss": "l1"}, "expected loss to be 'huber' or 'squared', got 'l1'"),
         ({"train_freq": 0}, "expected train_freq to be an integer >= 1, got 0"),
         ({"exploration_fraction": 1.5}, "expected exploration_fraction to be a number in 0..1, got 1.5"),
-        ({"burn_in": 16}, "expected burn_in in 0..15, below sequence_length, got 16"),
+        ({"burn_in": 16}, "expected burn_in below sequence_length=16, got 16"),
         ({"recurrent": True, "prioritized": True}, "recurrent=True samples sequences, prioritized=True single"),
     ],
 )

@@ -16,7 +16,7 @@ from gymnasium.error import DependencyNotInstalled
 from gymnasium.spaces import Box
 
 from rlgames.engine.validation import is_integer
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.wrappers.pixels import Pixels
 
 HEIGHT, WIDTH = 210, 160  # of the screen
@@ -44,7 +44,7 @@ class AtariGame:
             raise InvalidValueError(f"expected noop_max >= 0, got {self.noop_max!r}")
         sticky = self.repeat_action_probability
         if isinstance(sticky, bool) or not isinstance(sticky, int | float) or not 0 <= sticky < 1:
-            raise InvalidValueError(f"expected a repeat_action_probability in [0, 1), got {sticky!r}")
+            raise InvalidValueError(f"expected a repeat_action_probability in [0, 1), got {brief(sticky)}")
 
 
 def split_pixels(pixels: Pixels, vector: bool) -> tuple[dict[str, Any], Pixels]:

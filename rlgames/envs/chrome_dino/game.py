@@ -24,7 +24,7 @@ from gymnasium.spaces import Box
 from rlgames.engine.game import Game
 from rlgames.envs.dino import rules as dino
 from rlgames.envs.dino.rules import default_pixels
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.wrappers.pixels import Pixels
 
 __all__ = ["default_pixels", "game", "split_pixels"]
@@ -96,7 +96,7 @@ def game(
     Raises ValueError for other options.
     """
     if type(real_time) is not bool:
-        raise InvalidValueError(f"expected ChromeDino's real_time to be True or False, got {real_time!r}")
+        raise InvalidValueError(f"expected ChromeDino's real_time to be True or False, got {brief(real_time)}")
     rules = dino.game(obs=obs, acceleration=acceleration, reward=reward)
     options = [rules.name.partition(":")[2]] * (":" in rules.name) + ["real_time=true"] * real_time
     return ChromeDinoGame(

@@ -40,7 +40,7 @@ from rlgames.envs.dino.world import (
     reset_world,
     rounded,
 )
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.wrappers.pixels import Pixels
 
 __all__ = ["FEATURES", "RECORD", "features", "game"]
@@ -216,7 +216,9 @@ def game(obs: str = "pixels", acceleration: bool = True, reward: str = "survival
     allowed = {"obs": (obs, ("pixels", "state")), "reward": (reward, ("survival", "score"))}
     for option, (value, known) in {**allowed, "acceleration": (acceleration, (True, False))}.items():
         if value not in known or type(value) is not type(known[0]):
-            raise InvalidValueError(f"expected Dino's {option} to be {' or '.join(map(repr, known))}, got {value!r}")
+            raise InvalidValueError(
+                f"expected Dino's {option} to be {' or '.join(map(repr, known))}, got {brief(value)}"
+            )
     acceleration_rate = ACCELERATION if acceleration else 0.0
     reward_is_score = reward == "score"
 

@@ -30,7 +30,7 @@ from gymnasium.spaces import Box
 
 from rlgames.engine.validation import check_count, is_integer
 from rlgames.envs.mario.cartridge import find_rom, read_cartridge
-from rlgames.errors import InvalidValueError
+from rlgames.errors import InvalidValueError, brief
 from rlgames.wrappers.pixels import Pixels
 
 BUTTONS = {"right": 128, "left": 64, "down": 32, "up": 16, "start": 8, "select": 4, "B": 2, "A": 1}
@@ -122,19 +122,21 @@ def game(
     Raises ValueError for values that do not exist.
     """
     if type(lost_levels) is not bool:
-        raise InvalidValueError(f"expected lost_levels true or false, got {lost_levels!r}")
+        raise InvalidValueError(f"expected lost_levels true or false, got {brief(lost_levels)}")
     if not is_integer(version) or not 0 <= version < VERSIONS[lost_levels]:
-        raise InvalidValueError(f"expected a version of 0 to {VERSIONS[lost_levels] - 1}, got {version!r}")
+        raise InvalidValueError(f"expected a version of 0 to {VERSIONS[lost_levels] - 1}, got {brief(version)}")
     if actions not in ACTIONS:
-        raise InvalidValueError(f"expected actions of {', '.join(ACTIONS)}, got {actions!r}")
+        raise InvalidValueError(f"expected actions of {', '.join(ACTIONS)}, got {brief(actions)}")
     if engine not in ENGINES:
-        raise InvalidValueError(f"expected an engine of {', '.join(ENGINES)}, got {engine!r}")
+        raise InvalidValueError(f"expected an engine of {', '.join(ENGINES)}, got {brief(engine)}")
     if obs not in OBSERVATIONS:
-        raise InvalidValueError(f"expected obs of {', '.join(OBSERVATIONS)}, got {obs!r}")
+        raise InvalidValueError(f"expected obs of {', '.join(OBSERVATIONS)}, got {brief(obs)}")
     if obs != "pixels" and engine != "nes":
-        raise InvalidValueError(f"expected obs pixels with engine={engine!r}, got {obs!r}: {obs} needs engine='nes'")
+        raise InvalidValueError(
+            f"expected obs pixels with engine={engine!r}, got {brief(obs)}: {obs} needs engine='nes'"
+        )
     if rom is not None and not isinstance(rom, str):
-        raise InvalidValueError(f"expected rom to be a path, got {rom!r}")
+        raise InvalidValueError(f"expected rom to be a path, got {brief(rom)}")
     check_count("patience", patience, or_none=True)
     if stages is not None and (world is not None or stage is not None):
         raise InvalidValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
@@ -173,7 +175,7 @@ def parse_targets(
         names = stages.split("+") if isinstance(stages, str) else map(str, stages)
         chosen = [tuple(int(part) if part.isdigit() else part for part in name.split("-")) for name in names]
         if not chosen or any(len(target) != 2 for target in chosen):
-            raise InvalidValueError(f"expected stages as in '1-1+1-2', or 'all', got {stages!r}")
+            raise InvalidValueError(f"expected stages as in '1-1+1-2', or 'all', got {brief(stages)}")
     for w, s in chosen:
         if not is_integer(w) or not 1 <= w <= worlds or not is_integer(s) or not 1 <= s <= STAGES:
             raise InvalidValueError(f"expected a world of 1 to {worlds} and a stage of 1 to {STAGES}, got {w}-{s}")

@@ -97,7 +97,8 @@ def invalid_action(action: Any, game: str, names: Sequence[str]) -> InvalidValue
     """Return the error for an action that the game does not have; of more than 12 actions not all are named."""
     named = [f"{i} ({name})" for i, name in enumerate(names)]
     allowed = f"{', '.join(named[:-1])} or {named[-1]}" if len(named) <= 12 else f"{named[0]} to {named[-1]}"
-    return InvalidValueError(f"invalid action {brief(action)} for {game}: expected {allowed}")
+    shown = brief(action.item() if isinstance(action, np.generic) else action)
+    return InvalidValueError(f"invalid action {shown} for {game}: expected {allowed}")
 
 
 def lookup_action(codes: Sequence[Any], action: Any) -> Any:

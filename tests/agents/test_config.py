@@ -263,6 +263,7 @@ def test_an_agent_with_a_numpy_seed_is_that_of_the_integer():
         ("x" * 100, "'" + "x" * 76 + "..."),
         (10**5000, "an integer of 16,610 bits"),
         (None, "None"),
+        (np.float32(0.5), "np.float32(0.5)"),
         (SimpleNamespace(a="\x1b[1m"), "namespace(a='\\x1b[1m')"),
         (type("Loud", (), {"__repr__": lambda self: "\x1b[1m\nA"})(), "?[1m A"),
     ],

@@ -272,7 +272,7 @@ def test_game_by_name_is_observed_as_the_agent_was_trained(tmp_path: Path) -> No
     result = evaluate(agent, "Dino:max_episode_steps=50", episodes=2)
     assert result == evaluate(short, episodes=2)
     assert (result.lengths, result.capped) == ([50, 50], 0)
-    message = r"<PPO on Dino:obs=state.* takes observations of shape \(24,\), Dino:obs=pixels has \(84, 84\): play the"
+    message = r"<PPO on Dino:obs=state.* takes observations of shape \(24,\), Dino:obs=pixels has \(4, 84, 84\)"
     with pytest.raises(InvalidValueError, match=message):
         evaluate(agent, "Dino:obs=pixels", episodes=2)
     stacked = PPO("Cave:frame_skip=4,stack=4", SMALL, num_envs=2)

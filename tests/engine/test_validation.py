@@ -201,7 +201,7 @@ def test_action_out_of_range_in_vector_env(game: str, threads: int) -> None:
     [
         (
             np.array([1, 0]),
-            "expected options['reset_mask'] of bool, shape (2,), at least one True, got int64 of shape (2,): array([1, 0])",
+            "options['reset_mask'] of bool, shape (2,), at least one True, got int64 of shape (2,): array([1, 0])",
         ),
         (np.array([True]), "got bool of shape (1,): array([ True])"),
         (np.array([[True, False]]), "got bool of shape (1, 2)"),

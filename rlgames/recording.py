@@ -140,7 +140,7 @@ def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
     given, path = path, Path(path)
     writer_class = {".gif": GifWriter, ".mp4": Mp4Writer}.get(path.suffix.lower())
     if writer_class is None:
-        raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {brief(given)}")
+        raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {brief(str(given))}")
     if writer_class is Mp4Writer:
         try:
             import imageio_ffmpeg  # noqa: F401, PLC0415  optional; imageio writes MP4 with it

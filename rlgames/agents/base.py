@@ -594,7 +594,7 @@ class Agent(ABC, Generic[ConfigT]):
 def as_device(name: str | torch.device) -> torch.device:
     """Return a device, "auto" being a GPU if there is one. Raises ValueError for one that torch does not have here."""
     if not isinstance(name, str | torch.device):
-        raise InvalidTypeError(f"expected device to be 'auto', 'cpu', 'cuda', ..., got {brief(name)}")
+        raise InvalidValueError(f"no device {brief(name)} here (it is no name of one): use 'auto' or 'cpu'")
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.zeros(1, device=device).cpu()  # "meta" has no numbers

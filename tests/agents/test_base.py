@@ -468,8 +468,7 @@ def test_the_arguments_of_stable_baselines_have_a_sentence(name: str):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "", "meta", None, 1.5, 0, b"cpu"])
 def test_devices_that_are_not_here_are_named(device: Any):
-    message = "no device .* here .*: use 'auto' or 'cpu'|expected device to be 'auto', 'cpu', 'cuda', ..., got"
-    with pytest.raises((InvalidTypeError, InvalidValueError), match=message) as caught:
+    with pytest.raises(InvalidValueError, match="no device .* here .*: use 'auto' or 'cpu'") as caught:
         make_agent_on(device)
     assert repr(device) in str(caught.value)
 

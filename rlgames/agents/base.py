@@ -122,8 +122,9 @@ class Agent(ABC, Generic[ConfigT]):
     @classmethod
     def _complete_config(cls, config: ConfigT | None, preset: dict[str, Any], settings: dict[str, Any]) -> ConfigT:
         """Return `config`, or that of the preset, with `settings` in place of its own."""
+        known = cls.Config.__dataclass_fields__
         for name in settings:
-            if name in SB3_SETTINGS and name not in cls.Config.__dataclass_fields__:
+            if name in SB3_SETTINGS and name not in known and (name != "batch_size" or "num_minibatches" in known):
                 raise InvalidTypeError(
                     f"{cls.__name__} has no setting {name}={brief(settings[name])}: {SB3_SETTINGS[name]}"
                 )

@@ -21,6 +21,7 @@ from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError, UsageError, brief
+from rlgames.networks.models import uniform_bounds
 from rlgames.schema import check_fields, difference, fill_in_defaults
 from rlgames.wrappers import Pixels, Rewards
 
@@ -36,7 +37,7 @@ HEADER_FIELDS = {
     "run": dict,  # of a run's: its other settings
 }
 OPTIONAL = (checkpoint.PARTS, "run")
-SPACES_FIELDS = {"shape": list[int], "dtype": str, "actions": int, "first": int}
+SPACES_FIELDS = {"shape": list[int], "dtype": str, "actions": int, "first": int, "bounds": list[float]}
 DTYPES = ("bool", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 LARGEST_OBSERVATION = 2**24  # numbers
 BASE_TENSORS, TENSORS_PER_SAVED, COST_OF_A_CALL = 2**26, 50, 1000  # numbers; see `LimitedTensors`
@@ -47,7 +48,7 @@ def check_header(path: str | Path, header: Any) -> None:
     with said_by(path):
         check_fields("its header", header, HEADER_FIELDS, OPTIONAL)
         spaces = header["spaces"]
-        check_fields("its spaces", spaces, SPACES_FIELDS)
+        check_fields("its spaces", spaces, SPACES_FIELDS, ("bounds",))
         for name, value, least in (
             *(("seed", header["seed"], 0), ("step", header["step"], 0), ("num_envs", header["num_envs"], 1)),
             *(("actions", spaces["actions"], 1), ("shape", min(spaces["shape"], default=1), 1)),
@@ -61,6 +62,8 @@ def check_header(path: str | Path, header: Any) -> None:
             )
         if spaces["dtype"] not in DTYPES or max(abs(spaces["first"]), spaces["actions"]) > 2**31:
             raise InvalidValueError(f"its header: no such spaces: {brief(spaces)}")
+        if "bounds" in spaces and not (len(spaces["bounds"]) == 2 and all(map(math.isfinite, spaces["bounds"]))):
+            raise InvalidValueError(f"its header: expected two finite bounds, got {brief(spaces['bounds'])}")
 
 
 def header_difference(header: dict[str, Any], own: dict[str, Any], config_class: type) -> str:
@@ -166,24 +169,31 @@ def fitting(path: str | Path, remedy: str = "") -> Iterator[None]:
 def check_spaces(path: str | Path, header: dict[str, Any], space: Box, actions: Discrete) -> None:
     given = spaces_to_json(space, actions)
     for key, value in header["spaces"].items():
-        if given[key] != value:
+        if key != "bounds" and given[key] != value:
             raise CheckpointError(f"{path}: was saved with {key} {value}, the environment has {given[key]}")
 
 
 def spaces_to_json(space: Box, actions: Discrete) -> dict[str, Any]:
-    """Return the spaces as JSON, as far as a network depends on them."""
-    return {
+    """Return the spaces as JSON, as far as a network depends on them: on bounds where they tell pictures from matrices.
+
+    See `default_encoder`.
+    """
+    spaces = {
         "shape": list(space.shape),
         "dtype": str(space.dtype),
         "actions": int(actions.n),
         "first": int(actions.start),
     }
+    bounds = uniform_bounds(space) if len(space.shape) == 2 and space.dtype.kind == "f" else None
+    return spaces if bounds is None else spaces | {"bounds": list(bounds)}
 
 
 def spaces_from_json(described: dict[str, Any]) -> tuple[Box, Discrete]:
-    """Return the spaces; the bounds, on which nothing depends, are those of the dtype."""
+    """Return the spaces; bounds on which nothing depends are those of the dtype."""
     dtype = np.dtype(described["dtype"])
-    if dtype.kind == "b":
+    if "bounds" in described:
+        low, high = described["bounds"]
+    elif dtype.kind == "b":
         low, high = 0, 1
     else:
         low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)

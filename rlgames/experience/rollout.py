@@ -11,8 +11,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
+from rlgames.errors import OutOfMemoryError
 from rlgames.experience.env_runner import Step
+from rlgames.experience.replay import format_bytes, free_memory
 
+STEP_BYTES = 8 + 2 * 4 + 4  # of a step besides observation and logits: action, reward, value, four bools
 UNIFORM_WEIGHT = 0.5  # weight of the uniform component in `importance_sample`, relative to the mean abs(advantage)
 
 
@@ -37,11 +40,18 @@ class Rollout:
     """`n_steps` steps of `num_envs` environments in arrays [time, env], allocated once and reused.
 
     Observations are stored once: the successor of a step is the next row's `obs`; only the last observation of a
-    truncated episode is kept apart (`truncations`). Rows that are no transition are marked in `valid`.
+    truncated episode is kept apart (`truncations`). Rows that are no transition are marked in `valid`. Raises
+    MemoryError, before anything is allocated, if so much is not free.
     """
 
     def __init__(self, n_steps: int, num_envs: int, space: Box, actions: int = 0):
         shape = (n_steps, num_envs)
+        nbytes = n_steps * num_envs * (math.prod(space.shape) * space.dtype.itemsize + 4 * actions + STEP_BYTES)
+        if nbytes > (free := free_memory()):
+            raise OutOfMemoryError(
+                f"a rollout of n_steps={n_steps:,} steps of {num_envs:,} environments takes {format_bytes(nbytes)}, "
+                f"{format_bytes(free)} are free: try n_steps={max(1, int(0.8 * n_steps * free / nbytes))}"
+            )
         self.obs = np.empty((n_steps + 1, num_envs, *space.shape), space.dtype)  # last row: successor of the last step
         self.actions, self.rewards = np.empty(shape, np.int64), np.empty(shape, np.float32)
         self.terminated, self.done, self.valid = (np.empty(shape, np.bool_) for _ in range(3))

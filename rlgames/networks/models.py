@@ -54,17 +54,22 @@ def picture_layout(space: Box) -> PictureLayout | None:
     return PictureLayout(order, math.prod(channels), height, width)
 
 
+def uniform_bounds(space: Box) -> tuple[float, float] | None:
+    """Return the bounds of a space that has the same finite ones everywhere, else None."""
+    if not space.low.size:
+        return None
+    low, high = float(space.low.flat[0]), float(space.high.flat[0])
+    return (low, high) if np.all(space.low == low) and np.all(space.high == high) and space.is_bounded() else None
+
+
 def default_encoder(space: Box) -> str:
     """Return the name of the encoder for observations of `space`: "vector", "grid", "cave" or "nature"."""
     layout = picture_layout(space)
     if layout is None:
         return "vector"
     side = min(layout.height, layout.width)
-    if len(space.shape) == 2 and space.dtype.kind == "f":
-        low, high = space.low, space.high
-        same_bounds = np.all(low == low.flat[0]) and np.all(high == high.flat[0]) and space.is_bounded()
-        if side < SMALLEST_FLOAT_SIDE or not same_bounds:
-            return "vector"
+    if len(space.shape) == 2 and space.dtype.kind == "f" and (side < SMALLEST_FLOAT_SIDE or not uniform_bounds(space)):
+        return "vector"
     return "vector" if side < SMALLEST_SIDE else "grid" if side <= 16 else "cave" if side < 64 else "nature"
 
 

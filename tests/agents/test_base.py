@@ -455,6 +455,11 @@ def test_wrong_settings_are_named(settings: dict[str, Any], config: PPOConfig | 
         rlgames.PPO("CartPole", config, **settings)
 
 
+def test_a_batch_size_has_a_remedy_where_there_are_minibatches_only():
+    with pytest.raises(InvalidTypeError, match="unknown field 'batch_size' of A3CConfig: its fields are"):
+        rlgames.A3C("CartPole", batch_size=64)
+
+
 @agents
 def test_the_arguments_of_stable_baselines_have_a_sentence(name: str):
     make: Any = find(name)
@@ -650,6 +655,25 @@ def test_load_state_dict_into_a_running_agent(tmp_path: Path):
     assert state_sha256(other, tmp_path) == state_sha256(agent, tmp_path)
     for key, value in agent.target.state_dict().items():
         assert torch.equal(other.target.state_dict()[key], value)
+
+
+@pytest.mark.parametrize("high", [1.0, np.inf])
+def test_load_without_environments_knows_pictures_of_floats_by_their_bounds(high: float, tmp_path: Path):
+    """A matrix of floats without bounds is a vector."""
+
+    class Env(RandomLengthEnv):
+        observation_space = Box(0, high, (40, 40), np.float32)
+
+        def _observe(self) -> np.ndarray:
+            return self.np_random.random((40, 40), np.float32)
+
+    agent: Any = find("ppo")(sync_vector(Env, 2), quick_config("ppo")).learn(16)
+    agent.save(tmp_path / "agent")
+    obs = np.random.default_rng(0).random((5, 40, 40), np.float32)
+    loaded: Any = rlgames.load(tmp_path / "agent")
+    assert (loaded.net.critic is None) == (high == 1.0)  # pictures share an encoder
+    assert loaded.predict(obs)[0].tolist() == agent.predict(obs)[0].tolist()
+    assert rlgames.load(tmp_path / "agent", sync_vector(Env, 2)).learn(16).step == 32
 
 
 def test_load_of_a_damaged_file_makes_no_agent(tmp_path: Path):

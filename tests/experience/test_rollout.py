@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 import rlgames
 from rlgames.agents import ppo
 from rlgames.agents.ppo import PPO
+from rlgames.errors import OutOfMemoryError
 from rlgames.experience.env_runner import EnvRunner, Step
-from rlgames.experience.rollout import Rollout, compute_gae
+from rlgames.experience.rollout import STEP_BYTES, Rollout, compute_gae
 from rlgames.networks.models import sample_actions
 
 all_modes = pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
@@ -152,6 +153,19 @@ def test_add_stores_every_step(seed: int, mode: AutoresetMode):
             next_obs[truncation.t, truncation.envs] = truncation.obs
         known = ~rollout.terminated
         np.testing.assert_array_equal(next_obs[known], stacked.next_obs[known])
+
+
+def test_a_rollout_that_does_not_fit_names_a_number_of_steps_that_does():
+    space = Box(0, 255, (84, 84), np.uint8)
+    message = "a rollout of n_steps=10,000,000,000 steps of 4 environments takes .* are free: try n_steps="
+    with pytest.raises(OutOfMemoryError, match=message) as caught:
+        Rollout(10**10, 4, space)
+    n_steps = int(str(caught.value).rpartition("=")[2])
+    assert 0 < n_steps < 10**10
+    rollout = Rollout(50, 4, space, actions=3)
+    arrays = [value for value in vars(rollout).values() if isinstance(value, np.ndarray)]
+    per_step = 84 * 84 + 4 * 3 + STEP_BYTES  # what is checked counts each array
+    assert sum(each.nbytes for each in arrays) == pytest.approx(50 * 4 * per_step, rel=0.03)
 
 
 @all_modes

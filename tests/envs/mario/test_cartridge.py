@@ -76,7 +76,7 @@ def test_without_the_package_the_remedy_needs_no_compiler(monkeypatch: pytest.Mo
     monkeypatch.setattr(cartridge, "find_spec", lambda name: None)
     remedy = r'pip install --no-deps "gym-super-mario-bros<8" \(or the option rom=PATH\)'
     with pytest.raises(DependencyNotInstalled, match=remedy):
-        make_env(game())
+        find_rom(False, 0)  # what was made before needs no file
     spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(cartridge, "find_spec", lambda name: spec)
     with pytest.raises(DependencyNotInstalled, match="no ROM super-mario-bros.nes, expected version 7"):

@@ -102,6 +102,11 @@ def play(env: gym.Env | VectorEnv, *actions: Any, **reset: Any) -> None:
             env.reset(**reset)
 
 
+def learn(agent: Any) -> None:
+    with agent:
+        agent.learn(40)
+
+
 def add_makers(make: Callable[..., Any], *counts: int) -> None:
     """Add calls of a function that makes environments, and of their methods."""
     ours = make.__module__.startswith("rlgames")
@@ -139,6 +144,12 @@ def add_agent(name: str) -> None:
             f"{name}({argument})",
             values,
             lambda _, x, argument=argument: make("CartPole", quick, **({"num_envs": 1} | {argument: x})).close(),
+        )
+    for key in (field.name for field in fields(quick) if field.name != "workers"):  # which would start processes
+        add(
+            f"{name}({key}).learn",
+            bounded,
+            lambda _, x, key=key: learn(make("CartPole", quick, num_envs=2, **{key: x})),
         )
     others = dict.fromkeys(("callback", "log_interval", "reset_num_timesteps"), anything)
     for argument, values in {"total_timesteps": bounded, **others}.items():

@@ -37,7 +37,7 @@ class FailedError(UsageError):
 
 
 class WriteError(FailedError, OSError):
-    """What can no longer be written: the disk is full, or the folder is gone."""
+    """A file that can no longer be written: the disk is full, or the folder is gone."""
 
 
 class RunExistsError(UsageError, FileExistsError):

@@ -181,7 +181,7 @@ def play(model: Model, env: gym.Env, film: Film, seed: int, deterministic: bool,
 
 
 class Caption(NamedTuple):
-    """What is written below a frame."""
+    """Text below a frame."""
 
     score: float
     step: int = 0

@@ -61,7 +61,7 @@ MAX_SEED = 2**32 - 1  # as of Stable-Baselines3 and NumPy's global generator
 
 
 class Refused:
-    """What `plain` returns for a value that an annotation does not take."""
+    """Result of `plain` for a value that an annotation does not take."""
 
 
 def check_fields(config: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint of an agent holds: its header, its spaces, and checks of what a file of anyone's may say.
+"""Contents of an agent's checkpoint, its header and its spaces, and checks of them: a file may come from anyone.
 
 Each check raises CheckpointError, in one line.
 """

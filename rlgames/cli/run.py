@@ -1,4 +1,4 @@
-"""What `rlgames train` does once its agent and game are known: the options of the pair, and the run."""
+"""Options of `rlgames train` for one agent on one game, and the run that it starts."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ SMALLEST_FLOAT_SIDE = 36  # of a picture of floats without channels
 
 
 class PictureLayout(NamedTuple):
-    """How observations hold pictures: `order` permutes their axes to (..., h, w), the others are channels."""
+    """Axes of observations that are pictures: `order` permutes them to (..., h, w), the others are channels."""
 
     order: tuple[int, ...]
     channels: int

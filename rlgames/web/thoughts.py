@@ -1,4 +1,4 @@
-"""What an agent computes from an observation: action probabilities or values, its value, and what decides."""
+"""Outputs of an agent's network for one observation: action logits or values, the state value, and the saliency."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rlgames.agents import AGENTS, agent_spec
-from rlgames.cli.commands import Presets
 from rlgames.cli.terminal import load_command, print_columns, print_entries, wrap
 from rlgames.envs.registry import GAMES, default_pixels, load_game, module_of
 from rlgames.envs.task import Task
@@ -89,14 +88,14 @@ def describe_card(card: dict[str, Any]) -> str:
     )
 
 
-def presets_command(options: Presets) -> None:
-    agents = AGENTS if options.agent is None else [options.agent.lower()]
+def presets_command(agent: str | None, game: str | None, as_json: bool) -> None:
+    agents = AGENTS if agent is None else [agent.lower()]
     for name in agents:
         agent_spec(name)
-    if options.agent is not None and options.game is not None:
-        return print_preset(options.agent.lower(), Task.parse(options.game), options.json)
+    if agent is not None and game is not None:
+        return print_preset(agent.lower(), Task.parse(game), as_json)
     presets = {key: preset for key, preset in PRESETS.items() if key[0] in agents}
-    if options.json:
+    if as_json:
         rows = [{"agent": a, "game": g, "envs": p.envs, "steps": p.steps} for (a, g), p in presets.items()]
         return print(json.dumps(rows))
     rows = [(agent, game, str(p.envs), f"{p.steps:,}") for (agent, game), p in presets.items()]

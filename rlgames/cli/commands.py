@@ -103,7 +103,7 @@ class Play:
     def run(self) -> None:
         check_minimum(0, seed=self.seed)
         check_positive(zoom=self.zoom)
-        import_module("rlgames.cli.play").play_command(self)
+        import_module("rlgames.cli.play").play(self.game, seed=self.seed, zoom=self.zoom)
 
 
 @dataclass(frozen=True)
@@ -135,4 +135,4 @@ class Presets:
     json: bool = False  # One JSON object is printed instead of lines to read.
 
     def run(self) -> None:
-        import_module("rlgames.cli.catalog").presets_command(self)
+        import_module("rlgames.cli.catalog").presets_command(self.agent, self.game, self.json)

@@ -8,22 +8,18 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.error import DependencyNotInstalled
 
-from rlgames.cli.commands import Play
 from rlgames.engine.rendering import action_names, has_display
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
 
 
-def play_command(options: Play) -> None:
-    play(Task.parse(options.game), seed=options.seed, zoom=options.zoom)
-
-
-def play(task: Task, *, seed: int | None = None, zoom: float = 1.0) -> None:
+def play(game: str, *, seed: int | None = None, zoom: float = 1.0) -> None:
     """Print the keys, open the window, and print each score; return when the window is closed.
 
     With a `seed` every episode is that of the seed. Raises ValueError for a game without keys, and
     DependencyNotInstalled without pygame or a display.
     """
+    task = Task.parse(game)
     env = gym.make(f"rlgames/{task.game}-v0" if task.native else task.game, render_mode="rgb_array", **task.options)
     try:
         if not env.has_wrapper_attr("get_keys_to_action"):

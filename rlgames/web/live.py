@@ -10,6 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from rlgames.agents.base import Agent
+from rlgames.engine.rendering import action_names
 from rlgames.envs.task import Task
 from rlgames.errors import UsageError
 from rlgames.web.frames import encode_frame
@@ -156,12 +157,6 @@ class LivePlayer:
 
     def close(self) -> None:
         self.env.close()
-
-
-def action_names(env: gym.Env) -> list[str]:
-    """Return the names of the actions, or "action 0", "action 1", ..."""
-    names = getattr(getattr(env.unwrapped, "game", None), "actions", None)
-    return list(names) if names else [f"action {i}" for i in range(int(env.get_wrapper_attr("action_space").n))]
 
 
 def keys_of(env: gym.Env) -> dict[tuple[str, ...], int]:

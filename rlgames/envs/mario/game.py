@@ -14,6 +14,9 @@ against a wall for seven minutes.
 without backgrounds, 2 coarse pixels, 3 rectangles. `lost_levels` is the sequel (Super Mario Bros. 2 of Japan; versions
 0 and 1, worlds 1 to 4). `rom` is the path of the ROM, by default gym-super-mario-bros'.
 
+An episode begins with 0 to `noop_max` frames without a button, by chance: nothing else in a stage is random, and
+published results use 30.
+
 `engine` is the emulator: "nes", compiled with the rest of the game, or "nes-py", that of gym-super-mario-bros, which
 equals it frame by frame and is the reference (extra `nes-py`).
 """
@@ -47,6 +50,7 @@ VERSIONS = {False: 4, True: 2}  # by lost_levels
 WORLDS = {False: 8, True: 4}  # by lost_levels; where the sequel's other worlds are in memory is not known
 STAGES = 4  # of a world
 ENGINES = ("nes", "nes-py")
+MOST_NOOPS = 60  # frames: a second, in which nothing reaches Mario
 OBSERVATIONS = {"pixels": (240, 256, 3), "ram": (0x800,), "tiles": (13, 16)}  # shapes, uint8
 STORED_STRINGS = {
     "actions": "|".join(ACTIONS),
@@ -68,6 +72,7 @@ class MarioGame:
     engine: str = "nes"
     obs: str = "pixels"
     patience: int | None = None
+    noop_max: int = 0
     rom: str | None = None  # path; None: gym-super-mario-bros'
     fps: int = 60
 
@@ -115,6 +120,7 @@ def game(
     engine: str = "nes",
     patience: int | None = None,
     obs: str = "pixels",
+    noop_max: int = 0,
     rom: str | None = None,
 ) -> MarioGame:
     """Return the variant with these options, which the module's docstring describes.
@@ -138,6 +144,8 @@ def game(
     if rom is not None and not isinstance(rom, str):
         raise InvalidValueError(f"expected rom to be a path, got {brief(rom)}")
     check_count("patience", patience, or_none=True)
+    if not is_integer(noop_max) or not 0 <= noop_max <= MOST_NOOPS:
+        raise InvalidValueError(f"expected noop_max of 0 to {MOST_NOOPS} frames, got {brief(noop_max)}")
     if stages is not None and (world is not None or stage is not None):
         raise InvalidValueError(f"expected stages or a world and a stage, got stages={stages!r} too")
     if (world is None) != (stage is None):
@@ -149,6 +157,7 @@ def game(
     named |= {"engine": engine} if engine != "nes" else {}
     named |= {"patience": patience} if patience is not None else {}
     named |= {"obs": obs} if obs != "pixels" else {}
+    named |= {"noop_max": noop_max} if noop_max else {}
     return MarioGame(
         name="Mario" + ":" * bool(named) + ",".join(f"{key}={value}" for key, value in named.items()),
         targets=parse_targets(world, stage, stages, lost_levels),
@@ -158,6 +167,7 @@ def game(
         engine=engine,
         obs=obs,
         patience=patience,
+        noop_max=noop_max,
         rom=rom,
     )
 

@@ -42,6 +42,7 @@ VARIANT = np.dtype(
     [
         ("buttons", "u1", (256,)),  # of each action
         ("patience", "i8"),  # steps of the agent, 0: no limit
+        ("noop_max", "i8"),  # frames
         ("top", "i4"),  # of the screen, where the observation begins
         ("left", "i4"),
         ("width", "i4"),  # before it is resized
@@ -71,10 +72,14 @@ step_with_rules, skip_title = make_rules(run_frame)
 
 
 @register_jitable
-def reset(s, cartridges, starts, *data):
+def reset(s, cartridges, starts, variants, blank, *sizes):
     start = starts[below(s, len(starts)) if len(starts) > 1 else 0]
     s.whole_game, s.console, s.before = start.whole_game, start.console, start.before
     begin(s)
+    if variants[0].noop_max > 0:
+        for _ in range(below(s, variants[0].noop_max + 1)):
+            step_with_rules(s, 0, cartridges, blank)
+        begin(s)
     s.furthest, s.idle_steps = progress(s.info), 0
 
 
@@ -145,6 +150,7 @@ def compiled_game(
     variant = np.zeros(1, VARIANT)
     variant["buttons"][0, : len(game.codes)] = game.codes
     variant["patience"] = game.patience or 0
+    variant["noop_max"] = game.noop_max
     variant["top"], variant["left"], variant["width"] = top, left, right - left
     variant["levels"] = GREYS if grey else np.arange(64)
     variant.flags.writeable = False

@@ -142,9 +142,12 @@ class Mario:
         skip_title(self, world, stage, area_of(world, stage, lost_levels))
         console.backup()
 
-    def reset(self) -> None:
-        """Return to the first frame with control."""
+    def reset(self, noops: int = 0) -> None:
+        """Return to the first frame with control, and play `noops` frames without a button."""
         self.console.restore()
+        begin(self)
+        for _ in range(noops):
+            step_with_rules(self, 0)
         begin(self)
 
     def step(self, buttons: int) -> tuple[int, bool]:
@@ -215,7 +218,7 @@ class NesPyMario(Copyable, gym.Env):
         targets = list(self.game.targets) or [None]
         target = targets[int(self.np_random.integers(len(targets)))] if len(targets) > 1 else targets[0]
         self._mario = self._mario_at(target)
-        self._mario.reset()
+        self._mario.reset(int(self.np_random.integers(self.game.noop_max + 1)) if self.game.noop_max else 0)
         self._num_steps, self._over = 0, False
         self._furthest, self._idle_steps = progress(self._mario.info), 0
         self._show(self._mario)

@@ -55,7 +55,7 @@ def play(options: dict[str, Any], engine: str, frames: int) -> Iterator[tuple[by
 
 
 def memory_of(env: Any) -> bytes:
-    if env.game.name.endswith("engine=nes-py"):
+    if "engine=nes-py" in env.game.name:
         return bytes(env._mario.console.ram)
     return env._state.records["console"]["ram"][0].tobytes()
 
@@ -86,3 +86,22 @@ if __name__ == "__main__":
     found = {start: digest(options, "nes-py") for start, options in STARTS.items()}
     DIGESTS.write_text(json.dumps(found, indent=1) + "\n")
     sys.exit(0)
+
+
+@pytest.mark.parametrize("engine", ["nes", pytest.param("nes-py", marks=needs_nes_py)])
+def test_noop_max_begins_with_frames_without_a_button(engine: str) -> None:
+    options: dict[str, Any] = {"world": 1, "stage": 1, "engine": engine}
+    with ExitStack() as stack:
+        plain: Any = stack.enter_context(make_env(game(**options)))
+        env: Any = stack.enter_context(make_env(game(**options, noop_max=5)))
+        _, start = plain.reset(seed=0)
+        moments = [memory_of(plain)]
+        for _ in range(5):
+            plain.step(0)
+            moments.append(memory_of(plain))
+        noops = []
+        for seed in (*range(30), 0):
+            assert env.reset(seed=seed)[1] == start
+            noops.append(moments.index(memory_of(env)))
+        assert set(noops) == set(range(6))
+        assert noops[0] == noops[-1]

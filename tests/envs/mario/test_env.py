@@ -341,6 +341,8 @@ def test_actions_keys_and_areas() -> None:
         ({"lost_levels": True, "world": 5, "stage": 1}, "a world of 1 to 4"),
         ({"lost_levels": True, "version": 2}, "a version of 0 to 1, got 2"),
         ({"version": 4}, "a version of 0 to 3, got 4"),
+        ({"world": 1, "stage": 1, "noop_max": -1}, "expected noop_max of 0 to 60 frames, got -1"),
+        ({"world": 1, "stage": 1, "noop_max": 2.5}, "expected noop_max of 0 to 60 frames, got 2.5"),
         ({"world": 1, "stage": 1, "patience": 0}, "expected patience >= 1 or None, got 0"),
         ({"actions": "some"}, "actions of right_only, simple, complex, all, got 'some'"),
         ({"engine": "mame"}, "expected an engine of nes, nes-py, got 'mame'"),

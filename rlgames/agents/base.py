@@ -602,6 +602,8 @@ def as_device(name: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = textwrap.shorten(" ".join(str(error).split("\n")[:1]), 80, placeholder=" ...")
         raise InvalidValueError(f"no device {brief(name)} here ({reason}): use 'auto' or 'cpu'") from error
+    if device.type == "cuda":
+        torch.backends.cudnn.deterministic = True  # else gradients of convolutions differ from run to run
     return device
 
 

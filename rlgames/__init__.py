@@ -4,8 +4,8 @@
     agent = rlgames.PPO("CatchBall").learn(400_000)
     print(rlgames.evaluate(agent, "CatchBall"))
 
-Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and does not import torch: agents,
-`load`, `evaluate` and `record` are imported when first used.
+Importing rlgames registers the games ("rlgames/CatchBall-v0", ...) with Gymnasium and imports neither torch nor Numba:
+every public name is imported when first used.
 """
 
 from importlib import import_module
@@ -16,13 +16,7 @@ from rlgames.imports import IMPORTED_MODULES as IMPORTED_MODULES
 from rlgames.imports import import_remembered
 
 try:
-    from rlgames.envs.registry import make as make
-    from rlgames.envs.registry import make_vec as make_vec
-    from rlgames.envs.registry import register as register
-    from rlgames.envs.registry import register_game as register_game
-    from rlgames.envs.registry import register_wrapper as register_wrapper
-    from rlgames.wrappers import Pixels as Pixels
-    from rlgames.wrappers import Rewards as Rewards
+    from rlgames.envs.games import register
 
     register()
 except ModuleNotFoundError as error:  # of a required package: `rlgames doctor` must run, all else names it when used
@@ -44,20 +38,18 @@ if TYPE_CHECKING:
     from rlgames.agents.registry import register_agent as register_agent
     from rlgames.agents.reinforce import REINFORCE as REINFORCE
     from rlgames.agents.reinforce import REINFORCEConfig as REINFORCEConfig
+    from rlgames.envs.registry import make as make
+    from rlgames.envs.registry import make_vec as make_vec
+    from rlgames.envs.registry import register_game as register_game
+    from rlgames.envs.registry import register_wrapper as register_wrapper
     from rlgames.evaluation import evaluate as evaluate
     from rlgames.recording import record as record
     from rlgames.runs.metrics import read_metrics as read_metrics
+    from rlgames.wrappers import Pixels as Pixels
+    from rlgames.wrappers import Rewards as Rewards
 
 __version__ = "0.1.0"
 
-EAGER = {
-    "Pixels": "rlgames.wrappers",
-    "Rewards": "rlgames.wrappers",
-    "make": "rlgames.envs.registry",
-    "make_vec": "rlgames.envs.registry",
-    "register_game": "rlgames.envs.registry",
-    "register_wrapper": "rlgames.envs.registry",
-}
 LAZY = {
     "A3C": "rlgames.agents.a3c",
     "A3CConfig": "rlgames.agents.a3c",
@@ -66,25 +58,28 @@ LAZY = {
     "DQNConfig": "rlgames.agents.dqn",
     "PPO": "rlgames.agents.ppo",
     "PPOConfig": "rlgames.agents.ppo",
+    "Pixels": "rlgames.wrappers",
     "REINFORCE": "rlgames.agents.reinforce",
     "REINFORCEConfig": "rlgames.agents.reinforce",
     "Random": "rlgames.agents.random",
     "RandomConfig": "rlgames.agents.random",
+    "Rewards": "rlgames.wrappers",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
+    "make": "rlgames.envs.registry",
+    "make_vec": "rlgames.envs.registry",
     "preset": "rlgames.agents.registry",
     "read_metrics": "rlgames.runs.metrics",
     "record": "rlgames.recording",
     "register_agent": "rlgames.agents.registry",
+    "register_game": "rlgames.envs.registry",
+    "register_wrapper": "rlgames.envs.registry",
 }
-__all__ = [  # pyright: ignore[reportUnsupportedDunderAll]  the lazy ones are declared above for type checkers
-    *EAGER,
-    *LAZY,
-]
+__all__ = [*LAZY]  # pyright: ignore[reportUnsupportedDunderAll]  they are declared above for type checkers
 
 
 def __getattr__(name: str) -> Any:
-    module = (EAGER | LAZY).get(name)
+    module = LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'rlgames' has no attribute {name!r}")
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("ale_py", "cv2", "matplotlib", "nes_py", "torch")
+HEAVY = ("PIL", "ale_py", "cv2", "llvmlite", "matplotlib", "nes_py", "numba", "rich", "torch", "tyro")
 
 
 def test_imports_point_down_without_circles(monkeypatch) -> None:

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
-from rlgames.envs.registry import GAMES
+from rlgames.envs.games import GAMES
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError, UsageError, brief
 from rlgames.networks.models import uniform_bounds

@@ -11,7 +11,8 @@ from typing import Any
 
 from rlgames.agents import AGENTS, agent_spec
 from rlgames.cli.terminal import load_command, print_columns, print_entries, wrap
-from rlgames.envs.registry import GAMES, default_pixels, load_game, module_of
+from rlgames.envs.games import GAMES
+from rlgames.envs.registry import default_pixels, load_game, module_of
 from rlgames.envs.task import Task
 from rlgames.presets.lookup import PRESETS, find_preset
 

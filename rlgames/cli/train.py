@@ -1,14 +1,16 @@
-"""`rlgames train AGENT GAME`: the other options depend on these two, which are therefore read first."""
+"""`rlgames train AGENT GAME`: the other options depend on these two, which are therefore read first.
+
+The help that lists agents and games needs neither tyro nor Numba; an unknown name of either is told before torch loads.
+"""
 
 from __future__ import annotations
 
 import shlex
+from importlib import import_module
 
 from rlgames.agents import AGENTS, agent_spec
-from rlgames.cli.options import parse
 from rlgames.cli.terminal import load_command, print_entries
-from rlgames.envs.registry import GAMES
-from rlgames.envs.task import Task
+from rlgames.envs.games import GAMES
 from rlgames.errors import UsageError
 
 SUMMARY = "Train an agent on a game; leaves a curve, metrics and checkpoints."
@@ -20,11 +22,13 @@ def train(argv: list[str], modules: list[str]) -> int | None:
         return print_usage()
     if len(argv) < 2 or argv[0].startswith("-") or argv[1].startswith("-"):
         raise UsageError("expected an agent and a game first: rlgames train ppo CatchBall (see rlgames train --help)")
-    agent, task = argv[0].lower(), Task.parse(argv[1])
-    agent_spec(agent)  # before torch is loaded
+    agent = argv[0].lower()
+    agent_spec(agent)
+    task = import_module("rlgames.envs.task").Task.parse(argv[1])
     run = load_command("run")
     default = run.train_options(agent, task)
     name = shlex.join(["train", *argv[:2]])
+    parse = import_module("rlgames.cli.options").parse
     options = parse(type(default), name, argv[2:], default=default, description=SUMMARY)
     return run.run_training(options, [*argv, *(part for module in modules for part in ("--import", module))])
 

@@ -14,8 +14,9 @@ from rlgames.envs.atari.env import make_env
 from rlgames.envs.atari.game import AtariGame, split_pixels
 from rlgames.envs.atari.vector_env import make_vector_env
 from rlgames.errors import InvalidValueError, brief
+from rlgames.wrappers.pixels import Pixels
 
-__all__ = ["STORED_STRINGS", "game", "make_env", "make_vector_env", "split_pixels"]
+__all__ = ["STORED_STRINGS", "default_pixels", "game", "make_env", "make_vector_env", "split_pixels"]
 
 ACTIONS = {
     "all": ("noop", "fire", "up", "down", "up and fire", "down and fire"),  # the ROM's minimal set, in its order
@@ -38,3 +39,8 @@ def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: fl
         noop_max=noop_max,
         repeat_action_probability=repeat_action_probability,
     )
+
+
+def default_pixels() -> Pixels:
+    """Return the preprocessing of Mnih et al. 2015."""
+    return Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)

@@ -1,4 +1,4 @@
-"""Registry of the games and of wrappers by name, and the two functions that make games for an agent.
+"""Registry of games and wrappers by name, and the two functions that make games for an agent.
 
 A game's module holds `game(**options)`, which returns the game as data, and optionally
 
@@ -9,7 +9,7 @@ A game's module holds `game(**options)`, which returns the game as data, and opt
     split_pixels(pixels, vector)                  the makers' part of the preprocessing, as arguments, and the rest
     STORED_STRINGS                                {option: pattern} of the strings that a file may give for options
 
-Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0"; its module is imported when first made.
+`games` has the table of them. Importing rlgames registers every game with Gymnasium as "rlgames/<name>-v0".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import lru_cache, partial
 from importlib import import_module
 from typing import Any
@@ -31,59 +31,12 @@ from rlgames.engine.single_env import make_env
 from rlgames.engine.threaded import ThreadedVectorEnv
 from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
 from rlgames.engine.vector_env import make_vector_env
+from rlgames.envs.games import GAMES, GameSpec, Wrap, Wrapper, WrapVec, register_with_gymnasium
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief, did_you_mean
 from rlgames.imports import import_registering, is_missing
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
 
-Wrap = Callable[[gym.Env], gym.Env]
-WrapVec = Callable[[VectorEnv], VectorEnv]
-
-
-@dataclass(frozen=True)
-class Wrapper:
-    """A wrapper of one environment and of a vector environment, at least one of the two."""
-
-    name: str  # as it was registered, or that of its game
-    wrap: Wrap | None
-    wrap_vec: WrapVec | None  # None: `wrap` is applied to each environment
-
-
-@dataclass(frozen=True)
-class GameSpec:
-    """One row of the table of games."""
-
-    module: str  # see the module's docstring
-    summary: str
-    pixels: Pixels = Pixels()  # default preprocessing for agents; see `default_pixels`
-    simulates: str = ""  # a game with the same observations, actions and rewards
-    wrapper: Wrapper | None = None  # of every environment of the game
-
-
-GAMES: dict[str, GameSpec] = {
-    "CartPole": GameSpec("rlgames.envs.cart_pole", "keep the pole upright"),
-    "CatchBall": GameSpec("rlgames.envs.catch_ball", "slide the bar under the falling balls (size=8 or 16)"),
-    "Cave": GameSpec("rlgames.envs.cave", "fly through a narrowing cave full of blocks (antialias=true or false)"),
-    "Dino": GameSpec(
-        "rlgames.envs.dino",
-        "the T-Rex of chrome://dino, simulated exactly (obs=pixels or state)",
-        simulates="ChromeDino",
-    ),
-    "Pong": GameSpec(
-        "rlgames.envs.pong",
-        "Atari's Pong, to 21 points (extra pong)",
-        Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4),  # Mnih et al. 2015
-    ),
-    "Mario": GameSpec(
-        "rlgames.envs.mario",
-        "Super Mario Bros., a stage (world=1,stage=2) or all of them (obs=pixels, ram or tiles; needs its ROM)",
-    ),
-    "ChromeDino": GameSpec(
-        "rlgames.envs.chrome_dino",
-        "chrome://dino in the real browser (obs=pixels or state)",
-        simulates="Dino",
-    ),
-}
 STORED_STRINGS = {"wrappers": r"[A-Za-z][\w-]*(\+[A-Za-z][\w-]*)*"}  # that a checkpoint may give, for every game
 SHARED_OPTIONS = ("frame_skip", "stack", "max_episode_steps", "wrappers")  # of `make` and `make_vec`, for every game
 WRAPPERS: dict[str, Wrapper] = {}  # by name, for the option wrappers=NAME or wrappers=NAME+NAME
@@ -240,21 +193,6 @@ def vector_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
     return maker(load_game(game, **own), num_envs, **settings)
 
 
-def register() -> None:
-    """Register all games with Gymnasium."""
-    for name in GAMES:
-        register_with_gymnasium(name)
-
-
-def register_with_gymnasium(name: str) -> None:
-    gym.register(
-        f"rlgames/{name}-v0",
-        entry_point="rlgames.envs.registry:single_env",
-        vector_entry_point="rlgames.envs.registry:vector_env",
-        kwargs={"game": name},
-    )
-
-
 # ---- preprocessing ----
 
 
@@ -268,7 +206,7 @@ def default_pixels(name: str, options: dict[str, Any]) -> Pixels:
     """Return the default preprocessing of a game with these options."""
     decide = getattr(module_of(name), "default_pixels", None)
     if decide is None:
-        return GAMES[name].pixels
+        return GAMES[name].pixels or Pixels()
     return decide(**{key: options[key] for key in observation_options(name) & set(options)})
 
 

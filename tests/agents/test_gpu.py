@@ -12,10 +12,10 @@ from rlgames.agents.registry import AGENTS, find, load
 if not torch.cuda.is_available():
     pytest.skip("needs a GPU", allow_module_level=True)
 
-TRAINED = [name for name in AGENTS if name != "random"]
+TRAINED = [name for name in AGENTS if name not in ("random", "a3c")]  # A3C computes on the CPU
 
 
-@pytest.mark.parametrize("game", ["CartPole", "CatchBall", "Cave"])  # dense networks, small and large pictures
+@pytest.mark.parametrize("game", ["CartPole", "Cave", "Dino"])  # dense networks, small and large pictures
 @pytest.mark.parametrize("name", TRAINED)
 def test_agents_resume_with_the_same_bits(name: str, game: str, tmp_path: Path) -> None:
     agent = find(name)(game, quick_config(name), device="cuda", num_envs=2).learn(256)

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from rlgames.envs.registry import register_wrapper as register_wrapper
     from rlgames.evaluation import evaluate as evaluate
     from rlgames.recording import record as record
+    from rlgames.runs.comparison import compare as compare
+    from rlgames.runs.curves import plot as plot
     from rlgames.runs.metrics import read_metrics as read_metrics
     from rlgames.wrappers import Pixels as Pixels
     from rlgames.wrappers import Rewards as Rewards
@@ -64,10 +66,12 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "RandomConfig": "rlgames.agents.random",
     "Rewards": "rlgames.wrappers",
+    "compare": "rlgames.runs.comparison",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
     "make": "rlgames.envs.registry",
     "make_vec": "rlgames.envs.registry",
+    "plot": "rlgames.runs.curves",
     "preset": "rlgames.agents.registry",
     "read_metrics": "rlgames.runs.metrics",
     "record": "rlgames.recording",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from tyro.conf import DisallowNone, Positional
 
@@ -79,6 +80,33 @@ class Watch:
         check_minimum(0, seed=self.seed, port=self.port)
         check_positive(seconds=self.seconds)
         load_command("trained").watch_command(self)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Options of `rlgames plot`."""
+
+    runs: Positional[tuple[Path, ...]]  # These are drawn: directories of runs, folders of them, quoted patterns.
+    y: str = "score"  # This metric is drawn: score, eval, train/loss, ...; or several, as in score,eval.
+    x: Literal["steps", "time"] = "steps"  # They are drawn over environment steps, or over the time of training.
+    out: Path = Path("curves.png")  # This *.png or *.svg is written.
+    title: DisallowNone[str | None] = None  # The picture has this title; None: the game's name alone.
+
+    def run(self) -> None:
+        load_command("runs").plot_command(self)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Options of `rlgames compare`."""
+
+    a: Positional[Path]  # This run, or each in this folder or quoted pattern ('runs/dqn-*'), is compared.
+    b: Positional[Path]  # It is compared with this one, or with each of these.
+    metric: str = "eval"  # The last values of this metric are compared: eval, score, train/loss, ...
+    json: bool = False  # One JSON object is printed instead of lines to read.
+
+    def run(self) -> None:
+        load_command("runs").compare_command(self)
 
 
 @dataclass(frozen=True)

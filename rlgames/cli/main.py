@@ -36,6 +36,8 @@ COMMANDS: dict[str, CommandSpec] = {
     ),
     "evaluate": CommandSpec("rlgames.cli.commands", "Evaluate", "Play whole episodes with a trained agent."),
     "watch": CommandSpec("rlgames.cli.commands", "Watch", "Record a trained agent while it plays."),
+    "plot": CommandSpec("rlgames.cli.commands", "Plot", "Draw the learning curves of runs, their seeds as one curve."),
+    "compare": CommandSpec("rlgames.cli.commands", "Compare", "Compare the final scores of runs, with intervals."),
     "page": CommandSpec("rlgames.cli.commands", "Page", "Build a page that plays games in any browser (extra page)."),
     "export": CommandSpec(
         "rlgames.cli.commands", "Export", "Share a trained agent: its weights and a card of its scores."

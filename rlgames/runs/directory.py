@@ -18,6 +18,7 @@ A checkpoint says of which run it is, and a run goes on from none of another's, 
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -263,6 +264,24 @@ def find_checkpoint(path: Path) -> Path:
         if candidate.exists():
             return candidate
     raise NoRunError(f"{path} holds no checkpoint: give a checkpoint file, or the directory of a run")
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Return the directories of the runs of a path: a run itself, those anywhere in a folder, or those of a pattern.
+
+    A pattern is as a shell's: "runs/ppo-*". Raises FileNotFoundError if there is no run.
+    """
+    if RunDirectory(path).config.exists():
+        return [path]
+    folders = [path] if path.is_dir() else [Path(each) for each in sorted(glob.glob(str(path)))]
+    runs = [metrics.parent for folder in folders for metrics in sorted(folder.rglob("metrics.jsonl"))]
+    found = [run for run in runs if RunDirectory(run).config.exists()]
+    if not found:
+        raise NoRunError(
+            f"{path} holds no run: expected the directory that rlgames train --out was given, a folder of such"
+            " directories, or a pattern in quotes, 'runs/ppo-*'"
+        )
+    return found
 
 
 def write_atomically(path: Path, text: str) -> None:

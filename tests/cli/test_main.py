@@ -43,7 +43,20 @@ from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "watch", "page", "export", "play", "list", "presets", "doctor", "demo")
+COMMANDS = (
+    "train",
+    "evaluate",
+    "watch",
+    "plot",
+    "compare",
+    "page",
+    "export",
+    "play",
+    "list",
+    "presets",
+    "doctor",
+    "demo",
+)
 SMALL = ("--envs", "16", "--config.n_steps", "16", "--evaluate-episodes", "2", "--evaluate-max-steps", "30")
 Capture = pytest.CaptureFixture[str]
 
@@ -215,6 +228,14 @@ INVALID = [
     ("watch {run} --out film.avi", "expected a recording named *.gif or *.mp4, got 'film.avi'"),
     ("watch {run} --seconds 0", "expected --seconds > 0, got 0.0"),
     ("watch {run} --size 0", "expected --size >= 1, got 0"),
+    ("plot", "expected the directory of a run, or several, got none"),
+    ("plot nowhere", "nowhere holds no run: expected the directory that rlgames train --out was given, a folder of"),
+    ("plot {run} --x hours", "invalid choice 'hours' for argument '--x'"),
+    ("plot {run} --y train/los", "no metric 'train/los' is logged: did you mean 'train/loss'? the metrics are score,"),
+    ("plot {run} --out curves.jpg", "expected a picture named *.png or *.svg, got 'curves.jpg'"),
+    ("compare {run}", "missing: B"),
+    ("compare {run} nowhere", "nowhere holds no run"),
+    ("compare {run} {run} --metric los", "no metric 'los' is logged: the metrics are score, eval,"),
     ("export {run}", "missing: OUT"),
     ("export {run} {run}/config.json --episodes 1 --max-steps 1", "cannot be written"),
     ("play", "missing: GAME"),

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint compiled-games format imports page bench clean system-packages
+.PHONY: help demo test test-all lint compiled-games format imports page docs docs-serve bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,14 @@ imports: $(VENV)/.dev  ## draw the imports into docs/imports.svg (needs Graphviz
 page: $(VENV)/.dev  ## build the page that plays games in any browser, in build/page
 	$(BIN)/rlgames page build/page
 
+docs: $(VENV)/.docs  ## build the documentation, in build/docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical build --strict --clean
+
+docs-serve: $(VENV)/.docs  ## show the documentation at localhost:8000; make its pages anew with python docs/generate.py
+	$(BIN)/python docs/generate.py
+	$(BIN)/zensical serve
+
 bench: $(VENV)/.bench  ## measure games and learning, and their alternatives
 	$(BIN)/python benchmarks/games.py
 	$(BIN)/python benchmarks/replay.py
@@ -73,7 +81,7 @@ $(VENV)/.base: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
+$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 

@@ -24,7 +24,7 @@ SUMMARY = "Check the installation: what is missing, and how to get it."
 MODULES = {name: module for module, name in PACKAGES.items()} | {  # by distribution, where the names differ
     "pygame-ce": "pygame",
 }
-FOR_DEVELOPERS = ("all", "bench", "dev", "nes-py")  # extras that are not listed
+FOR_DEVELOPERS = ("all", "bench", "dev", "docs", "nes-py")  # extras that are not listed
 
 
 def doctor(argv: list[str], _: list[str]) -> int | None:

@@ -77,7 +77,6 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
         height, width = size or (HEIGHT, WIDTH)
         shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
         super().__init__(game, num_envs, Box(0, 255, shape, np.uint8), settings)
-        self.metadata["best_score"] = game.best_score
         self.frame_stack = stack
         ale = import_ale()
         rom_path(game)
@@ -94,7 +93,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
             stack_num=stack,
             frameskip=settings.frame_skip,
             maxpool=settings.max_pool,
-            noop_max=game.noop_max + 1,  # ale-py draws fewer than this
+            noop_max=game.noop_max,
             reward_clipping=False,
             use_fire_reset=False,
         )

@@ -1,0 +1,397 @@
+"""Parts of the documentation that are made of the code, the cards of the zoo and the results of the benchmarks.
+
+A line `<!-- generated: NAME ARGUMENTS -->` in a page is replaced by what the function of that name in `PARTS` returns,
+Markdown. Formulas between dollars, `$x$` and `$$x$$` as on GitHub, become MathML, which browsers display without a
+program.
+
+    python docs/generate.py    # writes all pages into build/docs-pages, of which `zensical build` makes the site
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import io
+import json
+import re
+import shutil
+import textwrap
+import tokenize
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stdout
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_type_hints
+from unittest.mock import patch
+
+from gymnasium.spaces import Box
+from latex2mathml.converter import convert
+
+from rlgames.agents.registry import find
+from rlgames.cli.main import COMMANDS
+from rlgames.cli.main import main as command_line
+from rlgames.envs.registry import GAMES, SHARED_OPTIONS, default_pixels, load_game, module_of
+from rlgames.envs.task import Task
+from rlgames.presets.lookup import BY_GAME
+from rlgames.presets.preset import changed_fields
+from rlgames.values import describe
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
+FEW = 16  # actions that are listed one by one
+SECTIONS = ("Observation space", "Action space", "Rewards", "Termination", "Truncation")  # of a game's docstring
+CONSOLE_WIDTH = 80
+
+
+# ---- Markdown ----
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table; a header that ends with a colon is aligned to the right."""
+    lines = [header, ["---:" if name.endswith(":") else "---" for name in header], *rows]
+    lines[0] = [name.removesuffix(":") for name in header]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def code(value: object) -> str:
+    return f"`{value}`"
+
+
+def fenced(text: str, language: str = "") -> str:
+    return f"```{language}\n{text.strip()}\n```"
+
+
+def number(value: float) -> str:
+    return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
+
+
+# ---- games ----
+
+
+def game_doc(name: str) -> tuple[str, dict[str, str], str]:
+    """Return what a game's docstring says before its sections, in them by their names, and after them."""
+    doc = inspect.getdoc(import_module(module_of(name).game.__module__)) or ""
+    headings = "|".join(SECTIONS)
+    before, *parts = re.split(rf"^({headings}): ", doc, flags=re.MULTILINE)
+    found = {
+        title: " ".join(text.partition("\n\n")[0].split()) for title, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+    missing = set(SECTIONS) - set(found)
+    assert not missing, f"the docstring of {name} does not say {missing}"
+    after = parts[-1].partition("\n\n")[2]
+    return before.partition("\n")[2].strip() or before.strip(), found, after
+
+
+def space(box: Box) -> str:
+    low, high = box.low.min(), box.high.max()
+    bounds = f", {low:g} to {high:g}" if box.dtype == "uint8" else ""
+    return f"`Box({box.shape}, {box.dtype})`{bounds}"
+
+
+def games() -> str:
+    rows = []
+    for name, spec in GAMES.items():
+        game = load_game(name)
+        rows.append(
+            (
+                f"[{name}]({page_name(name)}.md)",
+                f"`rlgames/{name}-v0`",
+                spec.summary,
+                " x ".join(map(str, default_pixels(name, {}).observation_space(game.observation).shape)),
+                len(game.actions),
+            )
+        )
+    return table(["Game", "Id", "What to do", "Agents observe", "Actions:"], rows)
+
+
+def page_name(game: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", game).lower()
+
+
+def game(name: str) -> str:
+    """Return the parts that the pages of all games have."""
+    picture = f"![{name}](../pictures/{page_name(name)}.png){{ .game }}"
+    scores = f"## Best scores\n\n{zoo(name)}\n\n[Scores](../results.md) has those of all presets, with seeds and times."
+    sections = [picture, game_summary(name), game_rules(name), "## Options", game_options(name)]
+    return "\n\n".join([*sections, "## Presets", game_presets(name), scores])
+
+
+def game_summary(name: str) -> str:
+    """Return the table of facts at the top of a game's page, as Gymnasium has it."""
+    game, pixels = load_game(name), default_pixels(name, {})
+    rows = [
+        ("Id", f'`gymnasium.make("rlgames/{name}-v0")`, `gymnasium.make_vec("rlgames/{name}-v0", n)`'),
+        ("Action space", f"`Discrete({len(game.actions)})`"),
+        ("Observation space", space(game.observation)),
+        ("As agents see it", f'`rlgames.make("{name}")`: {space(pixels.observation_space(game.observation))}'),
+        ("Preprocessing", f"`{changed_fields(pixels)}`"),
+        ("Frames a second", game.fps),
+    ]
+    return table(["", name], rows)
+
+
+def game_rules(name: str) -> str:
+    """Return description, spaces, rewards, end, options and information of a game."""
+    before, sections, after = game_doc(name)
+    game = load_game(name)
+    keys: dict[int, list[str]] = {}
+    for pressed, action in game.keys.items():
+        keys.setdefault(action, []).append(key_names(pressed))
+    text = ["## Description", before, after, "## Action space", sections["Action space"]]
+    if len(game.actions) <= FEW:
+        rows = [(i, action, ", ".join(keys.get(i, ()))) for i, action in enumerate(game.actions)]
+        text.append(table(["Action:", "Meaning", "Key to play"], rows))
+    text += ["## Observation space", sections["Observation space"]]
+    text += ["## Rewards", sections["Rewards"], "## End of an episode"]
+    text += [f"Termination: {sections['Termination']}", f"Truncation: {sections['Truncation']}"]
+    text += ["Episodes start in the state that the seed of `reset(seed=...)` decides."]
+    return "\n\n".join(part for part in text if part)
+
+
+def key_names(pressed: str | tuple[str, ...]) -> str:
+    """Return the keys that are pressed together, as "`a` `space`"."""
+    keys = [pressed] if isinstance(pressed, str) else pressed
+    return " ".join(code("space" if key == " " else key) for key in keys) or "none"
+
+
+def game_options(name: str) -> str:
+    """Return the table of a game's options, its own and those of every game."""
+    module = module_of(name)
+    listed, types = getattr(module, "STORED_STRINGS", {}), get_type_hints(module.game)
+    rows = [
+        (code(p.name), code(json.dumps(p.default)), listed_values(listed.get(p.name)) or allowed(types[p.name]))
+        for p in inspect.signature(module.game).parameters.values()
+    ]
+    shared = ", ".join(code(option) for option in SHARED_OPTIONS)
+    others = f"{shared} are options of `rlgames.make` for [every game](index.md)."
+    if not rows:
+        return f"It has none of its own. {others}"
+    about = (inspect.getdoc(module.game) or "").partition("Raises ")[0].strip()
+    return "\n\n".join([re.sub(r"^Return .*?\. ?", "", about), table(["Option", "Default", "Allowed"], rows), others])
+
+
+def listed_values(pattern: str | None) -> str:
+    return ", ".join(map(code, pattern.split("|"))) if pattern and re.fullmatch(r"[\w|-]+", pattern) else ""
+
+
+def game_presets(name: str) -> str:
+    """Return which agents have tuned settings for a game."""
+    rows = [
+        (f"[{agent.upper()}](../algorithms/{agent}.md)", code(game), f"{preset.steps:,}", preset.envs)
+        for game, presets in BY_GAME.items()
+        if Task.parse(game).game == name
+        for agent, preset in presets.items()
+    ]
+    if not rows:
+        return f"`{name}` has no presets of its own."
+    return table(["Agent", "Game", "Steps:", "Environments:"], rows)
+
+
+# ---- the zoo ----
+
+
+@cache
+def cards() -> dict[str, dict[str, Any]]:
+    return {path.parent.name: json.loads(path.read_text()) for path in sorted((ROOT / "zoo").glob("*/card.json"))}
+
+
+def zoo(game: str = "") -> str:
+    """Return the trained agents, of one game or of all, with the scores on their cards."""
+    rows = []
+    for folder, card in cards().items():
+        played, task = card["evaluation"], Task.from_json(card["task"])
+        if game in ("", task.game):
+            notes = [f"{played['episodes']}, {'greedy' if played['deterministic'] else 'sampled'} actions"]
+            if played.get("wins") is not None:
+                notes.append(f"{played['wins']} at the goal")
+            if played.get("capped"):
+                notes.append(f"{played['capped']} truncated after {played['max_steps']:,} steps")
+            rows.append(
+                (
+                    code(f"zoo/{folder}"),
+                    card["agent"].upper(),
+                    code(Task(task.game, task.options)),
+                    f"{card['step']:,}",
+                    f"{card['training_seconds']:,.0f} s",
+                    f"{number(played['mean'])} ± {number(played['std'])}",
+                    ", ".join(notes),
+                )
+            )
+    if not rows:
+        return "The zoo has no agent of it yet."
+    return table(["Agent", "Algorithm", "Game", "Steps:", "Training:", "Mean score:", "Episodes"], rows)
+
+
+# ---- algorithms ----
+
+
+def field_comments(config: type) -> dict[str, str]:
+    """Return the comment behind each field of a config, which is its help text."""
+    source = textwrap.dedent(inspect.getsource(config))
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    [definition] = ast.parse(source).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        node.target.id: comments.get(node.end_lineno or 0, "")
+        for node in definition.body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+
+
+def settings(agent: str) -> str:
+    """Return every setting of an algorithm, its default, what is allowed, and its help text."""
+    config = find(agent).Config
+    comments, types = field_comments(config), get_type_hints(config, include_extras=True)
+    rows = [
+        (code(field.name), code(repr(field.default)), allowed(types[field.name]), comments[field.name])
+        for field in dataclasses.fields(config)
+    ]
+    return table(["Setting", "Default", "Allowed", "Meaning"], rows)
+
+
+def allowed(annotation: Any) -> str:
+    """Return what an annotation allows, in words; upper limits that no setting comes near are left out."""
+    text = re.sub(r" in 0\.\.1000000| in 0\.\.1e\+38", " >= 0", describe(annotation))
+    text = re.sub(r" above 0 and up to (1000000|1e\+38)", " > 0", text)
+    return re.sub(r"'([\w-]+)'", r"`\1`", text)
+
+
+def presets(agent: str) -> str:
+    """Return the settings of an agent's presets that differ from its defaults, a preset a row."""
+    rows = [
+        (
+            code(game),
+            f"{preset.steps:,}",
+            preset.envs,
+            ", ".join(f"`{name}={value!r}`" for name, value in preset.config.items()) or "the defaults",
+        )
+        for game, by_agent in BY_GAME.items()
+        if (preset := by_agent.get(agent)) is not None
+    ]
+    if not rows:
+        return "It has no presets."
+    return table(["Game", "Steps:", "Environments:", "Settings that differ from the defaults"], rows)
+
+
+# ---- files, examples and commands ----
+
+
+def file(path: str) -> str:
+    """Return a page of the repository without its title; links to files of the repository point to where they are."""
+    text = (ROOT / path).read_text(encoding="utf-8").partition("\n")[2]
+    return re.sub(r"\]\(docs/", "](", text)
+
+
+def source(path: str) -> str:
+    """Return a file of the repository as code."""
+    return fenced((ROOT / path).read_text(encoding="utf-8"), "python")
+
+
+def module(name: str) -> str:
+    """Return the docstring of a module but for its first paragraph, tables of text kept as they are."""
+    doc = (inspect.getdoc(import_module(name)) or "").partition("\n\n")[2]
+    return "\n\n".join(fenced(part, "text") if "   " in part else part for part in doc.split("\n\n"))
+
+
+def example(name: str) -> str:
+    """Return the docstring of an example."""
+    path = ROOT / "examples" / f"{name}.py"
+    return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+
+
+def example_code(name: str) -> str:
+    """Return the code of an example after its docstring, folded."""
+    text = (ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8").split('"""', 2)[2]
+    return f'??? note "The code, examples/{name}.py"\n\n' + textwrap.indent(fenced(text, "python"), "    ")
+
+
+def commands() -> str:
+    """Return the help of each command, as a terminal of 80 columns shows it."""
+    text = []
+    for name, spec in COMMANDS.items():
+        arguments = [name, "ppo", "CatchBall"] if name == "train" else [name]
+        text += [f"## rlgames {name}", spec.summary, fenced(help_of(arguments), "text")]
+    return "\n\n".join(text)
+
+
+def help_of(arguments: list[str]) -> str:
+    output = io.StringIO()
+    try:
+        with redirect_stdout(output), patch.dict("os.environ", {"COLUMNS": str(CONSOLE_WIDTH), "NO_COLOR": "1"}):
+            command_line([*arguments, "--help"])
+    except SystemExit:
+        pass
+    return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
+
+
+def results(name: str) -> str:
+    """Return the tables of a result of the benchmarks, benchmarks/results/NAME.json."""
+    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    about = f"`{result['command']}`, {result['machine']}, {result['date']}."
+    return "\n\n".join([about, *(table(each["columns"], each["rows"]) for each in result["tables"])])
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        *(games, game, zoo),
+        *(settings, presets, file, module, source, example, example_code, commands, results),
+    )
+}
+
+
+def expand(markdown: str) -> str:
+    """Return a page with its generated parts. Raises KeyError for a part that does not exist."""
+
+    def part(match: re.Match[str]) -> str:
+        name, *arguments = match[1].split()
+        return PARTS[name](*arguments)
+
+    return MARK.sub(part, markdown)
+
+
+# ---- formulas ----
+
+FENCE = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
+FORMULA = re.compile(r"\$\$(.+?)\$\$|(?<![\\\w$])\$(?! )([^$\n]+?)(?<! )\$(?!\w)", re.DOTALL)
+
+
+def formulas(markdown: str) -> str:
+    """Return the page with MathML in place of formulas, but for those in code."""
+
+    def mathml(match: re.Match[str]) -> str:
+        block = match[1] is not None
+        formula = convert(match[1] or match[2], display="block" if block else "inline")
+        return f'<div class="formula">{formula}</div>' if block else f"<span>{formula}</span>"
+
+    parts = FENCE.split(markdown)
+    return "".join(part if i % 2 else FORMULA.sub(mathml, part) for i, part in enumerate(parts))
+
+
+# ---- writing the pages ----
+
+
+def main() -> None:
+    """Write the pages, and copy what belongs to them, into the folder that zensical.toml names."""
+    pages = ROOT / tomllib.loads((ROOT / "zensical.toml").read_text())["project"]["docs_dir"]
+    shutil.rmtree(pages, ignore_errors=True)
+    for path in sorted(DOCS.rglob("*")):
+        target = pages / path.relative_to(DOCS)
+        if path.suffix == ".md":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(formulas(expand(path.read_text(encoding="utf-8"))), encoding="utf-8")
+        elif path.is_file() and path.suffix != ".py":
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+if __name__ == "__main__":
+    main()

@@ -46,6 +46,7 @@ from rlgames.agents.ppo import PPOConfig
 from rlgames.engine.vector_env import CORES
 
 NUM_ENVS = 16
+PONG = "Pong:noop_max=30"  # as the others begin their episodes
 
 
 # ---- steps ----
@@ -64,7 +65,7 @@ def benchmark_steps(envs: Any) -> Benchmark:
 
 
 def step_ours() -> Benchmark:
-    return benchmark_steps(rlgames.make_vec("Pong", NUM_ENVS, autoreset_mode=AutoresetMode.NEXT_STEP))
+    return benchmark_steps(rlgames.make_vec(PONG, NUM_ENVS, autoreset_mode=AutoresetMode.NEXT_STEP))
 
 
 def step_ale() -> Benchmark:
@@ -104,12 +105,12 @@ def benchmark_agent(agent: Agent) -> Benchmark:
 
 def learn_ppo() -> Benchmark:
     config = PPOConfig(n_steps=128, n_epochs=4, num_minibatches=4, learning_rate=2.5e-4, n_threads=CORES)
-    return benchmark_agent(rlgames.PPO(rlgames.make_vec("Pong", 8), config, device="cpu"))
+    return benchmark_agent(rlgames.PPO(rlgames.make_vec(PONG, 8), config, device="cpu"))
 
 
 def learn_dqn(batch_size: int = 32) -> Benchmark:
     config = DQNConfig(buffer_size=20_000, train_freq=16, gradient_steps=128 // batch_size, batch_size=batch_size)
-    return benchmark_agent(rlgames.DQN(rlgames.make_vec("Pong", 16), config, device="cpu"))
+    return benchmark_agent(rlgames.DQN(rlgames.make_vec(PONG, 16), config, device="cpu"))
 
 
 def make_sb3_envs(n_envs: int) -> Any:

@@ -117,7 +117,7 @@ def main(
         w, v = rng.normal(size=(HIDDEN, INPUTS)) / np.sqrt(INPUTS), rng.normal(size=HIDDEN) / np.sqrt(HIDDEN)
         w_square, v_square, scores = np.zeros_like(w), np.zeros_like(v), []
 
-    env = rlgames.make("Pong", actions="minimal", pixels=BALL_AND_BATS)
+    env = rlgames.make("Pong:noop_max=30", actions="minimal", pixels=BALL_AND_BATS)
     while len(scores) < episodes:
         w_gradient, v_gradient = np.zeros_like(w), np.zeros_like(v)
         for _ in range(batch_size):

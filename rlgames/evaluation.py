@@ -1,9 +1,15 @@
-"""Evaluate an agent: the scores of whole episodes, as the game counts them."""
+"""Evaluate an agent: the scores of whole episodes, as the game counts them.
+
+The interval of a mean is the percentile bootstrap's (Efron 1979, "Bootstrap methods: another look at the jackknife"):
+episodes are drawn with replacement from those that were played, by a generator of fixed seed.
+"""
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +26,9 @@ from rlgames.networks.threads import torch_threads
 from rlgames.values import Count, check_seed, check_value
 
 MAX_ENVS = 32  # stepped at once
+EPISODES, FEW_EPISODES = 100, 20  # by default: of a game that Numba compiles, of any other
+UNSEEN_SEED = 2_000_000_000  # of the environments by default: neither a training nor its evaluations play from it
+RESAMPLES, CONFIDENCE = 10_000, 0.95  # of the bootstrap
 
 
 class Model(Protocol):
@@ -46,7 +55,8 @@ class Evaluation:
     rewards: list[float]  # sums of the rewards, as the agent gets them
     lengths: list[int]  # agent steps
     capped: int = 0  # episodes truncated by `max_episode_steps`; their scores are those so far
-    wins: int | None = None  # episodes that ended at the goal, such as Mario's flag; None: the game has none
+    wins: int | None = None
+    """Episodes that ended at the goal: Mario's flag or axe, or the best possible score; None: the game knows none."""
 
     @property
     def mean(self) -> float:
@@ -58,15 +68,45 @@ class Evaluation:
         """Standard deviation of the scores."""
         return float(np.std(self.scores))
 
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Ends of the mean's 95% interval, by the bootstrap; the same for the same scores."""
+        scores, rng = np.array(self.scores), np.random.default_rng(0)
+        means = [scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(RESAMPLES)]
+        low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+        return float(low), float(high)
+
+    @property
+    def median(self) -> float:
+        """Median score."""
+        return float(np.median(self.scores))
+
+    @property
+    def worst_tenth(self) -> float:
+        """Mean of the lowest tenth of the scores, rounded up to whole episodes."""
+        return float(np.mean(sorted(self.scores)[: math.ceil(len(self.scores) / 10)]))
+
+    @property
+    def goal_share(self) -> float | None:
+        """Share of the episodes that ended at the goal, None if the game knows none."""
+        return None if self.wins is None else self.wins / len(self.scores)
+
+    @property
+    def limit_share(self) -> float:
+        """Share of the episodes that `max_episode_steps` truncated."""
+        return self.capped / len(self.scores)
+
     def __repr__(self) -> str:
         """Return what a person wants to know; the lists are attributes."""
         return f"<Evaluation: {self}>"
 
     def __str__(self) -> str:
+        low, high = self.interval
+        goal = "" if self.wins is None else f", {self.wins} at the goal"
+        limit = f", {self.capped} at the step limit" if self.capped else ""
         return (
-            f"mean {self.mean:,.1f} +- {self.std:,.1f} over {len(self.scores)} episodes "
-            f"(lowest {min(self.scores):,.1f}, highest {max(self.scores):,.1f})"
-            + (f", {self.wins} at the goal" if self.wins is not None else "")
+            f"mean {self.mean:,.1f} (95% {low:,.1f} to {high:,.1f}), median {self.median:,.1f}, "
+            f"worst tenth {self.worst_tenth:,.1f}; {len(self.scores)} episodes{goal}{limit}"
         )
 
 
@@ -74,12 +114,12 @@ def evaluate(
     agent: Model | str | Path,
     env: str | gym.Env | VectorEnv | None = None,
     *,
-    episodes: int = 20,
-    seed: int = 0,
+    episodes: int | None = None,
+    seed: int = UNSEEN_SEED,
     deterministic: bool = True,
     max_episode_steps: int | None = None,
 ) -> Evaluation:
-    """Play `episodes` whole episodes and return their scores.
+    """Play `episodes` whole episodes and return their scores; None: 100 of a game that Numba compiles, 20 of any other.
 
     `agent` is an agent, a model of Stable-Baselines3, or the path of a checkpoint; `env` a game's name or environments,
     by default the game that the agent was made for. Each environment plays the same number of episodes, give or take
@@ -87,25 +127,28 @@ def evaluate(
     agent steps (None: as the game does).
 
     Environment i starts from `seed` + i. An agent of seed s learned from SEED_STRIDE * s on, in as many environments as
-    it had: of seed 0, the default, from episodes that the default of 0 plays, too. `rlgames train` evaluates on others.
+    it had, and `rlgames train` evaluates on others; no seed s below 89,000 gets to the default.
 
     Raises ValueError if there is nothing to play, or for episodes < 1 or max_episode_steps < 1.
     """
-    episodes = check_value("episodes", episodes, Count)
+    episodes = check_value("episodes", episodes, Count | None)
     max_episode_steps = check_value("max_episode_steps", max_episode_steps, Count | None)
     seed = check_seed(seed, 2**63 - 1)
     model = as_model(agent)
     task = evaluation_task(model, env)
+    if episodes is None:
+        episodes = EPISODES if task and task.compiled else FEW_EPISODES
     envs = task.make_vec(min(episodes, MAX_ENVS)) if task else as_vector_env(env)  # pyright: ignore[reportArgumentType]  no name
     try:
         check_observed(model, envs.single_observation_space, env)
         with model_threads(model, envs.num_envs):
-            results = play_episodes(model, EnvRunner(envs, seed), episodes, deterministic, max_episode_steps)
+            runner = EnvRunner(envs, seed)
+            results = play_episodes(model, runner, episodes, deterministic, max_episode_steps)
     finally:
         if task:
             envs.close()
     wins = None
-    if any(result.success is not None for result in results):
+    if runner.best_score is not None or any(result.success is not None for result in results):
         wins = sum(bool(result.success) for result in results)
     return Evaluation(
         [result.episode.score for result in results],

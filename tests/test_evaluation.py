@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,15 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import rlgames
-from rlgames.agents.base import Agent
+from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.ppo import PPO, PPOConfig
 from rlgames.agents.random import Random
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.registry import GAMES
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError
-from rlgames.evaluation import MAX_ENVS, Evaluation, evaluate
+from rlgames.evaluation import MAX_ENVS, UNSEEN_SEED, Evaluation, evaluate
+from rlgames.runs.training import evaluation_seed
 
 SMALL = PPOConfig(n_steps=8, n_epochs=1, num_minibatches=1, net_arch=(16,))
 modes = pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
@@ -238,9 +240,60 @@ def test_seed_repeats_the_evaluation() -> None:
 def test_str_and_properties_of_an_evaluation() -> None:
     result = Evaluation([1000.0, 3000.0], [1.0, 2.0], [5, 6])
     assert (result.mean, result.std) == (2000.0, 1000.0)
-    assert str(result) == "mean 2,000.0 +- 1,000.0 over 2 episodes (lowest 1,000.0, highest 3,000.0)"
+    text = "mean 2,000.0 (95% 1,000.0 to 3,000.0), median 2,000.0, worst tenth 1,000.0; 2 episodes"
+    assert str(result) == text
     assert repr(result) == f"<Evaluation: {result}>"
-    assert str(replace(result, wins=1)) == f"{result}, 1 at the goal"
+    assert str(replace(result, wins=1, capped=2)) == f"{result}, 1 at the goal, 2 at the step limit"
+    assert (result.goal_share, replace(result, wins=1).goal_share, replace(result, capped=2).limit_share) == (
+        None,
+        0.5,
+        1.0,
+    )
+
+
+@pytest.mark.parametrize(("ones", "n"), [(30, 100), (5, 20), (0, 7), (1, 1)])
+def test_interval_is_that_of_the_binomial_distribution(ones: int, n: int) -> None:
+    """Bootstrap means of zeros and ones are binomial, whose quantiles are summed here."""
+    p = ones / n
+    cumulated = np.cumsum([math.comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)])
+    expected = [int(np.argmax(cumulated >= q)) / n for q in (0.025, 0.975)]
+    result = Evaluation([1.0] * ones + [0.0] * (n - ones), [0.0] * n, [1] * n)
+    assert result.interval == pytest.approx(expected)
+    assert result.interval == Evaluation(result.scores, result.rewards, result.lengths).interval
+
+
+def test_worst_tenth_is_of_the_lowest_scores() -> None:
+    for n, expected in ((1, 0.0), (10, 0.0), (11, 0.5), (100, 4.5)):
+        scores = np.random.default_rng(0).permutation(n).astype(float).tolist()
+        assert Evaluation(scores, scores, [1] * n).worst_tenth == expected
+
+
+def test_best_possible_score_is_the_goal() -> None:
+    """A bar below the lowest ball catches all of them; one that stays does not."""
+
+    class Follower:
+        def predict(
+            self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = True
+        ) -> tuple[Any, Any]:
+            actions = []
+            for picture in observation:
+                ball = np.argwhere(picture[:-1])[-1][1]  # the lowest that is not caught yet
+                middle = int(np.argmax(picture[-1] > 0)) + 1
+                actions.append(0 if ball == middle else 1 if ball < middle else 2)
+            return np.array(actions), None
+
+    result = evaluate(Follower(), rlgames.make_vec("CatchBall", 8), episodes=8)
+    assert (result.scores, result.wins) == ([99.0] * 8, 8)
+    assert evaluate(Random("CatchBall", num_envs=2), episodes=8).wins == 0
+
+
+def test_default_number_of_episodes_and_seeds() -> None:
+    """100 of a game that Numba compiles, 20 of any other, from seeds that no training uses."""
+    agent = decided_agent("CatchBall", num_envs=2)
+    assert evaluate(agent) == evaluate(agent, episodes=100, seed=UNSEEN_SEED)
+    assert len(evaluate(agent, vector(lambda: rlgames.make("CatchBall"), 2)).scores) == 20
+    assert evaluation_seed(88_999) + MAX_ENVS <= UNSEEN_SEED < 2**31 - MAX_ENVS  # ale-py's seeds end there
+    assert SEED_STRIDE * 89_000 <= UNSEEN_SEED
 
 
 # ---- agents and environments ----
@@ -322,7 +375,7 @@ def test_evaluate_closes_only_the_envs_that_it_made(tmp_path: Path, monkeypatch:
 
 def test_invalid_arguments_raise(tmp_path: Path) -> None:
     agent = Random("CatchBall", num_envs=2)
-    with pytest.raises(ValueError, match="expected episodes to be an integer >= 1, got 0"):
+    with pytest.raises(ValueError, match="expected episodes to be an integer >= 1 or None, got 0"):
         evaluate(agent, episodes=0)
     with pytest.raises(ValueError, match="expected max_episode_steps to be an integer >= 1 or None, got 0"):
         evaluate(agent, max_episode_steps=0)
@@ -370,8 +423,8 @@ def test_what_cannot_predict_is_named(model: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"episodes": "20"}, "expected episodes to be an integer >= 1, got '20': write it without quotes"),
-        ({"episodes": 2.5}, "expected episodes to be an integer >= 1, got 2.5"),
+        ({"episodes": "20"}, "expected episodes to be an integer >= 1 or None, got '20': write it without quotes"),
+        ({"episodes": 2.5}, "expected episodes to be an integer >= 1 or None, got 2.5"),
         ({"seed": None}, "expected seed to be an integer in 0..9223372036854775807, got None"),
         ({"seed": 2**64}, "expected seed to be an integer in 0..9223372036854775807, got 18446744073709551616"),
         ({"max_episode_steps": True}, "expected max_episode_steps to be an integer >= 1 or None, got True"),

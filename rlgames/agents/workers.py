@@ -10,9 +10,10 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from time import monotonic
@@ -27,6 +28,7 @@ from rlgames.engine.parent import end_with_parent
 
 POLL_INTERVAL = 1.0  # seconds between checks of the exit codes: children of a dead process may hold its pipe open
 GRACE_PERIOD = 5.0  # seconds in which a worker must stop when asked to; then it is killed
+SIGNALS = {signal.SIGINT, signal.SIGTERM}  # that a terminal and a batch system send to all processes at once
 STARTED, REPORT, RESULT, FAILURE = "started", "report", "result", "failure"  # kinds of messages
 
 
@@ -59,14 +61,12 @@ class Workers:
             target=serve, name=f"worker {i}", args=(function, arguments, writer, self.stop, os.getpid())
         )
         self.processes[reader] = process  # before it starts: an interrupt may come at any moment
-        resource_tracker.ensure_running()  # which unblocks signals when it is first started
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, see `serve`
-        try:
-            process.start()
-            self.running.add(reader)
-        finally:
-            writer.close()  # the worker holds the only one, so that its death ends the pipe
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        with blocked_signals():  # see `serve`
+            try:
+                process.start()
+                self.running.add(reader)
+            finally:
+                writer.close()  # the worker holds the only one, so that its death ends the pipe
 
     def reports(self) -> Iterator[Any]:
         """Yield the reports as they come, until all functions have returned.
@@ -147,6 +147,20 @@ def receive(pipe: Connection) -> tuple[str | None, Any]:
         return None, None
 
 
+@contextmanager
+def blocked_signals() -> Iterator[None]:
+    """Let SIGNALS wait, in this thread and in processes that it starts, which inherit it; on Windows do nothing."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # which unblocks signals when it is first started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def serve(function: Callable[..., Any], arguments: tuple, pipe: Connection, stop: Tensor, parent: int) -> None:
     """Run in a worker's process.
 
@@ -155,7 +169,8 @@ def serve(function: Callable[..., Any], arguments: tuple, pipe: Connection, stop
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # also by processes that an environment starts
     signal.signal(signal.SIGTERM, lambda *_: None)  # not by those: an environment may want to terminate them
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     end_with_parent()
 
     def report(content: Any) -> None:

@@ -21,8 +21,8 @@ class Evaluate:
     """Options of `rlgames evaluate`."""
 
     path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
-    episodes: int = 20  # It plays this many episodes.
-    seed: int = 0  # The games start from this seed.
+    episodes: DisallowNone[int | None] = None  # It plays this many; None: 100 of a compiled game, 20 of any other.
+    seed: DisallowNone[int | None] = None  # The games start from this seed; None: from one that no training plays.
     game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
     sample: bool = False  # Actions are sampled from the policy instead of taking the best.
     max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
@@ -42,8 +42,8 @@ class Export:
 
     path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
     out: Positional[Path]  # This folder is written; `rlgames watch` and `evaluate` take it as they take a run's.
-    episodes: int = 20  # The card has the scores of this many episodes.
-    seed: int = 0  # The games start from this seed.
+    episodes: int = 100  # The card has the scores of this many episodes.
+    seed: DisallowNone[int | None] = None  # The games start from this seed; None: from one that no training plays.
     sample: bool = False  # Actions are sampled from the policy instead of taking the best.
     max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
     overwrite: bool = False  # An earlier export is replaced.

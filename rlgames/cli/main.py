@@ -53,6 +53,7 @@ COMMANDS: dict[str, CommandSpec] = {
     ),
 }
 IMPORT = "--import"
+SIGPIPE = 13  # which module signal lacks on Windows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain("interrupted")
             return 128 + signal.SIGINT
         except OutputClosedError:
-            return 128 + signal.SIGPIPE
+            return 128 + SIGPIPE
         except Exception as error:
             mended = one_line(error)
             if mended is None:

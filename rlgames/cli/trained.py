@@ -14,7 +14,7 @@ from rlgames.cli.commands import Evaluate, Export, Page, Watch
 from rlgames.cli.options import check_device
 from rlgames.cli.terminal import status, wrap
 from rlgames.errors import NotWritableError, UsageError
-from rlgames.evaluation import Evaluation, evaluate
+from rlgames.evaluation import UNSEEN_SEED, Evaluation, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.recording import record, video_writer_class
 from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
@@ -24,19 +24,38 @@ from rlgames.web.page import build_page, zoo_agents
 
 def evaluate_command(options: Evaluate) -> None:
     path, agent = load_trained(options.path, options.game, options.device)
-    deterministic, limit = not options.sample, options.max_steps
-    with status(f"playing {options.episodes} episodes"), torch_threads(options.threads):
-        result = evaluate(
-            agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
-        )
+    result, facts = evaluate_agent(agent, options)
     lengths = result.lengths
     if options.json:
-        facts = evaluation_json(agent, result, options.seed, deterministic, limit)
         return print(json.dumps({"path": str(path), **facts, "lengths": lengths}))
     print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-    print(f"score   {result}")
-    capped = f", {result.capped} truncated by --max-steps" if result.capped else ""
-    print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps{capped}")
+    print_score(result)
+    print(f"length  mean {sum(lengths) / len(lengths):,.1f} agent steps")
+
+
+def evaluate_agent(agent: Agent, options: Evaluate | Export) -> tuple[Evaluation, dict[str, Any]]:
+    """Evaluate an agent as the options say; return the results, and with the agent as JSON."""
+    deterministic, limit = not options.sample, options.max_steps
+    seed = UNSEEN_SEED if options.seed is None else options.seed
+    with status("playing"), torch_threads(options.threads):
+        result = evaluate(
+            agent, episodes=options.episodes, seed=seed, deterministic=deterministic, max_episode_steps=limit
+        )
+    return result, evaluation_json(agent, result, seed, deterministic, limit)
+
+
+def print_score(result: Evaluation) -> None:
+    """Print the scores of an evaluation for people."""
+    (low, high), n = result.interval, len(result.scores)
+    print(f"score   mean {result.mean:,.1f}, 95% interval {low:,.1f} to {high:,.1f}, of {n} episodes")
+    print(
+        f"        median {result.median:,.1f}, worst tenth {result.worst_tenth:,.1f}, "
+        f"lowest {min(result.scores):,.1f}, highest {max(result.scores):,.1f}"
+    )
+    if result.wins is not None:
+        print(f"goal    reached in {result.wins} of {n} episodes ({result.goal_share:.0%})")
+    if result.capped:
+        print(f"limit   {result.capped} of {n} episodes ({result.limit_share:.0%}) truncated by --max-steps")
 
 
 def evaluation_json(
@@ -53,7 +72,12 @@ def evaluation_json(
         "max_steps": max_steps,
         "capped": result.capped,
         "wins": result.wins,
+        "goal_share": result.goal_share,
+        "limit_share": result.limit_share,
         "mean": result.mean,
+        "interval": list(result.interval),
+        "median": result.median,
+        "worst_tenth": result.worst_tenth,
         "std": result.std,
         "min": min(result.scores),
         "max": max(result.scores),
@@ -66,12 +90,8 @@ def export_command(options: Export) -> None:
     path, agent = load_trained(options.path, None, options.device)
     if (options.out / EXPORTED).exists() and not options.overwrite:
         raise UsageError(f"{options.out} holds an agent already: choose another folder, or give --overwrite")
-    deterministic, limit = not options.sample, options.max_steps
-    with status(f"playing {options.episodes} episodes"), torch_threads(options.threads):
-        result = evaluate(
-            agent, episodes=options.episodes, seed=options.seed, deterministic=deterministic, max_episode_steps=limit
-        )
-    card = agent.header() | {"evaluation": evaluation_json(agent, result, options.seed, deterministic, limit)}
+    result, facts = evaluate_agent(agent, options)
+    card = agent.header() | {"evaluation": facts}
     times = read_rows(RunDirectory(path.resolve().parent.parent).times)  # empty outside of a run's directory
     if seconds := [row["seconds"] for row in times if row["step"] <= agent.step]:
         card["training_seconds"] = max(seconds)
@@ -82,9 +102,9 @@ def export_command(options: Export) -> None:
     except OSError as error:
         raise NotWritableError(f"{options.out} cannot be written: {error}") from error
     print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-    print(f"score    {result}")
-    print(f"weights  {options.out / EXPORTED} ({(options.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
-    print(f"card     {options.out / 'card.json'}")
+    print_score(result)
+    print(f"weights {options.out / EXPORTED} ({(options.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
+    print(f"card    {options.out / 'card.json'}")
 
 
 def watch_command(options: Watch) -> None:

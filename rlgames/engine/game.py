@@ -74,6 +74,7 @@ class Game:
     give_up: Callable = never
     data: tuple[np.ndarray, ...] = ()  # that the rules read and do not change
     score_key: str = "score"  # key of the score in the information, by which agents are compared
+    best_score: float | None = None  # of an episode that reaches the goal of the game; None: none is known
     keys: Mapping[str | tuple[str, ...], int] = field(default_factory=dict)  # keys -> action, for a person who plays
     apply_options: Callable[[np.ndarray, dict[str, Any]], None] | None = (
         None  # of `reset`, to the records that it reset

@@ -7,7 +7,6 @@ no other thread of the process runs.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -17,7 +16,11 @@ import time
 from contextlib import suppress
 from multiprocessing.connection import wait
 
+if sys.platform == "linux":
+    import fcntl
+
 GRACE_PERIOD = 5.0  # seconds in which the process may end by itself, and close its environments
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows os.kill ends a process at once, whatever the signal
 
 
 def end_with_parent() -> None:
@@ -39,18 +42,19 @@ def kill_after(parent: int, pipe: int) -> None:
     The end of `pipe` says so, unless a process that was forked from the parent holds the pipe too.
     """
     watched = [pipe]
-    with suppress(AttributeError, OSError):  # not on Linux; or the parent has ended
+    with suppress(AttributeError, OSError):  # on Linux alone; or the parent has ended
         watched.append(os.pidfd_open(parent))
     wait(watched)
     time.sleep(GRACE_PERIOD)
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def set_alarm_at_end(pipe: int) -> None:
     """Have the kernel end this process 23 seconds after `pipe` has ended, without any thread that needs Python's lock.
 
-    It sends SIGURG, whose number is 23, and the C function alarm is the handler: alarm(23).
+    Linux alone can. It sends SIGURG, whose number is 23, and the C function alarm is the handler: alarm(23).
     """
+    assert sys.platform == "linux"
     libc = ctypes.CDLL(None)
     libc.signal(int(signal.SIGURG), ctypes.cast(libc.alarm, ctypes.c_void_p))
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())

@@ -36,7 +36,8 @@ class GameEnv(Copyable, gym.Env):
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
         self._state = EnvRecords(game, 1, settings)
         fps = frames_per_second(game.fps, settings.frame_skip)
-        self.metadata = {**self.metadata, "render_fps": fps, "score": game.score_key}
+        own = {"render_fps": fps, "score": game.score_key, "best_score": game.best_score}
+        self.metadata = {**self.metadata, **own}
         self.game, self.render_mode = game, settings.render_mode
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self.observation_space, self.action_space = game.observation, Discrete(len(game.actions))

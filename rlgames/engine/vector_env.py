@@ -115,7 +115,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
 
     def __init__(self, game: Game, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
         super().__init__(game, num_envs, game.observation, settings)
-        self.metadata["score"] = game.score_key
+        self.metadata |= {"score": game.score_key, "best_score": game.best_score}
         self._mode = MODES[self.autoreset_mode]
         self._state = EnvRecords(game, self.num_envs, settings)
         self._reset, self._step = game.loops.reset, game.loops.step

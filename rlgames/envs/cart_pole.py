@@ -169,6 +169,7 @@ def game() -> Game:
         observation=Box(-HIGH, HIGH, dtype=np.float32),
         actions=("push left", "push right"),
         max_frames=500,
+        best_score=500.0,
         reset=reset,
         step=step,
         observe=observe,

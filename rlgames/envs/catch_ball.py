@@ -29,6 +29,7 @@ INTERVAL = 5  # frames between two new balls
 MIN_DISTANCE = 3  # columns between a new ball and the one before
 MAX_DISTANCE = {8: 7, 16: INTERVAL + WIDTH - 2}  # by board size: what the bar can cover; no limit on 8 columns
 BALL, BAR = 127, 255  # levels of the observation
+MAX_FRAMES = 500
 MAX_BALLS = 4  # that fit into 16 rows
 MOVES = (0, -1, 1)  # columns that the bar moves, by action
 
@@ -94,7 +95,8 @@ def game(size: int = 8) -> Game:
         record=RECORD,
         observation=Box(0, 255, (size, size), np.uint8),
         actions=("stay", "left", "right"),
-        max_frames=500,
+        max_frames=MAX_FRAMES,
+        best_score=(MAX_FRAMES - bottom) // INTERVAL + 1.0,
         reset=reset,
         step=step,
         observe=observe,

@@ -277,6 +277,7 @@ def game(antialias: bool = False) -> Game:
         observation=Box(0, 255, (SIZE, SIZE), np.uint8),
         actions=("fall", "rise"),
         max_frames=10_000,
+        best_score=10_000.0,
         reset=reset,
         step=step,
         observe=observe_antialiased if antialias else observe,

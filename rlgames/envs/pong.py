@@ -7,7 +7,8 @@ Rewards: +1 for a point won, -1 for a point lost, otherwise 0. The score is thei
 Termination: one side has 21 points.
 Truncation: 108,000 frames, half an hour.
 
-`noop_max` and `repeat_action_probability` are options of the emulator; see `atari.game`.
+The game has no chance of its own. `noop_max=30`, with which published scores are measured, begins episodes with 0 to 30
+frames without an action, and `repeat_action_probability=0.25` repeats actions; see `atari.game`.
 """
 
 from rlgames.envs.atari.env import make_env
@@ -25,7 +26,7 @@ ACTIONS = {
 STORED_STRINGS = {"actions": "|".join(ACTIONS)}
 
 
-def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:
+def game(actions: str = "all", noop_max: int = 0, repeat_action_probability: float = 0.0) -> AtariGame:
     """Return Pong with these options. Raises ValueError for `actions` other than "all" and "minimal"."""
     if actions not in ACTIONS:
         raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {brief(actions)}")
@@ -36,6 +37,7 @@ def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: fl
         actions=names,
         codes=tuple(ACTIONS["all"].index(name) for name in names),
         keys={"w": names.index("up"), "s": names.index("down")},
+        best_score=21.0,
         noop_max=noop_max,
         repeat_action_probability=repeat_action_probability,
     )

@@ -9,9 +9,13 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
+from rlgames.engine.game import Game
 from rlgames.envs.registry import (
     GAMES,
     check_stored_options,
+    game_options,
+    hashable,
+    load_game,
     make,
     make_vec,
     observation_options,
@@ -51,6 +55,12 @@ class Task:
     def native(self) -> bool:
         """True for a game of this library and for one registered with it."""
         return self.game in GAMES
+
+    @property
+    def compiled(self) -> bool:
+        """True for a game that Numba compiles, whose episodes are played quickly."""
+        own = {key: value for key, value in self.options.items() if self.native and key in game_options(self.game)}
+        return self.native and isinstance(load_game(self.game, **hashable(own)), Game)
 
     def as_trained_on(self, trained: Task | None) -> Task:
         """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.

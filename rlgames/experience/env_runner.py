@@ -70,10 +70,11 @@ class EnvRunner:
             )
         self.envs, self.mode, self.num_envs = envs, mode, envs.num_envs
         self.score_key = envs.metadata.get("score", "score")  # key of the scores in the information
+        self.best_score: float | None = envs.metadata.get("best_score")  # that a game can have, if that is known
         space, actions = single_spaces(envs)
         self.first_action = int(actions.start)
         self.finished: list[tuple[int, Episode]] = []  # (environment, episode) of those that the last step ended
-        self.success: np.ndarray | None = None  # (num_envs,) bool, which of those reached the goal; None: there is none
+        self.success: np.ndarray | None = None  # (num_envs,) bool, which of those reached the goal; None: none is known
         self.exact = True  # False once a run was resumed without a snapshot of its environments
         self._episodes: list[Episode] = []
         self._returns = np.zeros(self.num_envs)  # sum of rewards of the running episodes
@@ -145,7 +146,10 @@ class EnvRunner:
 
     def _finish_episodes(self, done: np.ndarray, info: Any, returns: np.ndarray) -> None:
         scores = self._final_scores(done, info, returns)
-        self.success = goal_reached(info, done) if isinstance(info, dict) and FLAG in info else None
+        if isinstance(info, dict) and FLAG in info:
+            self.success = goal_reached(info, done)
+        else:
+            self.success = None if self.best_score is None else scores >= self.best_score
         self.finished = [
             (i, Episode(float(scores[i]), float(returns[i]), int(self._lengths[i])))
             for i in np.flatnonzero(done).tolist()

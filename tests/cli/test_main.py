@@ -110,7 +110,7 @@ def test_version_is_printed(capsys: Capture) -> None:
             "evaluate",
             [
                 "PATH",
-                "--episodes INT It plays this many episodes. (default: 20)",
+                "--episodes INT It plays this many; None: 100 of a compiled game, 20 of any other. (default: None)",
                 "--json",
                 "--max-steps INT",
                 "--sample",
@@ -128,7 +128,7 @@ def test_version_is_printed(capsys: Capture) -> None:
         ),
         (
             "export",
-            ["PATH OUT", "--episodes INT The card has the scores of this many episodes. (default: 20)"],
+            ["PATH OUT", "--episodes INT The card has the scores of this many episodes. (default: 100)"],
         ),
         ("play", ["GAME This game is played: Cave", "--zoom FLOAT", "--seed INT"]),
         ("list", []),
@@ -636,8 +636,13 @@ def test_evaluate_prints_json(run: Path, capsys: Capture) -> None:
         "deterministic": True,
         "max_steps": None,
         "capped": 0,
-        "wins": None,
+        "wins": 0,
+        "goal_share": 0.0,
+        "limit_share": 0.0,
         "mean": result.mean,
+        "interval": list(result.interval),
+        "median": result.median,
+        "worst_tenth": result.worst_tenth,
         "std": result.std,
         "min": min(result.scores),
         "max": max(result.scores),
@@ -656,10 +661,13 @@ def test_evaluate_takes_a_game_sampled_actions_and_a_limit(run: Path, capsys: Ca
 
 def test_evaluate_prints_lines(run: Path, capsys: Capture) -> None:
     assert cli.main(["evaluate", str(run), "--episodes", "2", "--max-steps", "3"]) == 0
-    title, score, length = capsys.readouterr().out.splitlines()
+    title, score, rest, goal, limit, length = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r".*/small/checkpoints/best.ckpt: ppo after [\d,]+ steps on CatchBall", title)
-    assert score == "score   mean 0.0 +- 0.0 over 2 episodes (lowest 0.0, highest 0.0)"
-    assert length == "length  mean 3.0 agent steps, 2 truncated by --max-steps"
+    assert score == "score   mean 0.0, 95% interval 0.0 to 0.0, of 2 episodes"
+    assert rest == "        median 0.0, worst tenth 0.0, lowest 0.0, highest 0.0"
+    assert goal == "goal    reached in 0 of 2 episodes (0%)"
+    assert limit == "limit   2 of 2 episodes (100%) truncated by --max-steps"
+    assert length == "length  mean 3.0 agent steps"
 
 
 def test_agent_without_a_game_needs_the_option(tmp_path: Path, capsys: Capture) -> None:

@@ -69,7 +69,8 @@ class AtariEnv(Copyable, gym.Env):
     ):
         check_render_mode(settings.render_mode, self.metadata["render_modes"])
         ale = import_ale()
-        self.metadata = {**self.metadata, "render_fps": frames_per_second(game.fps, settings.frame_skip)}
+        fps = frames_per_second(game.fps, settings.frame_skip)
+        self.metadata = {**self.metadata, "render_fps": fps, "best_score": game.best_score}
         self.game, self.render_mode, self.grey = game, settings.render_mode, grey
         self.frame_skip, self.max_pool = settings.frame_skip, settings.max_pool
         self._frameskip = settings.frame_skip  # in ale-py's environments, where AtariPreprocessing looks for it
@@ -96,7 +97,7 @@ class AtariEnv(Copyable, gym.Env):
             self._seed(seed)
         assert self._noop_rng is not None
         self._ale.reset_game()
-        for _ in range(self._noop_rng.below(self.game.noop_max)):
+        for _ in range(self._noop_rng.below(self.game.noop_max + 1)):
             self._ale.act(NOOP_CODE)
         self._frames, self._score, self._over = 0, 0.0, False
         screen = self._screen()

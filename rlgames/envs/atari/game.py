@@ -1,9 +1,10 @@
 """`AtariGame`: an Atari game as data, and access to ale-py's emulator and ROMs.
 
 Both environments repeat ale-py's `AtariVectorEnv` frame by frame: environment i of a batch equals the single
-environment seeded with `seed + i`. An episode begins with 0 to `noop_max` - 1 frames without an action, drawn from the
-environment's own RNG (Machado et al. 2018, "Revisiting the Arcade Learning Environment", section 4.3). The observation
-of a step is of the frames before the game was over, as in Gymnasium's AtariPreprocessing.
+environment seeded with `seed + i`. An episode begins with 0 to `noop_max` frames without an action, drawn from the
+environment's own RNG (Mnih et al. 2015, "Human-level control through deep reinforcement learning": up to 30; Machado et
+al. 2018, "Revisiting the Arcade Learning Environment", section 4.3). The observation of a step is of the frames before
+the game was over, as in Gymnasium's AtariPreprocessing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rlgames.wrappers.pixels import Pixels
 
 HEIGHT, WIDTH = 210, 160  # of the screen
 MAX_FRAMES = 108_000  # of an episode: half an hour at 60 frames a second
+MOST_NOOPS = 60  # frames: a second; 30 are usual
 SEEDS = 2**31  # the emulator's seeds; larger ones are taken modulo this
 
 
@@ -33,15 +35,16 @@ class AtariGame:
     actions: tuple[str, ...]  # names, in order
     codes: tuple[int, ...]  # their indices in the ROM's minimal action set
     keys: dict[str, int] = field(default_factory=dict)  # key name -> action, for a person who plays
-    noop_max: int = 30  # an episode begins with fewer no-op frames than this
+    noop_max: int = 0  # an episode begins with 0 to this many no-op frames, all equally likely
     repeat_action_probability: float = 0.0  # of a frame that repeats the previous frame's action ("sticky actions")
     fps: int = 60
+    best_score: float | None = None  # of an episode; None: none is known
 
     observation = Box(0, 255, (HEIGHT, WIDTH, 3), np.uint8)
 
     def __post_init__(self) -> None:
-        if not is_integer(self.noop_max) or self.noop_max < 0:
-            raise InvalidValueError(f"expected noop_max >= 0, got {self.noop_max!r}")
+        if not is_integer(self.noop_max) or not 0 <= self.noop_max <= MOST_NOOPS:
+            raise InvalidValueError(f"expected noop_max of 0 to {MOST_NOOPS} frames, got {brief(self.noop_max)}")
         sticky = self.repeat_action_probability
         if isinstance(sticky, bool) or not isinstance(sticky, int | float) or not 0 <= sticky < 1:
             raise InvalidValueError(f"expected a repeat_action_probability in [0, 1), got {brief(sticky)}")

@@ -77,6 +77,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
         height, width = size or (HEIGHT, WIDTH)
         shape = (*([stack] if stack > 1 else []), height, width, *([] if grey else [3]))
         super().__init__(game, num_envs, Box(0, 255, shape, np.uint8), settings)
+        self.metadata["best_score"] = game.best_score
         self.frame_stack = stack
         ale = import_ale()
         rom_path(game)
@@ -93,7 +94,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
             stack_num=stack,
             frameskip=settings.frame_skip,
             maxpool=settings.max_pool,
-            noop_max=game.noop_max,
+            noop_max=game.noop_max + 1,  # ale-py draws fewer than this
             reward_clipping=False,
             use_fire_reset=False,
         )

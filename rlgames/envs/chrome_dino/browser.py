@@ -61,6 +61,8 @@ class Browser:
     """
 
     def __init__(self, script: str, *, headless: bool = True, browser: str | None = None):
+        if os.name != "posix":
+            raise BrowserError("ChromeDino needs the pipes of Linux or macOS: play Dino, its simulation")
         if not headless and not has_display():
             raise BrowserError("there is no display to show the browser on: render_mode='rgb_array' needs none")
         self.path = find_browser(browser)

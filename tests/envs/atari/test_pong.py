@@ -24,6 +24,8 @@ from rlgames.envs.registry import load_game
 from rlgames.wrappers import Pixels
 
 NATURE = Pixels(size=(84, 84), grey=True, skip=4, max_pool=True, stack=4)  # Pong's default
+NOOPS = 30  # with which scores are published
+PONG = f"Pong:noop_max={NOOPS}"
 STEPS = 40  # an episode's limit in most tests
 all_modes = pytest.mark.parametrize("mode", list(AutoresetMode))
 
@@ -31,7 +33,9 @@ all_modes = pytest.mark.parametrize("mode", list(AutoresetMode))
 def single(pixels: Pixels = NATURE, max_episode_steps: int | None = None, **options: Any) -> gym.Env:
     """Make one environment like `rlgames.make`, but with the engine's own time limit instead of Gymnasium's."""
     arguments, rest = split_pixels(pixels, vector=False)
-    return rest.wrap(make_env(load_game("Pong", **options), max_episode_steps=max_episode_steps, **arguments))
+    return rest.wrap(
+        make_env(load_game("Pong", **({"noop_max": NOOPS} | options)), max_episode_steps=max_episode_steps, **arguments)
+    )
 
 
 def sync_vector(n: int, mode: AutoresetMode = AutoresetMode.SAME_STEP, **kwargs: Any) -> SyncVectorEnv:
@@ -52,7 +56,13 @@ def random_actions(n: int, steps: int, num_actions: int = 6) -> np.ndarray:
 def test_vector_env_equals_ales_vector_env(n: int, mode: AutoresetMode, sticky: float) -> None:
     """But for the first three observations of an episode, whose stacks ale-py fills with black."""
     limit, frame_skip = 80, 4
-    ours = rlgames.make_vec("Pong", n, autoreset_mode=mode, max_episode_steps=limit, repeat_action_probability=sticky)
+    ours = rlgames.make_vec(
+        "Pong:noop_max=29",  # ale-py draws fewer than its noop_max, 30 by default
+        n,
+        autoreset_mode=mode,
+        max_episode_steps=limit,
+        repeat_action_probability=sticky,
+    )
     theirs = AleVectorEnv(
         "pong",
         n,
@@ -79,7 +89,7 @@ def test_vector_env_equals_ales_vector_env(n: int, mode: AutoresetMode, sticky: 
 
 def test_whole_game_equals_gymnasiums_preprocessing() -> None:
     """One game to 21 points through AtariPreprocessing and FrameStackObservation."""
-    env = rlgames.make("Pong", noop_max=0)
+    env = rlgames.make("Pong")
     raw = ale_py.AtariEnv("pong", obs_type="grayscale", frameskip=1, repeat_action_probability=0.0)
     theirs = FrameStackObservation(AtariPreprocessing(raw, noop_max=0, frame_skip=4, screen_size=84), 4)
     obs, expected_obs = env.reset(seed=1)[0], theirs.reset(seed=1)[0]
@@ -112,7 +122,7 @@ def test_vector_env_equals_single_envs_with_any_preprocessing(pixels: Pixels) ->
     """Over three episodes each: `max_episode_steps` counts agent steps in both, at any frame skip."""
     seeds: Any = [3, 3_000_000_000] if pixels == NATURE else [3]
     n = len(seeds)
-    ours = rlgames.make_vec("Pong", n, pixels=pixels, max_episode_steps=25)
+    ours = rlgames.make_vec(PONG, n, pixels=pixels, max_episode_steps=25)
     theirs = sync_vector(n, pixels=pixels, max_episode_steps=25)
     assert ours.observation_space == theirs.observation_space
     obs, expected_obs = ours.reset(seed=seeds)[0], theirs.reset(seed=seeds)[0]
@@ -128,7 +138,7 @@ def test_vector_env_equals_single_envs_with_any_preprocessing(pixels: Pixels) ->
 def test_autoreset_equals_gymnasiums_sync_vector_env(mode: AutoresetMode) -> None:
     """With a reset of one environment in the middle of its episode and, in DISABLED, resets by mask and by seed."""
     n = 3 if mode is AutoresetMode.DISABLED else 2
-    ours = rlgames.make_vec("Pong", n, autoreset_mode=mode, max_episode_steps=STEPS)
+    ours = rlgames.make_vec(PONG, n, autoreset_mode=mode, max_episode_steps=STEPS)
     theirs = sync_vector(n, mode, max_episode_steps=STEPS)
     assert ours.metadata["autoreset_mode"] is mode
 
@@ -192,7 +202,7 @@ def test_restored_vector_env_continues_bit_for_bit(mode: AutoresetMode, steps: i
     """In environments that were never reset, from episodes of different lengths."""
 
     def make() -> Any:
-        return rlgames.make_vec("Pong", 2, autoreset_mode=mode, max_episode_steps=STEPS)
+        return rlgames.make_vec(PONG, 2, autoreset_mode=mode, max_episode_steps=STEPS)
 
     envs, restored, actions = make(), make(), random_actions(2, steps + 30)
     envs.reset(seed=2)
@@ -205,7 +215,7 @@ def test_restored_vector_env_continues_bit_for_bit(mode: AutoresetMode, steps: i
 
 def test_restored_vector_env_keeps_final_observations_in_disabled_mode() -> None:
     """From two episodes that are over, into environments that were reset and stepped; reset one after the other."""
-    envs: Any = rlgames.make_vec("Pong", 2, autoreset_mode="Disabled", max_episode_steps=10)
+    envs: Any = rlgames.make_vec(PONG, 2, autoreset_mode="Disabled", max_episode_steps=10)
     envs.reset(seed=2)
     actions = random_actions(2, 20)
     final_obs = [envs.step(row)[0] for row in actions[:10]][-1]
@@ -226,7 +236,7 @@ def test_restored_single_env_continues_bit_for_bit() -> None:
     """With sticky actions, into the same environment and into a new one, over the next episode's random start."""
 
     def make() -> Any:
-        game = load_game("Pong", repeat_action_probability=0.25)
+        game = load_game("Pong", noop_max=NOOPS, repeat_action_probability=0.25)
         return make_env(game, frame_skip=4, max_pool=True, grey=True, max_episode_steps=150)
 
     env, actions = make(), random_actions(1, 300)[:, 0]
@@ -269,8 +279,17 @@ def test_keys_move_the_bat_up_and_down() -> None:
     assert heights["w"] < 60 < 100 < heights["s"]
 
 
+def test_episodes_begin_after_0_to_noop_max_frames() -> None:
+    """All equally likely; without the option all episodes are the same."""
+    env: Any = gym.make("rlgames/Pong-v0", noop_max=4)
+    frames = [env.reset(seed=seed) and env.unwrapped.ale.getEpisodeFrameNumber() for seed in range(100)]
+    assert ((np.bincount(frames, minlength=5) - 20) ** 2 / 20).sum() < 18.5  # chi-squared, 4 degrees of freedom: 0.1%
+    plain: Any = gym.make("rlgames/Pong-v0")
+    assert [plain.reset(seed=seed) and plain.unwrapped.ale.getEpisodeFrameNumber() for seed in range(3)] == [0] * 3
+
+
 def test_episodes_begin_differently_and_repeat_with_the_seed() -> None:
-    env = rlgames.make("Pong")
+    env = rlgames.make(PONG)
     first = env.reset(seed=1)[0]
     others = [env.reset()[0] for _ in range(5)]
     assert any(not np.array_equal(first, other) for other in others)
@@ -291,7 +310,8 @@ both_makers = pytest.mark.parametrize(
     [
         ({"actions": "few"}, ValueError, r"expected actions 'all' \(six\) or 'minimal' .*, got 'few'"),
         ({"repeat_action_probability": 1.5}, ValueError, r"expected a repeat_action_probability in \[0, 1\), got 1.5"),
-        ({"noop_max": -1}, ValueError, "expected noop_max >= 0, got -1"),
+        ({"noop_max": -1}, ValueError, "expected noop_max of 0 to 60 frames, got -1"),
+        ({"noop_max": 10**30}, ValueError, "expected noop_max of 0 to 60 frames, got 1000"),
         ({"frame_skip": 0}, ValueError, "expected frame_skip >= 1, got 0"),
         ({"colour": "red"}, TypeError, "unknown option 'colour' for Pong: expected one of actions, noop_max, "),
     ],

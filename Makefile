@@ -44,7 +44,7 @@ format: $(VENV)/.dev  ## let ruff fix what it can, and format
 imports: $(VENV)/.dev  ## draw the imports into docs/imports.svg (needs Graphviz: apt-get install graphviz)
 	$(BIN)/import-linter drawgraph rlgames | dot -Tsvg -o docs/imports.svg
 
-page: $(VENV)/.dev  ## build the page that plays games in any browser, in build/page
+page: $(VENV)/.page  ## build the page that plays games in any browser, in build/page
 	$(BIN)/rlgames page build/page
 
 docs: $(VENV)/.docs  ## build the documentation, in build/docs
@@ -81,7 +81,7 @@ $(VENV)/.base: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench: $(VENV)/.%: $(VENV)/.build
+$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 

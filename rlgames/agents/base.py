@@ -481,10 +481,16 @@ class Agent(ABC, Generic[ConfigT]):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise NotWritableError(f"{path} cannot be written: {error}") from error
-        state = checkpoint.resolve_parts(self.state_dict())
-        checkpoint.save(path, self.header(), self._weights(state) if weights_only else state)
+        state = self.weights() if weights_only else checkpoint.resolve_parts(self.state_dict())
+        checkpoint.save(path, self.header(), state)
 
-    def _weights(self, state: dict[str, Any]) -> dict[str, Any]:
+    def weights(self) -> dict[str, Any]:
+        """Return what is enough to play of `state_dict()`. Raises ValueError for weights that are not finite."""
+        self.check_weights()
+        state: dict[str, Any] = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}
+        return state | {name: attribute_state(getattr(self, name)) for name in self.networks()}
+
+    def _weights_of(self, state: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in state.items() if key in (*self.networks(), "step", "predict_rng")}
 
     @classmethod
@@ -559,7 +565,7 @@ class Agent(ABC, Generic[ConfigT]):
         with fitting(path), LimitedTensors(state):
             agent._setup(space, actions, config, header["seed"], device, task)
         agent.envs, agent.num_envs = envs, num_envs
-        state = agent._weights(state) if weights_only else state
+        state = agent._weights_of(state) if weights_only else state
         learns_here = (envs is not None or task is not None) and not cls.plays_in_workers(config)
         if state.get("runner") is not None and learns_here:
             with said_by(path) if env is None else nullcontext():

@@ -6,7 +6,7 @@ import re
 import shlex
 import signal
 import sys
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory
 from rlgames.runs.training import Training, open_session
+from rlgames.web.server import listen
+from rlgames.web.training import TrainingPage
 
 SCRIPT = Path(sys.argv[0])  # a user's script may call `main` once it has registered a game or an agent
 AS_MODULE, AS_SCRIPT = SCRIPT.name == "__main__.py", SCRIPT.suffix == ".py"
@@ -52,6 +54,9 @@ def train_options(agent: str, task: Task) -> Any:
         overwrite: bool = False  # An earlier run in the directory is deleted.
         threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
         quiet: bool = False  # No progress is shown.
+        live: bool = False  # A page for the browser shows curves and the newest agent as it plays (extra live).
+        host: str = "127.0.0.1"  # The page listens there; another address lets other machines in.
+        port: int = 0  # The page listens on it; 0: any that is free.
 
     preset = find_preset(agent, task)
     return Train(agent, str(task), make_config(find(agent).Config, preset.config), preset.steps, preset.envs)
@@ -65,7 +70,7 @@ def resolve_config(agent: str, preset: Preset) -> tuple[dict[str, Any], dict[str
 
 
 def run_training(options: Any, argv: list[str]) -> int:
-    check_minimum(0, seed=options.seed)
+    check_minimum(0, seed=options.seed, port=options.port)
     check_minimum(1, threads=options.threads)
     if options.resume and options.overwrite:
         raise UsageError("--resume continues a run, --overwrite deletes it: choose one")
@@ -74,18 +79,26 @@ def run_training(options: Any, argv: list[str]) -> int:
     check_device(options.device)
     name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
     out = Path("runs") / name if options.out is None else options.out
-    with status(f"making {options.envs} environments", options.quiet):
-        session = open_session(options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet)
-    c, run = session.training, session.directory
-    started = f", starting from {c.start}" if c.start else ""
-    origin = f", resuming at step {session.agent.step:,}" if options.resume else started
-    with closing(session):
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(options.host, options.port)) if options.live else None
+        with status(f"making {options.envs} environments", options.quiet):
+            session = open_session(
+                options, out, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet
+            )
+        stack.enter_context(closing(session))
+        c, run = session.training, session.directory
+        started = f", starting from {c.start}" if c.start else ""
+        origin = f", resuming at step {session.agent.step:,}" if options.resume else started
         print(
             f"{c.agent} on {c.game}: {c.steps:,} steps, {c.envs} envs, seed {c.seed}, in {run.path}{origin}", flush=True
         )
+        page = None
+        if listener is not None:
+            page = stack.enter_context(closing(TrainingPage(session, listener)))
+            print(f"open {page.address}", flush=True)
         again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
         try:
-            result = session.run()
+            result = session.run(page.update if page else None)
         except KeyboardInterrupt:
             print(f"not saved; continue from {last_checkpoint(run)} with: {PROGRAM} train {again}", file=sys.stderr)
             raise

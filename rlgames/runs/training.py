@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -277,7 +277,8 @@ class Session:
                 f" {agent.step / c.steps:.0%} instead of {agent.step / before:.0%}"
             )
 
-    def run(self) -> TrainingResult:
+    def run(self, after_update: Callable[[], None] | None = None) -> TrainingResult:
+        """Train to the end, or until a signal; `after_update` is called when the files of an update are written."""
         c, agent = self.training, self.agent
         log_due, evaluate_due, save_due = (
             Every(interval, agent.step) for interval in (c.log_every, c.evaluate_every, c.save_every)
@@ -309,6 +310,8 @@ class Session:
                         with self.directory.writing():
                             writer.flush()  # a run that resumes from here does not write earlier events again
                     self.save()
+                if after_update is not None:
+                    after_update()
                 if stop:
                     break
         seconds, done = self.seconds(), agent.step >= c.steps

@@ -14,11 +14,12 @@ from rlgames.engine.rendering import action_names
 from rlgames.envs.task import Task
 from rlgames.errors import UsageError
 from rlgames.web.frames import encode_frame
-from rlgames.web.server import LiveServer
+from rlgames.web.server import LiveServer, listen
 from rlgames.web.thoughts import think
 
 PAUSE_BETWEEN_GAMES = 1.2  # seconds
 IDLE_INTERVAL = 0.1  # seconds between two looks for commands while nothing moves
+FRAME_INTERVAL = 1 / 60  # seconds between two frames at least: more than a screen shows would keep viewers behind
 SPEEDS = 1 / 16, 64.0  # slowest and fastest, times the game's own
 
 
@@ -40,6 +41,7 @@ class LivePlayer:
         self.held = 0  # the viewer's action
         self.best: float | None = None
         self.due = 0.0  # time.monotonic() of the next step
+        self.changed, self.next_frame = True, 0.0  # since the last frame; time.monotonic() of the next
         self.reset()
 
     def describe(self) -> dict[str, Any]:
@@ -79,23 +81,25 @@ class LivePlayer:
         self.decide()
 
     def advance(self) -> float:
-        """Obey the viewers, step if it is due, publish what has changed; return the seconds until the next step."""
-        changed = self.obey()
+        """Obey the viewers, step if it is due, publish what has changed; return the seconds until more is due."""
+        self.changed |= self.obey()
         now = time.monotonic()
         if self.paused or now < self.due:
             pass
         elif self.over:
             self.seed += 1
             self.reset()
-            changed, self.due = True, now + 1 / (self.fps * self.speed)
+            self.changed, self.due = True, now + 1 / (self.fps * self.speed)
         else:
             self.step()
-            changed = True
+            self.changed = True
             pace = 1 / (self.fps * self.speed)
             self.due = max(self.due + pace, now) if not self.over else now + PAUSE_BETWEEN_GAMES / max(1.0, self.speed)
-        if changed and self.server is not None:
+        if self.changed and now >= self.next_frame and self.server is not None:
             self.server.publish(self.frame())
-        return IDLE_INTERVAL if self.paused else min(max(self.due - time.monotonic(), 0.0), IDLE_INTERVAL)
+            self.changed, self.next_frame = False, now + FRAME_INTERVAL
+        due = [*([] if self.paused else [self.due]), *([self.next_frame] if self.changed else [])]
+        return min(max(min(due, default=now + IDLE_INTERVAL) - time.monotonic(), 0.0), IDLE_INTERVAL)
 
     def frame(self) -> bytes:
         """Return the present frame."""
@@ -111,6 +115,7 @@ class LivePlayer:
             "value": thought.value,
             "action": self.chosen,
             "paused": self.paused,
+            "speed": self.speed,
             "human": self.human,
             "agent": f"{self.agent.name.upper()}, {self.agent.step:,} steps",
         }
@@ -171,7 +176,7 @@ def watch_live(agent: Agent, *, host: str, port: int, seed: int, deterministic: 
     """Serve a page on which the agent plays until Ctrl-C; print its address."""
     player = LivePlayer(agent, seed=seed, deterministic=deterministic)
     try:
-        player.server = server = LiveServer(player.describe(), host, port)
+        player.server = server = LiveServer(player.describe(), listen(host, port))
         try:
             print(f"open {server.address}  (Ctrl-C ends it)", flush=True)
             while True:

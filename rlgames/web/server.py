@@ -19,6 +19,7 @@ import socket
 import threading
 from contextlib import suppress
 from importlib.resources import files
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gymnasium.error import DependencyNotInstalled
@@ -37,28 +38,28 @@ LOOPBACK = "127.0.0.1"
 class LiveServer:
     """Serves until `close`; `description` is what the page shows around the frames, plain JSON.
 
-    `port=0` takes a free one. Raises DependencyNotInstalled without the extra `live`, UsageError if the address is
-    taken or is none of this machine's.
+    `listener` is a socket of `listen`; None listens on a free port of 127.0.0.1. `token` is the one that viewers need;
+    None makes a new one.
     """
 
-    def __init__(self, description: dict[str, Any], host: str = LOOPBACK, port: int = 0):
-        try:
-            import uvicorn  # noqa: PLC0415  optional
-            from starlette.applications import Starlette  # noqa: PLC0415  optional
-            from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415  optional
-        except ImportError as error:
-            raise DependencyNotInstalled('a live page needs the extra live: pip install "rlgames[live]"') from error
-        self.description, self.token = description, secrets.token_urlsafe(16)
+    def __init__(self, description: dict[str, Any], listener: socket.socket | None = None, token: str | None = None):
+        import uvicorn  # noqa: PLC0415  optional
+        from starlette.applications import Starlette  # noqa: PLC0415  optional
+        from starlette.routing import Route, WebSocketRoute  # noqa: PLC0415  optional
+
+        self.description, self.token = description, token or secrets.token_urlsafe(16)
+        self.training: dict[str, Any] | None = None  # curves of a running training; see `rlgames.web.training`
         self.commands: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self.viewers = 0  # connected now
         self._frame: bytes | None = None
         self._new = asyncio.Event()  # replaced by each frame
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._socket = listen(host, port)
+        self._socket = listener or listen()
         self.host, self.port = self._socket.getsockname()[:2]
         routes = [
             *(Route(f"/{name}" if name != "index.html" else "/", self._file) for name in MEDIA),
             Route("/page.json", self._describe),
+            Route("/training.json", self._describe_training),
             WebSocketRoute("/frames", self._send_frames),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off", ws="websockets-sansio")
@@ -70,8 +71,7 @@ class LiveServer:
     @property
     def address(self) -> str:
         """The address to open, with the token."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/?token={self.token}"
+        return page_address(self._socket, self.token)
 
     def publish(self, frame: bytes) -> None:
         """Make `frame` the one that viewers get next; from any thread."""
@@ -126,11 +126,17 @@ class LiveServer:
         return Response(content, media_type=MEDIA[name], headers=headers)
 
     async def _describe(self, request: Any) -> Any:
+        return self._json(request, {"live": self.description})
+
+    async def _describe_training(self, request: Any) -> Any:
+        return self._json(request, self.training)
+
+    def _json(self, request: Any, content: Any) -> Any:
         from starlette.responses import JSONResponse, PlainTextResponse  # noqa: PLC0415  optional
 
         if refusal := self._refusal(request, token=True):
             return PlainTextResponse(refusal, 403)
-        return JSONResponse({"live": self.description}, headers={"Cache-Control": "no-store"})
+        return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
     async def _send_frames(self, viewer: WebSocket) -> None:
         if self._refusal(viewer, token=True):
@@ -164,8 +170,19 @@ class LiveServer:
                     self.commands.put(command)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises UsageError if the address cannot be used."""
+def page_address(listener: socket.socket, token: str) -> str:
+    """Return the address to open, with the token."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/?token={token}"
+
+
+def listen(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises UsageError if the address cannot be used, DependencyNotInstalled without the extra `live`.
+    """
+    if not all(map(find_spec, ("starlette", "uvicorn", "websockets"))):
+        raise DependencyNotInstalled('a live page needs the extra live: pip install "rlgames[live]"')
     if not 0 <= port < 2**16:
         raise UsageError(f"expected a port from 0 to 65535, got {port}")
     try:

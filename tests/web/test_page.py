@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import http.server
 import json
+import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +22,13 @@ import rlgames
 from rlgames.agents.base import Agent
 from rlgames.agents.ppo import PPOConfig
 from rlgames.envs.chrome_dino.browser import Browser
+from rlgames.envs.chrome_dino.devtools import Page
 from rlgames.errors import UsageError
+from rlgames.runs.training import Training, open_session
 from rlgames.web.live import LivePlayer
 from rlgames.web.page import build_page
-from rlgames.web.server import LiveServer
+from rlgames.web.server import LiveServer, listen
+from rlgames.web.training import TrainingPage
 
 skip_without_browser()
 
@@ -78,8 +84,8 @@ def address(agents: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 class Tab:
     """A page in a browser."""
 
-    def __init__(self, browser: Browser):
-        self.browser, self.page = browser, browser.page
+    def __init__(self, browser: Browser, page: Page | None = None):
+        self.browser, self.page = browser, page or browser.page
 
     def open(self, address: str) -> None:
         self.page.load("about:blank")  # so that an address that differs after # alone is loaded anew
@@ -109,6 +115,13 @@ class Tab:
         self.page.call("Input.dispatchKeyEvent", type="keyDown" if down else "keyUp", key=key)
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     browser = Browser(SCRIPT)
@@ -125,12 +138,13 @@ def tab(browser: Browser) -> Iterator[Tab]:
 
 
 PICTURE = "picture()"
+BARS = "[...document.querySelectorAll('#bars i')].map((bar) => bar.style.width)"
 
 
 def test_the_agent_plays_and_pause_stops_it(tab: Tab, address: str) -> None:
     tab.open(f"{address}#game=Cave")
     tab.wait_for_change(PICTURE)
-    tab.wait_for_change("[...document.querySelectorAll('#bars i')].map((bar) => bar.style.width)")
+    tab.wait_for_change(BARS)
     assert tab.text("bars-title") == "Action probabilities"
     tab.click("pause")
     tab.wait("document.getElementById('message').textContent === 'Paused'")
@@ -228,46 +242,161 @@ def test_nothing_is_cut_off_and_all_controls_have_names(tab: Tab, address: str, 
         tab.page.call("Emulation.setEmulatedMedia", features=[])
 
 
-def live_page(game: str = "CatchBall") -> tuple[LiveServer, Callable[[], None]]:
-    """Return a server with a game that a thread plays, and the function that ends both."""
-    agent = small_agent(game)
-    player = LivePlayer(agent)
-    player.server = server = LiveServer(player.describe())
-    stop = threading.Event()
+class Live:
+    """A live page on which an untrained agent plays CatchBall, at a speed that a test can follow."""
 
-    def play() -> None:
-        while not stop.wait(player.advance()):
+    def __init__(self) -> None:
+        self.agent = small_agent("CatchBall")
+        self.player = LivePlayer(self.agent)
+        self.stop, self.thread = threading.Event(), threading.Thread(target=self.play)
+        self.serve(None, None)
+        self.thread.start()
+
+    def serve(self, listener: socket.socket | None, token: str | None) -> None:
+        self.server = self.player.server = LiveServer(self.player.describe(), listener, token)
+
+    def play(self) -> None:
+        while not self.stop.wait(self.player.advance()):
             pass
 
-    thread = threading.Thread(target=play)
+    def restart_server(self) -> None:
+        """Close the server, and serve the same game at the same address."""
+        port, token = self.server.port, self.server.token
+        self.server.close()
+        self.serve(listen(port=port), token)
+
+    @property
+    def bar(self) -> int:
+        """The leftmost cell of the game's bar."""
+        env: Any = self.player.env.unwrapped
+        return int(env._state.records["bar"][0])
+
+    def close(self) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.server.close()
+        self.player.close()
+        self.agent.close()
+
+
+@pytest.fixture
+def live() -> Iterator[Live]:
+    live = Live()
+    yield live
+    live.close()
+
+
+def test_a_live_game_moves_pauses_and_obeys(tab: Tab, live: Live) -> None:
+    tab.open(live.server.address)
+    tab.wait_for_change(PICTURE)
+    tab.wait_for_change(BARS)
+    tab.click("pause")
+    tab.wait("document.getElementById('message').textContent === 'Paused'")
+    before = tab.js(PICTURE)
+    time.sleep(0.3)
+    assert tab.js(PICTURE) == before
+    tab.click("take-over")
+    tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
+    for key, end in (("a", 0), ("ArrowRight", 5)):
+        tab.key(key)
+        for _ in range(8):
+            steps = live.player.steps
+            tab.click("one-step")
+            wait_until(lambda steps=steps: live.player.steps != steps)
+        tab.key(key, down=False)
+        assert live.bar == end
+    tab.page.load(live.server.address)  # a reload gets the running game
+    tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
+
+
+@pytest.mark.slow
+def test_two_viewers_see_one_game(tab: Tab, live: Live) -> None:
+    other = Tab(tab.browser, Page(tab.browser.devtools, SCRIPT))
+    for each in (tab, other):
+        each.open(live.server.address)
+    other.click("pause")
+    other.click("saliency")
+    for each in (tab, other):
+        each.wait("document.getElementById('message').textContent === 'Paused'")
+        each.wait("document.getElementById('saliency').checked")
+    wait_until(lambda: tab.js(PICTURE) == other.js(PICTURE))
+    other.page.call("Page.close")
+    wait_until(lambda: live.server.viewers == 1)
+    tab.click("pause")
+    tab.wait_for_change(PICTURE)
+
+
+@pytest.mark.slow
+def test_a_lost_connection_is_made_again(tab: Tab, live: Live) -> None:
+    tab.open(live.server.address)
+    tab.js(
+        "(window.said = [], new MutationObserver(() => said.push(document.getElementById('message').textContent))"
+        ".observe(document.getElementById('message'), { childList: true }))"
+    )
+    live.restart_server()
+    tab.wait("said.includes('The connection is lost, trying again …')")
+    tab.wait("document.getElementById('message').textContent === 'The agent plays'")
+    tab.wait_for_change(PICTURE)
+
+
+@pytest.mark.slow
+def test_pages_of_other_servers_get_nothing(tab: Tab, address: str, live: Live) -> None:
+    """Even if they know the token."""
+    tab.open(address)
+    ask = "fetch({address!r}).then(() => 'got it', (error) => error.name)"
+    for path in ("page.json", "training.json", ""):
+        assert tab.js(ask.format(address=live.server.address.replace("/?", f"/{path}?"))) == "TypeError"
+    frames = live.server.address.replace("http", "ws").replace("/?", "/frames?")
+    opened = (
+        f"new Promise((end) => {{ const socket = new WebSocket({frames!r}); let frames = 0;"
+        " socket.onmessage = () => frames++; socket.onclose = () => end(frames); })"
+    )
+    assert tab.js(opened) == 0
+
+
+@pytest.mark.slow
+def test_a_training_is_seen(tab: Tab, tmp_path: Path) -> None:
+    """Its curves, and its agent, which can be taken over; the page is served as the command does it."""
+    training = Training("ppo", "CatchBall", PPOConfig(n_steps=64, net_arch=(16,)), steps=10**9, envs=2, log_every=500)
+    session = open_session(training, tmp_path / "run", quiet=True)
+    page = QuietPage(session, listen())
+    stop = threading.Event()
+
+    def update() -> None:
+        page.update()
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    def train() -> None:
+        with suppress(KeyboardInterrupt):
+            session.run(update)
+
+    thread = threading.Thread(target=train)
     thread.start()
-
-    def end() -> None:
-        stop.set()
-        thread.join()
-        server.close()
-        player.close()
-        agent.close()
-
-    return server, end
-
-
-def test_a_live_game_moves_pauses_and_obeys(tab: Tab) -> None:
-    server, end = live_page()
     try:
-        tab.open(server.address)
+        with urllib.request.urlopen(page.address, timeout=TIMEOUT):  # once it serves, the browser need not wait
+            pass
+        tab.open(page.address)
+        tab.wait("!document.getElementById('training').hidden && document.getElementById('curve').width > 300")
+        tab.wait("document.getElementById('losses').children.length > 5")
+        tab.wait_for_change("document.getElementById('progress').textContent")
+        tab.wait_for_change("document.getElementById('player-name').textContent")
         tab.wait_for_change(PICTURE)
         tab.click("pause")
         tab.wait("document.getElementById('message').textContent === 'Paused'")
         tab.click("take-over")
-        tab.click("saliency")
         tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
-        tab.wait_for_change("document.getElementById('pause').click() ?? " + PICTURE)
-        tab.page.load(server.address)  # a reload gets the running game
-        tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
+        tab.wait_for_change("document.getElementById('progress').textContent")  # the training goes on
     finally:
-        end()
+        stop.set()
+        thread.join()
+        page.close()
+        session.close()
     tab.wait("document.getElementById('message').textContent.startsWith('The connection is lost')")
+
+
+class QuietPage(TrainingPage):
+    niceness = 0  # other tests run beside it
 
 
 def test_agents_that_a_page_cannot_show_are_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
 from rlgames.errors import UsageError
-from rlgames.web.server import LiveServer
+from rlgames.web.server import LiveServer, listen
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_commands_arrive_and_nonsense_does_not(server: LiveServer) -> None:
 
 def test_an_address_that_cannot_be_used_is_named(server: LiveServer) -> None:
     with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{server.port} .*choose another --host or --port"):
-        LiveServer({}, port=server.port)
+        listen(port=server.port)
     with pytest.raises(UsageError, match="expected a port from 0 to 65535, got 99999"):
-        LiveServer({}, port=99999)
+        listen(port=99999)
     with pytest.raises(UsageError, match=r"cannot listen on 192\.0\.2\.1:0"):
-        LiveServer({}, "192.0.2.1")
+        listen("192.0.2.1")

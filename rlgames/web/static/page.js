@@ -406,7 +406,7 @@ class StaticSource {
     } else if (name === "replay") {
       this.replay = value;
     } else if (name === "versus") {
-      this.versus = value;
+      Object.assign(this, { versus: value, human: false });
       return this.restart();
     } else {
       this[name] = value; // paused, speed, human, held, wantSaliency
@@ -423,7 +423,7 @@ class StaticSource {
       obs: thought.obs, kind: agent.network.kind, outputs: thought.outputs, value: thought.value, action: thought.action,
       saliency: this.wantSaliency ? player.network.saliency(thought.action) : null,
       time: player.frames, decisions: player.decisions, best: this.best, seed: this.seed, paused: this.paused, human: this.human, versus: this.versus,
-      replaying: Boolean(this.replay),
+      replaying: Boolean(this.replay), speed: this.speed,
     });
   }
 
@@ -435,7 +435,7 @@ class StaticSource {
   }
 }
 
-const RECONNECT = 1000; // ms
+const RECONNECT = 1000, TRAINING_INTERVAL = 2000; // ms
 
 /** A game in a Python process, see `rlgames.web.live`. */
 class LiveSource {
@@ -459,6 +459,21 @@ class LiveSource {
       onLost();
       setTimeout(() => this.start(onFrame, onLost), RECONNECT);
     };
+  }
+
+  /** Call `onTraining` with the curves of a running training, again and again. */
+  async watchTraining(onTraining) {
+    const address = new URL("training.json", location.href);
+    address.search = location.search;
+    for (;;) {
+      try {
+        const training = document.hidden ? null : await (await ask(address)).json();
+        if (training) onTraining(training);
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error; // the connection is lost, which the frames say
+      }
+      await new Promise((resume) => { setTimeout(resume, TRAINING_INTERVAL); });
+    }
   }
 
   command(name, value = null) {
@@ -506,6 +521,7 @@ class View {
     this.source = source;
     this.values = [];
     this.bars = [];
+    this.ended = false; // the training that is shown
     this.touched = []; // actions of the buttons that are held, the last one counts
     this.keys = new Set(); // that are held
   }
@@ -522,7 +538,7 @@ class View {
     const { spec, agent } = this.source;
     fill(at("game"), this.source.games.map((each) => [each.name, each.title]), spec.name);
     fill(at("agent"), spec.agents.map((each) => [each.name, each.title]), agent.name);
-    at("player-name").textContent = agent.title;
+    this.name(agent.title);
     at("bars").replaceChildren();
     this.bars = spec.actions.map((name) => {
       const label = make("dt", name), cell = make("dd"), number = make("dd", "", "number"), bar = make("div", "", "bar");
@@ -543,11 +559,20 @@ class View {
       }
       return button;
     }));
-    const name = (key) => (key === " " ? "space" : key);
-    const keys = spec.keys.map(([held, action]) => `${held.map(name).join("+")} ${spec.actions[action]}`);
-    at("game-keys").textContent = keys.length ? `In the game: ${keys.join(", ")}.` : "";
-    for (const id of ["versus", "share"]) at(id).hidden = Boolean(this.source.live);
+    const keys = spec.keys.filter(([held]) => held.length === 1).flatMap(([[key], action]) => [
+      make("kbd", key === " " ? "space" : key), ...(ARROWS[key] ? [" or ", make("kbd", ARROWS[key])] : []),
+      ` ${spec.actions[action]}, `]);
+    at("game-keys").replaceChildren(...(keys.length ? ["In the game: ", ...keys.slice(0, -1), keys.at(-1).replace(", ", ".")] : []));
+    for (const id of ["versus", "versus-key", "share"]) at(id).hidden = Boolean(this.source.live);
+    for (const id of ["game", "agent"]) at(id).parentElement.hidden = Boolean(this.source.live);
+    at("controls").className = this.source.live ? "live" : "";
+    document.title = `rlgames: ${spec.title}`;
     this.values = [];
+  }
+
+  name(title) {
+    const text = this.source.live ? `${this.source.spec.title}: ${title}` : title;
+    if (at("player-name").textContent !== text) at("player-name").textContent = text;
   }
 
   touch(action, down) {
@@ -572,12 +597,16 @@ class View {
   frame(frame) {
     this.now = frame;
     const [board, rival] = frame.boards;
+    if (frame.agent) this.name(frame.agent);
     at("rival").hidden = !rival; // first: it takes half of the room
+    at("boards").className = rival && board.width > 2 * board.height ? "wide" : "";
     paintBoard(at("picture"), board);
     if (rival) paintBoard(at("rival-picture"), rival);
     const best = frame.best === null ? "" : `, best ${format(frame.best)}`;
     at("score").textContent = `${format(board.score)}${best}`;
     if (rival) at("rival-score").textContent = format(rival.score);
+    const frames = frame.obs.image?.[0] ?? 1;
+    at("frames").textContent = frames > 1 ? `${frames} frames, the newest right` : "";
     paintObservation(at("observation"), frame.obs, frame.saliency);
     this.paintBars(frame);
     if (frame.time === 0) {
@@ -589,15 +618,46 @@ class View {
       this.values.push(frame.value);
       if (this.values.length > 600) this.values.shift();
       at("value").textContent = frame.value.toFixed(2);
-      paintCurve(at("values"), this.values);
+      paintChart(at("values"), [{ steps: this.values.keys(), values: this.values }]);
     }
     toggle("pause", frame.paused, frame.paused ? "Play" : "Pause");
     toggle("take-over", frame.human, frame.human ? "Hand back" : "Take over");
+    at("take-over").disabled = frame.versus;
     toggle("versus", frame.versus);
     at("keys").hidden = !(frame.human || frame.versus);
     if (document.activeElement !== at("seed")) at("seed").value = frame.seed;
+    if (document.activeElement !== at("speed")) at("speed").value = frame.speed; // another viewer may have set it
+    at("saliency").checked = Boolean(frame.saliency);
     const ended = board.over && (!rival || rival.over);
     say(ended ? "Game over" : frame.paused ? "Paused" : frame.replaying ? "Replay" : frame.human || frame.versus ? "You play" : "The agent plays");
+  }
+
+  /** Show a training's progress and curves, see `rlgames.web.training`. */
+  training({ step, steps, fps, curves }) {
+    at("training").hidden = false;
+    this.ended = step >= steps;
+    const rate = fps === null ? "" : `, ${compact(fps)} steps/s`;
+    at("progress").textContent = `${step.toLocaleString("en")} of ${compact(steps)} steps${rate}`;
+    at("progress-bar").style.width = `${Math.min(100, 100 * step / steps)}%`;
+    const curve = (name, settings = {}) => ({ steps: curves[name]?.[0] ?? [], values: curves[name]?.[1] ?? [], ...settings });
+    const scores = curve("rollout/score_mean"), evaluations = curve("eval/score_mean", { color: "--warm", dots: true });
+    at("curve-now").textContent = scores.values.length ? format(scores.values.at(-1)) : "";
+    paintChart(at("curve"), [scores, evaluations], { from: 0, to: step });
+    for (const name of Object.keys(curves).filter((each) => each.startsWith("train/") || each === "time/fps").sort()) {
+      const id = `loss-${name.replace(/\W/g, "-")}`, title = name.replace("train/", "").replaceAll("_", " ").replace("time/fps", "steps/s");
+      if (!at(id)) {
+        const heading = make("h3"), number = make("output"), canvas = make("canvas"), box = make("div");
+        number.setAttribute("aria-label", `Newest ${title}`);
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `${title} over training steps`);
+        canvas.id = id;
+        heading.append(make("span", title), number);
+        box.append(heading, canvas);
+        at("losses").append(box);
+      }
+      at(id).previousElementSibling.lastChild.textContent = significant(curves[name][1].at(-1));
+      paintChart(at(id), [curve(name)], { from: 0, to: step });
+    }
   }
 
   paintBars({ kind, outputs, action }) {
@@ -621,10 +681,10 @@ class View {
       n: () => source.command("step"),
       r: () => source.command("restart", wholeNumber(at("seed").value)),
       t: () => source.command("human", !this.now.human),
-      v: () => source.command("versus", !this.now.versus),
+      ...(source.live ? {} : { v: () => source.command("versus", !this.now.versus) }),
     };
     for (const [id, key] of [["pause", "p"], ["one-step", "n"], ["restart", "r"], ["take-over", "t"], ["versus", "v"]]) {
-      click(id, actions[key]);
+      click(id, () => actions[key]());
     }
     click("share", () => this.share());
     at("saliency").addEventListener("change", (event) => source.command("wantSaliency", event.target.checked));
@@ -642,7 +702,7 @@ class View {
     at("game").addEventListener("change", choose);
     at("agent").addEventListener("change", choose);
     const playing = () => this.now && (this.now.human || this.now.versus);
-    const gameKey = (event) => [event.key.toLowerCase(), ARROWS[event.key]].find((key) => key !== undefined
+    const gameKey = (event) => [event.key.toLowerCase(), LETTERS[event.key]].find((key) => key !== undefined
       && source.spec.keys.some(([keys]) => keys.includes(key)));
     addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
@@ -656,7 +716,9 @@ class View {
     });
     addEventListener("keyup", (event) => {
       const key = gameKey(event);
-      if (key !== undefined) this.press(key, false);
+      if (key === undefined) return;
+      if (playing()) event.preventDefault();
+      this.press(key, false);
     });
     addEventListener("blur", () => {
       this.keys.clear();
@@ -677,9 +739,12 @@ class View {
   }
 }
 
-const ARROWS = { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" };
+const LETTERS = { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" };
+const ARROWS = { a: "←", d: "→", w: "↑", s: "↓" };
 const wholeNumber = (text) => Math.max(0, Math.floor(Number(text)) || 0);
 const format = (score) => score.toLocaleString("en", { maximumFractionDigits: 1 });
+const compact = (number) => number.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+const significant = (number) => (number !== 0 && Math.abs(number) < 1e-3 ? number.toExponential(1) : compact(number));
 
 function make(tag, text = "", name = "") {
   const element = document.createElement(tag);
@@ -731,6 +796,7 @@ function paintObservation(canvas, { data, image }, saliency) {
   const [frames, height, width] = image ?? [1, 24, data.length];
   Object.assign(canvas, { width: width * frames + (frames - 1), height });
   const context = canvas.getContext("2d"), pixels = context.createImageData(canvas.width, height);
+  new Uint32Array(pixels.data.buffer).fill(0xFF8A7A6C); // between two frames
   const strongest = saliency ? saliency.reduce((a, b) => Math.max(a, b)) || 1 : 1;
   let span = 1;
   if (!image) for (const x of data) span = Math.max(span, Math.abs(x));
@@ -752,17 +818,53 @@ function paintObservation(canvas, { data, image }, saliency) {
   context.putImageData(pixels, 0, 0);
 }
 
-function paintCurve(canvas, values) {
-  const context = fitted(canvas), { width, height } = canvas, margin = 3 * devicePixelRatio;
-  const low = Math.min(...values), high = Math.max(...values), span = high - low || 1;
+/** Paint curves {steps, values, color, dots} over steps `from` .. `to`, the limits beside them. */
+function paintChart(canvas, curves, { from, to } = {}) {
+  const context = fitted(canvas), { width, height } = canvas, unit = devicePixelRatio;
+  const style = getComputedStyle(canvas), color = (name) => style.getPropertyValue(name);
+  const shown = curves.map((curve) => ({ ...curve, steps: [...curve.steps] })).filter(({ steps }) => steps.length);
   context.clearRect(0, 0, width, height);
-  context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--accent");
-  context.lineWidth = 1.5 * devicePixelRatio;
-  context.beginPath();
-  values.forEach((value, i) => {
-    context.lineTo(i / Math.max(1, values.length - 1) * width, height - margin - (value - low) / span * (height - 2 * margin));
+  if (!shown.length) return;
+  const all = shown.flatMap(({ values }) => values), steps = shown.flatMap((curve) => curve.steps);
+  const low = Math.min(...all), high = Math.max(...all), first = from ?? Math.min(...steps), last = to ?? Math.max(...steps);
+  const labels = low === high ? [significant(low)] : [significant(high), significant(low)];
+  context.font = `${11 * unit}px system-ui, sans-serif`;
+  const left = Math.max(...labels.map((text) => context.measureText(text).width)) + 6 * unit;
+  const top = 6 * unit, bottom = height - (to === undefined || height < 100 * unit ? 6 : 20) * unit, right = width - 4 * unit;
+  const x = (step) => left + (step - first) / (last - first || 1) * (right - left);
+  const y = (value) => (low === high ? (top + bottom) / 2 : bottom - (value - low) / (high - low) * (bottom - top));
+  context.strokeStyle = color("--faint");
+  context.lineWidth = unit;
+  context.fillStyle = color("--soft");
+  context.textAlign = "right";
+  context.textBaseline = "middle";
+  labels.forEach((text, i) => {
+    const at = y([high, low][i]);
+    context.fillText(text, left - 4 * unit, at);
+    context.beginPath();
+    context.moveTo(left, at);
+    context.lineTo(right, at);
+    context.stroke();
   });
-  context.stroke();
+  if (bottom < height - 10 * unit) {
+    context.textBaseline = "bottom";
+    context.fillText(`${compact(last)} steps`, right, height - 2 * unit);
+    context.textAlign = "left";
+    context.fillText(compact(first), left, height - 2 * unit);
+  }
+  for (const curve of shown) {
+    context.strokeStyle = context.fillStyle = color(curve.color ?? "--accent");
+    context.lineWidth = 1.5 * unit;
+    context.beginPath();
+    curve.steps.forEach((step, i) => {
+      const here = [x(step), y(curve.values[i])];
+      if (curve.dots) context.moveTo(...here);
+      if (curve.dots) context.arc(...here, 3 * unit, 0, 2 * Math.PI);
+      else context.lineTo(...here);
+    });
+    if (curve.dots) context.fill();
+    else context.stroke();
+  }
 }
 
 async function main() {
@@ -785,7 +887,9 @@ async function main() {
 function show(source) {
   const view = new View(source);
   view.show();
-  source.start((frame) => view.frame(frame), () => say("The connection is lost, trying again …"));
+  const lost = () => say(view.ended ? "The training has ended" : "The connection is lost, trying again …");
+  source.start((frame) => view.frame(frame), lost);
+  if (source.spec.training) source.watchTraining((training) => view.training(training));
 }
 
 if (typeof document !== "undefined" && document.getElementById("stage")) main();

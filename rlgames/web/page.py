@@ -3,7 +3,7 @@
 index.html, page.css, page.js    the front end
 page.json                        games with their agents: names, sizes, settings, networks
 games/*.wasm                     rules and layers, see `rlgames.web.wasm` and `rlgames.web.network`
-agents/*.bin                     weights, float32 little-endian
+agents/*.bin                     weights, float32 or float16, little-endian
 """
 
 from __future__ import annotations

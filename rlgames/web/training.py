@@ -19,7 +19,6 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from socket import socket
@@ -28,6 +27,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 
 from rlgames.agents.registry import load
+from rlgames.agents.workers import SIGNALS, blocked_signals
 from rlgames.engine.parent import end_with_parent
 from rlgames.runs.training import Session
 from rlgames.web.live import LivePlayer
@@ -101,13 +101,11 @@ def start(function: Any, *arguments: Any) -> tuple[Connection, Any]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=function, name="live page", args=(*arguments, theirs))
-    resource_tracker.ensure_running()  # which unblocks signals when it is first started
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # inherited, see `serve`
-    try:
-        process.start()
-    finally:
-        theirs.close()  # the process holds the only one, so that its death ends the pipe
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with blocked_signals():  # see `serve`
+        try:
+            process.start()
+        finally:
+            theirs.close()  # the process holds the only one, so that its death ends the pipe
     return ours, process
 
 
@@ -126,7 +124,8 @@ class Run(NamedTuple):
 def serve(run: Run, weights: Path, listener: socket, token: str, pipe: Connection) -> None:
     """Serve until the other end of `pipe` is closed. Ctrl-C is handled by the training."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     end_with_parent()
     try:
         serve_and_play(run, weights, listener, token, pipe)
@@ -139,7 +138,8 @@ def serve(run: Run, weights: Path, listener: socket, token: str, pipe: Connectio
 def serve_and_play(run: Run, weights: Path, listener: socket, token: str, pipe: Connection) -> None:
     torch.set_num_threads(1)  # for one observation at a time
     player, curves = LivePlayer(load(weights, device="cpu", weights_only=True)), Curves(run)
-    os.nice(run.niceness)  # once all is loaded, which on busy cores would take minutes; before the server's thread
+    if sys.platform != "win32":
+        os.nice(run.niceness)  # once all is loaded, which on busy cores would take minutes; before the server's thread
     server = LiveServer(player.describe() | {"training": True}, listener, token)
     player.server, waiting, read_at = server, False, 0.0
     try:

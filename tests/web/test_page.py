@@ -55,6 +55,9 @@ def agents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for game in ("CatchBall", "Cave"):
         paths[game] = folder / f"{game}.ckpt"
         with small_agent(game) as agent:
+            if game == "Cave":  # its weights are stored in half precision
+                for parameter in agent.net.parameters():
+                    parameter.data = parameter.data.half().float()
             agent.save(paths[game], weights_only=True)
     return paths
 
@@ -72,6 +75,8 @@ def address(agents: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("page")
     lines = build_page(folder, list(agents.values()))
     assert [line.partition(":")[0] for line in lines] == ["CatchBall", "Cave"]
+    found = json.loads((folder / "page.json").read_text())["games"]
+    assert [game["agents"][0]["network"]["dtype"] for game in found] == ["float32", "float16"]
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

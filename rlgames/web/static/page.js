@@ -112,8 +112,8 @@ class Network {
   constructor(game, described, weights) {
     this.game = game;
     this.described = described;
-    const memory = game.memory;
-    this.weights = memory.take(weights.byteLength);
+    const memory = game.memory, numbers = described.dtype === "float16" ? decodeHalves(weights) : new Float32Array(weights);
+    this.weights = memory.take(numbers.byteLength);
     const sizes = { dense: (x) => [x.inputs, x.outputs], convolution: (x) => [x.channels * x.height * x.width,
       x.filters * rows(x.height, x) * rows(x.width, x)] };
     const prepare = (layers) => layers.map((layer) => {
@@ -127,7 +127,7 @@ class Network {
     this.inputs = (this.encoder[0] ?? this.outputs[0]).inputs;
     this.x = memory.take(this.inputs * 4);
     this.dx = memory.take(this.inputs * 4);
-    new Uint8Array(memory.memory.buffer, this.weights, weights.byteLength).set(new Uint8Array(weights));
+    this.floats(this.weights, numbers.length).set(numbers);
   }
 
   floats(at, length) {
@@ -175,6 +175,14 @@ class Network {
     }
     return this.floats(this.dx, this.inputs).map(Math.abs);
   }
+}
+
+/** Return finite numbers of half precision as float32. */
+function decodeHalves(buffer) {
+  return Float32Array.from(new Uint16Array(buffer), (bits) => {
+    const exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
+    return (bits >> 15 ? -1 : 1) * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
+  });
 }
 
 const rows = (length, layer) => Math.floor((length - layer.kernel) / layer.stride) + 1;

@@ -10,14 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import pickle  # noqa: TID251  the format of Numba's cache
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile, NullCache
 from numba.core.ccallback import CFunc
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
 NOT_KEPT = "cannot be kept for the next start: {}; set NUMBA_CACHE_DIR to a folder that can be written"
@@ -81,6 +84,27 @@ class CodeCache(FunctionCache):
             super().save_overload(sig, data)
         except OSError as error:
             announce(f"Compiled code {NOT_KEPT.format(error)}")
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        """Return the key of the code for a signature.
+
+        Numba's own has a pickle of the closure, whose bytes are others where its functions were read from a .pyc file:
+        the second start of a program would compile everything again.
+        """
+        return sig, codegen.magic_tuple(), sha256(b"".join(closure_parts(self._py_func))).hexdigest()
+
+
+def closure_parts(value: Any, *outer: FunctionType) -> Iterator[bytes]:
+    """Yield what decides about the code of a function, or of another value, in the closures of the `outer` ones."""
+    function = value.py_func if isinstance(value, Dispatcher) else value
+    if not isinstance(function, FunctionType):
+        yield dumps(value)
+    elif function not in outer:  # else it calls itself
+        code = function.__code__
+        yield code.co_code
+        yield repr([constant for constant in code.co_consts if not isinstance(constant, CodeType)]).encode()
+        for cell in function.__closure__ or ():
+            yield from closure_parts(cell.cell_contents, *outer, function)
 
 
 class NoCache(NullCache):

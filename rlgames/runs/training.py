@@ -22,7 +22,7 @@ import torch
 
 from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.config import make_config
-from rlgames.agents.metrics import MetricsLog, summary_writer, write_scalars
+from rlgames.agents.metrics import MetricsLog
 from rlgames.agents.progress import Progress
 from rlgames.agents.registry import find
 from rlgames.agents.stored import check_header, check_state, fitting, header_difference
@@ -35,7 +35,9 @@ from rlgames.networks.threads import torch_threads
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
 from rlgames.runs.directory import COUNTS, EXTENDED_FROM, RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.trackers import TrackerName, Tracking, check_tracker, tracked
 from rlgames.schema import difference, fill_in_defaults
+from rlgames.values import check_value
 
 FIRST_EVALUATIONS = 110_000  # seeds of agents before those of evaluations: more than 2**30 seeds of environments
 STDERR = 2  # its file descriptor
@@ -59,10 +61,11 @@ class Training:
     save_every: int | None = None  # steps between two checkpoints; None: 20 a run
     start: str | None = None  # checkpoint, or directory of a run, whose networks to start from
     threads: int | None = None  # of torch; None: 1 for a small network, else as many as it has
+    track: TrackerName | None = None  # also gets the metrics; None: TensorBoard, if it is installed
 
     def as_saved(self, settings: dict[str, Any]) -> Self:
         """Return this training with the numbers of a run's settings where there are none here."""
-        names = [name for name in COUNTS if getattr(self, name) is None]
+        names = [name for name in (*COUNTS, "track") if getattr(self, name) is None]
         return replace(self, **{name: settings.get(name) for name in names})
 
     def resolve(self) -> ResolvedTraining:
@@ -74,6 +77,7 @@ class Training:
             check_count(name, getattr(self, name), or_none=True)
         check_count("evaluate_episodes", self.evaluate_episodes)
         check_count("steps", steps)
+        check_value("track", self.track, TrackerName | None)
         return ResolvedTraining(
             agent=agent,
             game=str(task),
@@ -89,6 +93,7 @@ class Training:
             save_every=self.save_every or max(1, steps // 20),
             start=self.start,
             threads=self.threads,
+            track=self.track,
         )
 
 
@@ -106,7 +111,7 @@ class ResolvedTraining(Training):
 RUN_SETTINGS = [  # that the header of an agent's checkpoint does not have, and that make a run another one
     field.name
     for field in fields(ResolvedTraining)
-    if field.name not in ("agent", "game", "config", "seed", "envs", "device", "threads")
+    if field.name not in ("agent", "game", "config", "seed", "envs", "device", "threads", "track")
 ]
 
 
@@ -151,6 +156,7 @@ def open_session(
             saved = directory.read_config()
             training = training.as_saved(saved)
         resolved = training.resolve()
+        check_tracker(resolved.track)
         settings = checkpoint.config_to_json(resolved)
         check_settings(directory, resolved, saved, settings)
         agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
@@ -184,7 +190,7 @@ def check_settings(
     before = fill_in_defaults(ResolvedTraining, saved)
     if isinstance(before["config"], dict):
         before["config"] = fill_in_defaults(type(resolved.config), before["config"])
-    free = ("steps", "threads", EXTENDED_FROM)
+    free = ("steps", "threads", "track", EXTENDED_FROM)
     if differs := difference(before, settings | {name: before[name] for name in free if name in before}):
         raise InvalidValueError(
             f"{directory.path} was started with other settings: {differs}; resume with the same, or change --out"
@@ -288,7 +294,7 @@ class Session:
         with Progress(f"{c.agent} on {c.game}", c.steps, agent.step, self.quiet) as progress, ExitStack() as stack:
             if not agent.plays_in_workers(agent.config):
                 agent.start_training()
-            writer = stack.enter_context(self.event_writer())
+            tracking = stack.enter_context(tracked(c.track, self.directory, checkpoint.config_to_json(c), agent.step))
             stack.enter_context(torch_threads(c.threads))
             stop = stack.enter_context(stop_signals(self.quiet))
             self.started, self.first_step = time.perf_counter(), agent.step
@@ -300,15 +306,13 @@ class Session:
                 progress.update(update.step, self.metrics.score_mean)
                 last = update.step >= c.steps
                 if log_due(update.step) or last:
-                    self.write(self.metrics.row(update.step), writer)
+                    self.write(self.metrics.row(update.step), tracking)
                 if evaluate_due(update.step) or last:
                     row = self.evaluate()
-                    self.write(row, writer)
+                    self.write(row, tracking)
                     progress.note(f"{update.step:,} steps: evaluated at {row['eval/score_mean']:,.1f}")
                 if save_due(update.step) or last:
-                    if writer:
-                        with self.directory.writing():
-                            writer.flush()  # a run that resumes from here does not write earlier events again
+                    tracking.flush()
                     self.save()
                 if after_update is not None:
                     after_update()
@@ -329,25 +333,11 @@ class Session:
         """Return the seconds of training in this process."""
         return time.perf_counter() - self.started - self.paused
 
-    def write(self, row: dict[str, Any], writer: Any) -> None:
+    def write(self, row: dict[str, Any], tracking: Tracking) -> None:
         seconds = self.seconds()
         fps = (row["step"] - self.first_step) / max(seconds, 1e-9)
         self.directory.log(row, self.seconds_before + seconds, fps)
-        if writer:
-            with self.directory.writing():
-                write_scalars(writer, row | {"time/fps": fps})
-
-    @contextmanager
-    def event_writer(self) -> Iterator[Any]:
-        """Open TensorBoard's writer, and close it in the end; None without the extra."""
-        with self.directory.writing():
-            writer = summary_writer(self.directory.path / "tensorboard", self.agent.step)
-        try:
-            yield writer
-        finally:
-            if writer:
-                with self.directory.writing():
-                    writer.close()
+        tracking.write(row | {"time/fps": fps})
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate, keep the checkpoint if it is the best so far, and return a row of metrics."""

@@ -62,7 +62,7 @@ def test_resumed_run_keeps_its_steps_or_gets_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without --steps those that it was started with, not those of the preset."""
-    monkeypatch.setattr("rlgames.runs.training.summary_writer", lambda folder, step: None)
+    monkeypatch.setattr("rlgames.runs.trackers.summary_writer", lambda folder, step: None)
     monkeypatch.setattr("rlgames.runs.training.draw_curve", lambda *_: None)
     line = [*LINE, "--out", str(tmp_path / "run")]
     assert cli.main([*line, "--steps", "64"]) == 0

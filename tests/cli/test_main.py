@@ -75,7 +75,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "small"
     line = ["train", "PPO", "rlgames/CatchBall-v0", "--steps", "1024", "--out", str(out), "--quiet", *SMALL]
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("rlgames.runs.training.summary_writer", lambda folder, step: None)
+        monkeypatch.setattr("rlgames.runs.trackers.summary_writer", lambda folder, step: None)
         assert cli.main(line) == 0
     return out
 
@@ -83,7 +83,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def without_tensorboard(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes seconds to import."""
-    monkeypatch.setattr("rlgames.runs.training.summary_writer", lambda folder, step: None)
+    monkeypatch.setattr("rlgames.runs.trackers.summary_writer", lambda folder, step: None)
 
 
 # ---- help
@@ -495,9 +495,9 @@ check_imports("torch", "matplotlib", "pygame")
 assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"  # read when torch is loaded
 import rlgames
 assert callable(rlgames.evaluate)
-from rlgames.runs import training
+from rlgames.runs import trackers, training
 assert callable(rlgames.evaluate)  # no import puts a module of that name in its place
-training.summary_writer, training.draw_curve = lambda folder, step: None, lambda *_: None
+trackers.summary_writer, training.draw_curve = lambda folder, step: None, lambda *_: None
 update = training.Progress.update
 def update_and_signal(progress, step, score):
     update(progress, step, score)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rlgames.runs import training
+from rlgames.runs import trackers, training
 
 
 def write_curve(rows: Sequence[Any], picture: Path, title: str) -> None:
@@ -31,6 +31,6 @@ def matplotlib_curves() -> None:
 @pytest.fixture(autouse=True)
 def quick_runs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "tensorboard" not in request.fixturenames:  # it takes seconds to import
-        monkeypatch.setattr(training, "summary_writer", lambda folder, step: None)
+        monkeypatch.setattr(trackers, "summary_writer", lambda folder, step: None)
     if "matplotlib_curves" not in request.fixturenames:
         monkeypatch.setattr(training, "draw_curve", write_curve)

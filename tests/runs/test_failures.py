@@ -20,6 +20,7 @@ from rlgames.agents.metrics import MetricsLog
 from rlgames.cli import main as cli
 from rlgames.errors import WriteError
 from rlgames.runs import directory as directory_module
+from rlgames.runs import trackers
 from rlgames.runs import training as training_module
 
 SETTINGS = [
@@ -134,7 +135,7 @@ def test_full_disk(
 def test_failure_of_the_tensorboard_writer(
     tmp_path: Path, expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    """Whichever of its methods fails, as it writes in a thread."""
+    """Whichever of its methods fails, as it writes in a thread: the run goes on."""
 
     class FullWriter:
         def __init__(self, failing: str) -> None:
@@ -155,10 +156,11 @@ def test_failure_of_the_tensorboard_writer(
 
     for method in ("add_scalar", "flush", "close"):
         with monkeypatch.context() as patch:
-            patch.setattr(training_module, "summary_writer", lambda *_, method=method: FullWriter(method))
-            assert run_cli(tmp_path / method, "--quiet") == 1
-        check_one_line(capsys, "No space left on device; once it can be, continue with --resume")
-        check_resumes(tmp_path / method, expected)
+            patch.setattr(trackers, "summary_writer", lambda *_, method=method: FullWriter(method))
+            assert run_cli(tmp_path / method, "--quiet") == 0
+        check_one_line(capsys, "tensorboard failed, the run goes on without it (OSError: [Errno 28] No space left")
+        found = files_of(tmp_path / method)
+        assert {name for name in found if found[name] != expected[name]} <= {"times.jsonl"}
 
 
 def at_step(step: int, action: Callable[[], Any], patch: pytest.MonkeyPatch) -> None:

@@ -55,12 +55,13 @@ import torch
 torch.set_num_threads(1)
 from rlgames.agents.config import make_config
 from rlgames.agents.registry import find
+from rlgames.runs import trackers
 from rlgames.runs import training as module
 
 settings, folder, wanted = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 settings["config"] = make_config(find(settings["agent"]).Config, settings["config"])
 training = module.Training(**settings)
-module.summary_writer = lambda folder, step: None
+trackers.summary_writer = lambda folder, step: None
 module.draw_curve = lambda rows, picture, title: picture.write_bytes(json.dumps([title, *rows]).encode())
 
 def start(out):

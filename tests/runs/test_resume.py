@@ -29,6 +29,7 @@ from rlgames.agents.reinforce import REINFORCEConfig
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import weights_sha256
 from rlgames.runs import directory as directory_module
+from rlgames.runs import trackers
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import RunDirectory, read_rows
 from rlgames.runs.training import Session, Training, TrainingResult, open_session, train
@@ -305,6 +306,7 @@ from pathlib import Path
 from rlgames.agents.config import make_config
 from rlgames.agents.registry import find
 from rlgames.checkpoint import weights_sha256
+from rlgames.runs import trackers
 from rlgames.runs import training as module
 signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests run in the background
 settings, out = json.loads(sys.argv[1]), Path(sys.argv[2])
@@ -318,7 +320,7 @@ def add_and_signal(log, update):
         threading.Timer(delay, os.kill, (os.getpid(), number)).start()
     time.sleep(0.002)  # in which other threads run
 module.MetricsLog.add = add_and_signal
-module.summary_writer = lambda folder, step: None
+trackers.summary_writer = lambda folder, step: None
 module.draw_curve = lambda rows, picture, title: picture.write_bytes(json.dumps([title, *rows]).encode())
 settings["config"] = make_config(find(settings["agent"]).Config, settings["config"])
 result = module.train(module.Training(**settings), out, resume=(out / "config.json").exists(), quiet=True)
@@ -616,7 +618,7 @@ class BufferedWriter:
 
 def test_events_before_a_checkpoint_survive_a_kill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk: list[tuple[str, int]] = []
-    monkeypatch.setattr(training_module, "summary_writer", lambda folder, step: BufferedWriter(disk))
+    monkeypatch.setattr(trackers, "summary_writer", lambda folder, step: BufferedWriter(disk))
     with monkeypatch.context() as patch:
         kill_at(240, patch, "save")
         with pytest.raises(Killed):

@@ -28,6 +28,7 @@ from rlgames.evaluation import MAX_ENVS, evaluate
 from rlgames.experience.env_runner import EnvRunner, Episode
 from rlgames.networks import threads
 from rlgames.presets.lookup import PRESETS
+from rlgames.runs import trackers
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import KEEP_LAST, RunDirectory, find_checkpoint, read_rows
 from rlgames.runs.training import Every, Session, Training, evaluation_seed, open_session, stop_signals, train
@@ -245,7 +246,7 @@ def test_the_tensorboard_writer_is_closed_when_training_fails(
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(training_module, "summary_writer", open_writer)
+    monkeypatch.setattr(trackers, "summary_writer", open_writer)
     with closing(open_session(short_training(), tmp_path / "run", quiet=True)) as session:
         monkeypatch.setattr(session.agent, fails, fail)
         with pytest.raises(OSError, match="disk full"):

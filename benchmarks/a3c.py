@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 
@@ -75,13 +76,14 @@ def measure(row: Row, rounds: int, seconds: float) -> tuple[str, ...]:
     )
 
 
-def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:
+def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False, json: Path | None = None) -> None:
     """Measure A3C with one worker and with two.
 
     Args:
         rounds: turns of each side; medians are over these.
         seconds: length of a turn, without the start of its processes.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(1)
     print_table(
@@ -101,6 +103,7 @@ def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False) -> None:
             describe_machine("gymnasium", "numpy", "numba", "torch"),
         ),
         markdown,
+        json,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -73,7 +74,11 @@ def measure(game: str, seeds: int, steps: int | None) -> tuple[str, ...]:
 
 
 def main(
-    seeds: int = 3, games: tuple[str, ...] = tuple(GAMES), steps: int | None = None, markdown: bool = False
+    seeds: int = 3,
+    games: tuple[str, ...] = tuple(GAMES),
+    steps: int | None = None,
+    markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     """Train both agents on each game.
 
@@ -82,6 +87,7 @@ def main(
         games: some of CartPole, CatchBall, Cave.
         steps: environment steps of each training; None: the game's own number.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     heads = [f"{quantity}, {agent}" for quantity in ("score", "seconds") for agent in ("A3C", "PPO")]
     print_table(
@@ -93,6 +99,7 @@ def main(
             describe_machine("gymnasium", "numpy", "numba", "torch"),
         ),
         markdown,
+        json,
     )
 
 

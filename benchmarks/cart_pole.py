@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import stable_baselines3 as sb3
 import tyro
@@ -88,6 +89,7 @@ def main(
     steps: int | None = None,
     threads: int | None = None,
     markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     """Compare our agents with SB3's.
 
@@ -97,12 +99,13 @@ def main(
         steps: environment steps of each run; None: the preset's.
         threads: of torch, for both; None: torch's own choice.
         markdown: print tables as Markdown.
+        json: write them into this file too, from which the documentation is made.
     """
     if unknown := [name for name in agents if name not in RACES]:
         raise SystemExit(f"unknown agent {unknown[0]!r}: expected one of {', '.join(RACES)}")
     for name in agents:
         race = RACES[name] if steps is None else dataclasses.replace(RACES[name], budget=steps)
-        compare(race, seeds, threads, markdown)
+        compare(race, seeds, threads, markdown, json)
 
 
 if __name__ == "__main__":

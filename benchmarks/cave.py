@@ -10,6 +10,7 @@ minutes on two cores.
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import NamedTuple
@@ -63,7 +64,11 @@ def measure(variant: Variant, steps: int, seeds: int) -> tuple[str, ...]:
 
 
 def main(
-    steps: int = 8_000_000, seeds: int = 1, variants: tuple[str, ...] = tuple(VARIANTS), markdown: bool = False
+    steps: int = 8_000_000,
+    seeds: int = 1,
+    variants: tuple[str, ...] = tuple(VARIANTS),
+    markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     """Train PPO on each variant of Cave.
 
@@ -72,6 +77,7 @@ def main(
         seeds: number of trainings of each, with the seeds 0, 1, ...
         variants: some of frame, stack4, stack8, lstm, skip4, skip4-stack4, skip4-antialias.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     print_table(
         f"PPO on Cave after {steps:,} steps",
@@ -82,6 +88,7 @@ def main(
             describe_machine("gymnasium", "numpy", "numba", "torch"),
         ),
         markdown,
+        json,
     )
 
 

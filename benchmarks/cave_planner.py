@@ -11,6 +11,8 @@ than one; the resolutions in between stand for that. About ten minutes.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import tyro
 from numba import njit
@@ -107,7 +109,11 @@ def play_episode(frame_skip: int, resolution: float, seed: int, max_episode_step
 
 
 def main(
-    caves: int = 60, skips: tuple[int, ...] = (2, 4), max_episode_steps: int | None = None, markdown: bool = False
+    caves: int = 60,
+    skips: tuple[int, ...] = (2, 4),
+    max_episode_steps: int | None = None,
+    markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     """Play with each frame skip and resolution.
 
@@ -116,6 +122,7 @@ def main(
         skips: frame skips.
         max_episode_steps: agent steps after which an episode is truncated; None: the game's own limit.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     rows = []
     for skip in skips:
@@ -130,6 +137,7 @@ def main(
         rows,
         (f"Means of {caves} caves and their standard errors.", describe_machine("gymnasium", "numpy", "numba")),
         markdown,
+        json,
     )
 
 

@@ -18,6 +18,7 @@ import json
 import shutil
 import socket
 from contextlib import suppress
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -156,7 +157,9 @@ def benchmark_tutorials() -> Benchmark:
     return run
 
 
-def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bool = False) -> None:
+def main(
+    rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bool = False, json: Path | None = None
+) -> None:
     """Measure ChromeDino.
 
     Args:
@@ -164,6 +167,7 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         seconds: length of a turn.
         num_envs: games in one page.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     benchmarks = {
         "one game, pictures": benchmark_single("pixels"),
@@ -185,6 +189,7 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         rows,
         (describe_machine("selenium", "gymnasium", "numpy"),),
         markdown,
+        json,
     )
 
 

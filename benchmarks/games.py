@@ -18,6 +18,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -157,7 +158,13 @@ def measure(row: Row, rounds: int, seconds: float, envpool_threads: int) -> tupl
     return row.title, f"{row.num_envs:,}", our_rate, row.peer, peer_rate, ratios
 
 
-def main(rounds: int = 7, seconds: float = 0.4, envpool_threads: int = CORES, markdown: bool = False) -> None:
+def main(
+    rounds: int = 7,
+    seconds: float = 0.4,
+    envpool_threads: int = CORES,
+    markdown: bool = False,
+    json: Path | None = None,
+) -> None:
     """Measure the games and their peers.
 
     Args:
@@ -165,6 +172,7 @@ def main(rounds: int = 7, seconds: float = 0.4, envpool_threads: int = CORES, ma
         seconds: length of a turn.
         envpool_threads: threads of EnvPool.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     rows = []
     for row in ROWS:
@@ -186,6 +194,7 @@ def main(rounds: int = 7, seconds: float = 0.4, envpool_threads: int = CORES, ma
             describe_machine("gymnasium", "numpy", "numba", "envpool"),
         ),
         markdown,
+        json,
     )
 
 

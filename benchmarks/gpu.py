@@ -78,7 +78,7 @@ def main(options: Options) -> None:
         for seed in range(options.seeds):
             with get_context("spawn").Pool(1) as pool:
                 results.append(pool.apply(train, (seed, options, monotonic(), folder)))
-            progress(json.dumps(results[-1]))
+            progress.print(json.dumps(results[-1]))
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     machine = f"{gpu}; {describe_machine('torch', 'ale-py', 'numba')}"
     if options.json:

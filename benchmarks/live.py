@@ -130,7 +130,12 @@ def open_page(browser: Browser, address: str) -> Iterator[None]:
 
 
 def main(
-    agent: str = "ppo", game: str = "CatchBall", rounds: int = 9, seconds: float = 4.0, markdown: bool = False
+    agent: str = "ppo",
+    game: str = "CatchBall",
+    rounds: int = 9,
+    seconds: float = 4.0,
+    markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     training = Training(agent, game, steps=10**12, log_every=100_000, evaluate_every=10**12, save_every=10**12)
     with TemporaryDirectory() as folder:
@@ -174,6 +179,7 @@ def main(
         rows,
         [describe_machine("torch", "numba")],
         markdown,
+        json,
     )
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 from time import perf_counter, thread_time
 from typing import Any
@@ -99,7 +100,9 @@ def make_reference() -> gym.Env:
     return rlgames.make(f"{GAME},engine=nes-py")
 
 
-def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bool = False) -> None:
+def main(
+    rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bool = False, json: Path | None = None
+) -> None:
     """Measure Mario.
 
     Args:
@@ -107,6 +110,7 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         seconds: length of a turn.
         num_envs: environments on each side.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     same_step: dict[str, Any] = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
     color = gym.make_vec("rlgames/Mario-v0", num_envs, world=1, stage=1, frame_skip=FRAME_SKIP, threads=1, **same_step)
@@ -137,6 +141,7 @@ def main(rounds: int = 7, seconds: float = 2.0, num_envs: int = 16, markdown: bo
         rows,
         (describe_machine("nes-py", "stable-retro", "gymnasium", "numpy", "numba"),),
         markdown,
+        json,
     )
 
 

@@ -8,6 +8,7 @@ an episode that ends is followed by another one. A million frames take about twe
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,14 @@ def count_differences(options: dict[str, Any], frames: int, seed: int) -> tuple[
     return different, pictures, furthest
 
 
-def main(frames: int = 1_000_000, seed: int = 0, markdown: bool = False) -> None:
+def main(frames: int = 1_000_000, seed: int = 0, markdown: bool = False, json: Path | None = None) -> None:
     """Compare the two engines.
 
     Args:
         frames: to play in all.
         seed: of the buttons.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     starts = [*STAGES, *LOST_STAGES, *VERSIONS]
     rows, total = [], np.zeros(2, np.int64)
@@ -74,6 +76,7 @@ def main(frames: int = 1_000_000, seed: int = 0, markdown: bool = False) -> None
         rows,
         (describe_machine("nes-py", "numba", "numpy"),),
         markdown,
+        json,
     )
 
 

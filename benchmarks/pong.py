@@ -16,6 +16,7 @@ step, in batches as large as our presets have them. SB3 has the environments tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -184,7 +185,13 @@ def measure(row: Row, rounds: int, seconds: float) -> tuple[str, ...]:
     return row.title, ours, row.peer_name, peer, format_ratios([mine / other for mine, other in rates], 2)
 
 
-def main(rounds: int = 5, seconds: float = 3.0, tables: Sequence[str] = tuple(TABLES), markdown: bool = False) -> None:
+def main(
+    rounds: int = 5,
+    seconds: float = 3.0,
+    tables: Sequence[str] = tuple(TABLES),
+    markdown: bool = False,
+    json: Path | None = None,
+) -> None:
     """Measure Pong.
 
     Args:
@@ -192,6 +199,7 @@ def main(rounds: int = 5, seconds: float = 3.0, tables: Sequence[str] = tuple(TA
         seconds: length of a turn.
         tables: step, learn or both.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(CORES)
     print_table(
@@ -200,6 +208,7 @@ def main(rounds: int = 5, seconds: float = 3.0, tables: Sequence[str] = tuple(TA
         [measure(row, rounds, seconds) for table in tables for row in TABLES[table]],
         (describe_machine("ale-py", "envpool", "gymnasium", "numpy", "torch", "stable-baselines3"),),
         markdown,
+        json,
     )
 
 

@@ -9,6 +9,7 @@ precisions take turns; the first turn of each does not count. A ratio is taken w
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -78,7 +79,9 @@ def measure(encoder: str, batch_size: int, name: str, rounds: int, seconds: floa
     return encoder, name, f"{batch_size}", *medians, format_ratios([half / single for half, single in rates], 2)
 
 
-def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool = False) -> None:
+def main(
+    rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool = False, json: Path | None = None
+) -> None:
     """Measure both precisions.
 
     Args:
@@ -86,6 +89,7 @@ def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool
         seconds: length of a turn.
         threads: of torch.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(threads)
     print_table(
@@ -106,6 +110,7 @@ def main(rounds: int = 9, seconds: float = 0.3, threads: int = 1, markdown: bool
         ],
         (f"Threads of torch: {threads}.", describe_machine("numpy", "torch")),
         markdown,
+        json,
     )
 
 

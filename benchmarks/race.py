@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -134,7 +135,7 @@ def call_in_new_process(function: Callable[..., Result], *arguments: Any) -> Res
         return process.submit(function, *arguments).result()
 
 
-def compare(race: Race, seeds: int, threads: int | None, markdown: bool) -> None:
+def compare(race: Race, seeds: int, threads: int | None, markdown: bool, json: Path | None) -> None:
     """Run every seed on both sides and print the table; `threads` of torch, None: torch's own choice."""
     threads, pairs = threads or torch.get_num_threads(), []
     for seed in range(seeds):
@@ -158,6 +159,7 @@ def compare(race: Race, seeds: int, threads: int | None, markdown: bool) -> None
             describe_machine("gymnasium", "torch", "numba", "stable-baselines3"),
         ),
         markdown,
+        json,
     )
 
 

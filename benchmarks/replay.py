@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import cycle
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -102,7 +103,9 @@ def make_benchmark(operation: Callable[[Ours | Peer], int], side: Ours | Peer) -
     return lambda seconds: steps_per_second(lambda: sum(operation(side) for _ in range(CALLS)), seconds)
 
 
-def main(rounds: int = 9, seconds: float = 0.3, buffer_size: int = 100_000, markdown: bool = False) -> None:
+def main(
+    rounds: int = 9, seconds: float = 0.3, buffer_size: int = 100_000, markdown: bool = False, json: Path | None = None
+) -> None:
     """Measure the replay buffer and its peers.
 
     Args:
@@ -110,6 +113,7 @@ def main(rounds: int = 9, seconds: float = 0.3, buffer_size: int = 100_000, mark
         seconds: length of a turn.
         buffer_size: transitions.
         markdown: print the table as Markdown.
+        json: write it into this file too, from which the documentation is made.
     """
     rows, sizes, ours = [], [], Ours(buffer_size)
     for name, optimize_memory_usage in PEERS.items():
@@ -135,6 +139,7 @@ def main(rounds: int = 9, seconds: float = 0.3, buffer_size: int = 100_000, mark
             describe_machine("numpy", "numba", "torch", "stable-baselines3"),
         ),
         markdown,
+        json,
     )
 
 

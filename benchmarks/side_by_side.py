@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import shlex
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -83,11 +87,14 @@ def print_table(
     rows: Sequence[Sequence[str]],
     notes: Sequence[str],
     markdown: bool,
+    path: Path | None = None,
 ) -> None:
     """Print a table between its title and its notes: rich on a terminal, otherwise (or with `markdown`) Markdown.
 
-    `columns` maps each head to its justification.
+    `columns` maps each head to its justification. The table is written into the JSON file `path` too; see `save_table`.
     """
+    if path is not None:
+        save_table(path, title, {"columns": columns, "rows": rows, "notes": notes})
     console = Console()
     if console.is_terminal and not markdown:
         table = Table(title=title, title_justify="left")
@@ -101,3 +108,13 @@ def print_table(
     rule = ["---:" if justify == "right" else "---" for justify in columns.values()]
     table = ["| " + " | ".join(row) + " |" for row in (columns, rule, *rows)]
     print("\n".join([title, "", *table, *(f"\n{note}" for note in notes)]))
+
+
+def save_table(path: Path, title: str, table: dict[str, Any]) -> None:
+    """Write a table into a JSON file of tables by their titles, with its command and date; others in it stay."""
+    tables = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    options = [word for word in sys.argv[1:] if word not in ("--markdown", "--json", str(path))]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *options])
+    tables[title] = {"command": command, "date": f"{date.today()}", **table}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(tables, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

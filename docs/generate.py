@@ -41,6 +41,7 @@ from rlgames.values import describe
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
+RESULTS = ROOT / "benchmarks" / "results"
 MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 FEW = 16  # actions that are listed one by one
 SECTIONS = ("Observation space", "Action space", "Rewards", "Termination", "Truncation")  # of a game's docstring
@@ -333,10 +334,12 @@ def help_of(arguments: list[str]) -> str:
 
 
 def results(name: str) -> str:
-    """Return the tables of a result of the benchmarks, benchmarks/results/NAME.json."""
-    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
-    about = f"`{result['command']}`, {result['machine']}, {result['date']}."
-    return "\n\n".join([about, *(table(each["columns"], each["rows"]) for each in result["tables"])])
+    """Return the tables that a benchmark wrote by `--json benchmarks/results/NAME.json`, each with its command."""
+    text = []
+    for title, each in json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")).items():
+        columns = [f"{head}:" if side == "right" else head for head, side in each["columns"].items()]
+        text += [f"**{title}** (`{each['command']}`, {each['date']})", table(columns, each["rows"]), *each["notes"]]
+    return "\n\n".join(text)
 
 
 PARTS: dict[str, Callable[..., str]] = {

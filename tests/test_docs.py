@@ -86,6 +86,22 @@ def test_settings_have_the_comments_and_defaults_of_the_code(generate: Any) -> N
     assert "| `recurrent` | `False` | True or False |" in table
 
 
+def test_results_are_the_tables_that_benchmarks_wrote(
+    generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.setattr(sys, "argv", ["anywhere/games.py", "--rounds", "3"])
+    monkeypatch.setattr(generate, "RESULTS", tmp_path)
+    side_by_side = import_module("side_by_side")
+    for title, cell in (("Games", "1"), ("Learning", "2"), ("Games", "3")):  # the last replaces the first
+        side_by_side.print_table(
+            title, {"what": "left", "rate": "right"}, [[title, cell]], ["A note."], True, tmp_path / "games.json"
+        )
+    made = generate.results("games")
+    assert made.startswith("**Games** (`python benchmarks/games.py --rounds 3`, 2")
+    assert "| what | rate |\n| --- | ---: |\n| Games | 3 |\n\nA note.\n\n**Learning**" in made
+
+
 def test_unknown_part_raises(generate: Any) -> None:
     with pytest.raises(KeyError, match="nothing"):
         generate.expand("<!-- generated: nothing -->")

@@ -69,6 +69,7 @@ PACKAGES = {  # that rlgames requires, by the module that is imported
     "numpy": "numpy",
     "rich": "rich",
     "safetensors": "safetensors",
+    "shtab": "shtab",
     "scipy": "scipy",
     "torch": "torch",
     "tyro": "tyro",

@@ -164,3 +164,13 @@ class Presets:
 
     def run(self) -> None:
         import_module("rlgames.cli.catalog").presets_command(self.agent, self.game, self.json)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Options of `rlgames completion`."""
+
+    shell: Positional[Literal["bash", "zsh", "fish"]]  # The script is for this shell.
+
+    def run(self) -> None:
+        print(load_command("completion").completion_script(self.shell))

@@ -17,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from rlgames.cli.main import describe
 from rlgames.cli.terminal import print_entries
 from rlgames.errors import PACKAGES, UsageError
 
-SUMMARY = "Check the installation: what is missing, and how to get it."
 MODULES = {name: module for module, name in PACKAGES.items()} | {  # by distribution, where the names differ
     "pygame-ce": "pygame",
 }
@@ -30,7 +30,7 @@ FOR_DEVELOPERS = ("all", "bench", "dev", "docs", "nes-py")  # extras that are no
 def doctor(argv: list[str], _: list[str]) -> int | None:
     """Run the command, which has no options; its exit status is 1 if rlgames cannot work here."""
     if argv[:1] in (["-h"], ["--help"]):
-        return print(f"usage: rlgames doctor [-h]\n\n{SUMMARY}")
+        return print(f"usage: rlgames doctor [-h]\n\n{describe('doctor')}")
     if argv:
         raise UsageError(f"Unrecognized options: {' '.join(argv)} (see rlgames doctor --help)")
     findings = list(examine())

@@ -28,28 +28,70 @@ class CommandSpec(NamedTuple):
     module: str
     attribute: str  # a dataclass of options with `run`, or a function of the arguments and of the imported modules
     summary: str
+    example: str  # without "rlgames"
 
 
 COMMANDS: dict[str, CommandSpec] = {
     "train": CommandSpec(
-        "rlgames.cli.train", "train", "Train an agent on a game; leaves a curve, metrics and checkpoints."
+        "rlgames.cli.train",
+        "train",
+        "Train an agent on a game; leaves a curve, metrics and checkpoints.",
+        "train ppo Cave --seed 1 --out runs/cave",
     ),
-    "evaluate": CommandSpec("rlgames.cli.commands", "Evaluate", "Play whole episodes with a trained agent."),
-    "watch": CommandSpec("rlgames.cli.commands", "Watch", "Record a trained agent while it plays."),
-    "plot": CommandSpec("rlgames.cli.commands", "Plot", "Draw the learning curves of runs, their seeds as one curve."),
-    "compare": CommandSpec("rlgames.cli.commands", "Compare", "Compare the final scores of runs, with intervals."),
-    "page": CommandSpec("rlgames.cli.commands", "Page", "Build a page that plays games in any browser (extra page)."),
+    "evaluate": CommandSpec(
+        "rlgames.cli.commands",
+        "Evaluate",
+        "Play whole episodes with a trained agent.",
+        "evaluate runs/cave --episodes 50 --json",
+    ),
+    "watch": CommandSpec(
+        "rlgames.cli.commands", "Watch", "Record a trained agent while it plays.", "watch runs/cave --out cave.gif"
+    ),
+    "plot": CommandSpec(
+        "rlgames.cli.commands",
+        "Plot",
+        "Draw the learning curves of runs, their seeds as one curve.",
+        "plot 'runs/cave-*' --out cave.png",
+    ),
+    "compare": CommandSpec(
+        "rlgames.cli.commands",
+        "Compare",
+        "Compare the final scores of runs, with intervals.",
+        "compare 'runs/ppo-*' 'runs/dqn-*'",
+    ),
+    "page": CommandSpec(
+        "rlgames.cli.commands",
+        "Page",
+        "Build a page that plays games in any browser (extra page).",
+        "page build/page --agents zoo/pong-ppo",
+    ),
     "export": CommandSpec(
-        "rlgames.cli.commands", "Export", "Share a trained agent: its weights and a card of its scores."
+        "rlgames.cli.commands",
+        "Export",
+        "Share a trained agent: its weights and a card of its scores.",
+        "export runs/cave zoo/cave-ppo",
     ),
-    "play": CommandSpec("rlgames.cli.commands", "Play", "Play a game yourself, in a window (extra play)."),
-    "list": CommandSpec("rlgames.cli.commands", "List", "List games, agents, presets and trained agents."),
-    "presets": CommandSpec("rlgames.cli.commands", "Presets", "Show the tuned settings of an agent on a game."),
+    "play": CommandSpec(
+        "rlgames.cli.commands", "Play", "Play a game yourself, in a window (extra play).", "play CatchBall:size=16"
+    ),
+    "list": CommandSpec("rlgames.cli.commands", "List", "List games, agents, presets and trained agents.", "list"),
+    "presets": CommandSpec(
+        "rlgames.cli.commands", "Presets", "Show the tuned settings of an agent on a game.", "presets ppo Cave"
+    ),
     "doctor": CommandSpec(
-        "rlgames.cli.doctor", "doctor", "Check the installation: what is missing, and how to get it."
+        "rlgames.cli.doctor", "doctor", "Check the installation: what is missing, and how to get it.", "doctor"
     ),
     "demo": CommandSpec(
-        "rlgames.cli.commands", "Demo", "Train PPO on CatchBall live: score, curve and recording in a minute."
+        "rlgames.cli.commands",
+        "Demo",
+        "Train PPO on CatchBall live: score, curve and recording in a minute.",
+        "demo --out runs/demo",
+    ),
+    "completion": CommandSpec(
+        "rlgames.cli.commands",
+        "Completion",
+        "Print a script that completes commands in bash, zsh or fish.",
+        "completion bash > ~/.local/share/bash-completion/completions/rlgames",
     ),
 }
 IMPORT = "--import"
@@ -107,7 +149,12 @@ def run(argv: list[str]) -> int | None:
     if not isinstance(command, type):
         return command(rest, modules)
     options = import_module("rlgames.cli.options")  # which needs tyro
-    return options.parse(command, name, rest, description=spec.summary).run()
+    return options.parse(command, name, rest, description=describe(name)).run()
+
+
+def describe(name: str) -> str:
+    """Return a command's summary and example, for its help."""
+    return f"{COMMANDS[name].summary}\n\nExample: rlgames {COMMANDS[name].example}"
 
 
 def print_usage() -> None:

@@ -9,11 +9,10 @@ import shlex
 from importlib import import_module
 
 from rlgames.agents import AGENTS, agent_spec
+from rlgames.cli.main import describe
 from rlgames.cli.terminal import load_command, print_entries
 from rlgames.envs.games import GAMES
 from rlgames.errors import UsageError
-
-SUMMARY = "Train an agent on a game; leaves a curve, metrics and checkpoints."
 
 
 def train(argv: list[str], modules: list[str]) -> int | None:
@@ -29,12 +28,12 @@ def train(argv: list[str], modules: list[str]) -> int | None:
     default = run.train_options(agent, task)
     name = shlex.join(["train", *argv[:2]])
     parse = import_module("rlgames.cli.options").parse
-    options = parse(type(default), name, argv[2:], default=default, description=SUMMARY)
+    options = parse(type(default), name, argv[2:], default=default, description=describe("train"))
     return run.run_training(options, [*argv, *(part for module in modules for part in ("--import", module))])
 
 
 def print_usage() -> None:
-    print(f"usage: rlgames train AGENT GAME [OPTIONS]\n\n{SUMMARY}")
+    print(f"usage: rlgames train AGENT GAME [OPTIONS]\n\n{describe('train')}\n")
     print("The options of a pair, with its tuned values: rlgames train ppo CatchBall --help\n")
     print_entries("agents:", [(name, spec.summary) for name, spec in AGENTS.items()])
     print_entries("games:", [(name, spec.summary) for name, spec in GAMES.items()])

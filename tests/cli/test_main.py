@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +57,7 @@ COMMANDS = (
     "presets",
     "doctor",
     "demo",
+    "completion",
 )
 SMALL = ("--envs", "16", "--config.n_steps", "16", "--evaluate-episodes", "2", "--evaluate-max-steps", "30")
 Capture = pytest.CaptureFixture[str]
@@ -153,6 +155,23 @@ def test_every_option_is_explained_by_a_sentence() -> None:
             "game",
         }
         assert [text for _, text in comments if not re.fullmatch(r"[A-Zt].*\.", text)] == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_has_an_example_that_is_valid(name: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Its options are parsed; the command does nothing then."""
+    spec = cli.COMMANDS[name]
+    with suppress(SystemExit):
+        cli.main([name, "--help"])
+    assert f"\n\nExample: rlgames {spec.example}\n" in capsys.readouterr().out
+    command = getattr(import_module(spec.module), spec.attribute)
+    if isinstance(command, type):
+        monkeypatch.setattr(command, "run", lambda self: 0)
+    monkeypatch.setattr("rlgames.cli.run.run_training", lambda *_: 0)
+    monkeypatch.setattr("rlgames.cli.doctor.examine", list)
+    words = shlex.split(spec.example.partition(" > ")[0])
+    assert words[0] == name
+    assert cli.main(words) == 0
 
 
 def test_train_help_without_a_pair_lists_agents_and_games(capsys: Capture) -> None:

@@ -303,11 +303,12 @@ def test_a_live_game_moves_pauses_and_obeys(tab: Tab, live: Live) -> None:
     tab.click("take-over")
     tab.wait("document.getElementById('take-over').textContent === 'Hand back'")
     for key, end in (("a", 0), ("ArrowRight", 5)):
+        tab.click("restart")
+        wait_until(lambda: live.player.steps == 0)
         tab.key(key)
-        for _ in range(8):
-            steps = live.player.steps
+        for _ in range(5):
             tab.click("one-step")
-            wait_until(lambda steps=steps: live.player.steps != steps)
+        wait_until(lambda: live.player.steps == 5)
         tab.key(key, down=False)
         assert live.bar == end
     tab.page.load(live.server.address)  # a reload gets the running game

@@ -535,8 +535,7 @@ class View {
   }
 
   show() {
-    at("message").textContent = "";
-    at("stage").hidden = false;
+    say("Waiting for the game …");
     this.bind();
     this.describe();
   }
@@ -551,6 +550,7 @@ class View {
     this.bars = spec.actions.map((name) => {
       const label = make("dt", name), cell = make("dd"), number = make("dd", "", "number"), bar = make("div", "", "bar");
       const filled = make("i");
+      filled.style.width = "0";
       bar.append(filled);
       cell.append(bar);
       at("bars").append(label, cell, number);
@@ -567,10 +567,12 @@ class View {
       }
       return button;
     }));
-    const keys = spec.keys.filter(([held]) => held.length === 1).flatMap(([[key], action]) => [
-      make("kbd", key === " " ? "space" : key), ...(ARROWS[key] ? [" or ", make("kbd", ARROWS[key])] : []),
-      ` ${spec.actions[action]}, `]);
-    at("game-keys").replaceChildren(...(keys.length ? ["In the game: ", ...keys.slice(0, -1), keys.at(-1).replace(", ", ".")] : []));
+    const keys = spec.keys.slice(0, KEYS).map(([held, action]) => {
+      const names = held.map((key) => make("kbd", key === " " ? "space" : key));
+      if (held.length === 1 && ARROWS[held[0]]) names.push(" or ", make("kbd", ARROWS[held[0]]));
+      return [...names, ` ${spec.actions[action]}`];
+    });
+    at("game-keys").replaceChildren(...keys.flatMap((each, i) => [i ? ", " : "In the game: ", ...each]), keys.length ? "." : "");
     for (const id of ["versus", "versus-key", "share"]) at(id).hidden = Boolean(this.source.live);
     for (const id of ["game", "agent"]) at(id).parentElement.hidden = Boolean(this.source.live);
     at("controls").className = this.source.live ? "live" : "";
@@ -604,6 +606,7 @@ class View {
 
   frame(frame) {
     this.now = frame;
+    at("stage").hidden = false;
     const [board, rival] = frame.boards;
     if (frame.agent) this.name(frame.agent);
     at("rival").hidden = !rival; // first: it takes half of the room
@@ -614,7 +617,7 @@ class View {
     at("score").textContent = `${format(board.score)}${best}`;
     if (rival) at("rival-score").textContent = format(rival.score);
     const frames = frame.obs.image?.[0] ?? 1;
-    at("frames").textContent = frames > 1 ? `${frames} frames, the newest right` : "";
+    at("frames").textContent = frames > 1 ? `${frames} frames, newest right` : "";
     paintObservation(at("observation"), frame.obs, frame.saliency);
     this.paintBars(frame);
     if (frame.time === 0) {
@@ -713,7 +716,7 @@ class View {
     const gameKey = (event) => [event.key.toLowerCase(), LETTERS[event.key]].find((key) => key !== undefined
       && source.spec.keys.some(([keys]) => keys.includes(key)));
     addEventListener("keydown", (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input, select")) return;
+      if (event.ctrlKey || event.metaKey || event.altKey || !this.now || event.target.matches("input, select")) return;
       const key = gameKey(event), own = event.key.toLowerCase();
       if (playing() && key !== undefined) {
         event.preventDefault(); // space scrolls, and presses buttons
@@ -748,6 +751,7 @@ class View {
 }
 
 const LETTERS = { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" };
+const KEYS = 12; // that are explained
 const ARROWS = { a: "←", d: "→", w: "↑", s: "↓" };
 const wholeNumber = (text) => Math.max(0, Math.floor(Number(text)) || 0);
 const format = (score) => score.toLocaleString("en", { maximumFractionDigits: 1 });

@@ -60,7 +60,7 @@ class Export:
 class Watch:
     """Options of `rlgames watch`."""
 
-    path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
+    path: Positional[Path]  # The agent of this checkpoint, run or export plays, or a way of rlgames explore (*.json).
     out: DisallowNone[Path | None] = None  # This *.gif or (extra video) *.mp4 is written; None: a .gif in the run.
     seconds: float = 30.0  # The recording has this length at most.
     seed: DisallowNone[int | None] = None  # The game starts from it; None: the one of 0 to 4 with the median score.
@@ -80,6 +80,21 @@ class Watch:
         check_minimum(0, seed=self.seed, port=self.port)
         check_positive(seconds=self.seconds)
         load_command("trained").watch_command(self)
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Options of `rlgames explore`."""
+
+    game: Positional[str]  # The goal of this stage is searched: Mario:world=1,stage=1.
+    out: DisallowNone[Path | None] = None  # The best way is written to this *.json; None: Mario-WORLD-STAGE.json.
+    steps: int = 500_000  # The search ends after this many agent steps.
+    seed: int = 0  # The search draws its random numbers from this seed.
+
+    def run(self) -> None:
+        check_minimum(1, steps=self.steps)
+        check_minimum(0, seed=self.seed)
+        import_module("rlgames.cli.explore").explore_command(self)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,12 @@ COMMANDS: dict[str, CommandSpec] = {
         "Compare the final scores of runs, with intervals.",
         "compare 'runs/ppo-*' 'runs/dqn-*'",
     ),
+    "explore": CommandSpec(
+        "rlgames.cli.commands",
+        "Explore",
+        "Find a way to the goal of a stage of Mario by Go-Explore.",
+        "explore Mario:world=1,stage=1 --out way.json",
+    ),
     "page": CommandSpec(
         "rlgames.cli.commands",
         "Page",

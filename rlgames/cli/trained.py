@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from rlgames import go_explore as ways
 from rlgames.agents.base import Agent
 from rlgames.agents.registry import load
 from rlgames.checkpoint import weights_sha256
@@ -108,6 +109,8 @@ def export_command(options: Export) -> None:
 
 
 def watch_command(options: Watch) -> None:
+    if options.path.suffix == ways.SUFFIX:
+        return watch_way(options)
     path, agent = load_trained(options.path, options.game, options.device)
     if options.live:
         seed, deterministic = options.seed or 0, not options.sample
@@ -133,6 +136,26 @@ def watch_command(options: Watch) -> None:
         print(wrap(f"episode    seed {recording.seed}, the median of {played} with seeds 0 to 4", " " * 11))
     size = recording.path.stat().st_size / 1e3
     print(f"recording  {recording.path} ({recording.seconds:.1f} s, {size:,.0f} kB)")
+
+
+def watch_way(options: Watch) -> None:
+    """Record a way of `rlgames explore`; those options of `watch` that choose an agent's actions do not matter."""
+    if options.live:
+        raise UsageError(f"{options.path}: a way of rlgames explore plays as a film, not live: leave out --live")
+    way = ways.Way.load(options.path)
+    out = options.out or options.path.with_suffix(".gif")
+    video_writer_class(out)
+    with status("recording"):
+        recording = record(
+            *(ways.Replay(way), out, way.game),
+            seed=way.seed,
+            seconds=options.seconds,
+            size=options.size,
+            captions=not options.no_captions,
+        )
+    print(f"{options.path}: {len(way.actions):,} steps on {way.game}")
+    print(f"score      {recording.scores[0]:,.1f}")
+    print(f"recording  {recording.path} ({recording.seconds:.1f} s, {recording.path.stat().st_size / 1e3:,.0f} kB)")
 
 
 def page_command(options: Page) -> None:

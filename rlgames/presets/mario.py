@@ -1,7 +1,7 @@
 """Presets for Mario, by agent: gamma 0.9, since the result of an action shows within a second, but for stages like 1-2.
 
 There the way over the bricks leads into a dead end. With a horizon of a second an agent prefers it to the enemies
-below; with gamma 0.97 and a cost of every step, standing in it is worse. "Mario:world=1,stage=2,patience=40" also
+below; with gamma 0.95 and a cost of every step, standing in it is worse. "Mario:world=1,stage=2,patience=60" also
 truncates such an episode early.
 """
 
@@ -54,6 +54,7 @@ PRESETS: dict[str, Preset] = {
             learning_rate=3e-4,
             gamma=0.9,
             ent_coef=0.02,
+            final_ent_coef=0.002,  # sampled actions stay sampled to the end: mistakes that chance makes become rare
             encoder="nips",
         ),
         steps=1_000_000,
@@ -64,8 +65,8 @@ PRESETS: dict[str, Preset] = {
 DEAD_ENDS: dict[str, Preset] = {
     "ppo": replace(
         PRESETS["ppo"],
-        config=PRESETS["ppo"].config | dict(gamma=0.97, ent_coef=0.03),
-        rewards=Rewards(scale=0.01, survival=-0.03, won=1.0, lost=-0.5),
+        config=PRESETS["ppo"].config | dict(gamma=0.95),
+        rewards=Rewards(scale=0.01, survival=-0.02, won=1.0, lost=-0.5),
     ),
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -243,3 +245,26 @@ def test_mario_ppo_tutorial_keeps_the_newest_checkpoints(tmp_path: Path) -> None
         tutorial.save(agent, tmp_path, rollout)
     assert [path.stem for path in tutorial.checkpoints(tmp_path)] == ["rollout-00009", "rollout-00010", "rollout-00020"]
     assert agent.restart_episodes.call_count == 4
+
+
+# ---- the notebook ----
+
+
+NOTEBOOK = EXAMPLES / "tour.ipynb"
+
+
+def test_notebook_is_stripped() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) > 5
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+
+
+@pytest.mark.slow
+def test_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
+    pytest.importorskip("nbclient")
+    shutil.copy(NOTEBOOK, tmp_path)
+    command = [sys.executable, "-c", "from nbclient.cli import main; main()", "--timeout=250", NOTEBOOK.name]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert count_frames(tmp_path).keys() == {"tour.gif", "slalom.gif"}

@@ -568,7 +568,7 @@ class View {
       return button;
     }));
     const keys = spec.keys.slice(0, KEYS).map(([held, action]) => {
-      const names = held.map((key) => make("kbd", key === " " ? "space" : key));
+      const names = held.flatMap((key, i) => [...(i ? ["+"] : []), make("kbd", key === " " ? "space" : key)]);
       if (held.length === 1 && ARROWS[held[0]]) names.push(" or ", make("kbd", ARROWS[held[0]]));
       return [...names, ` ${spec.actions[action]}`];
     });

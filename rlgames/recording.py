@@ -1,9 +1,9 @@
-"""Record an agent while it plays: an animated GIF, or an MP4 with the extra `video`.
+"""Record an agent while it plays: an animated GIF or WebP, or an MP4 with the extra `video`.
 
 A recording shows the frames that the agent acts on, at the game's own speed, small games enlarged, and below each frame
 the score, the last action and the step. A GIF has at most 25 frames a second (browsers slow down what is faster than
-50), one palette for all its frames, and of each only what has changed. A notebook displays what `rlgames.record(...)`
-returns.
+50), one palette for all its frames, and of each only what has changed. A WebP has at most 30, all colors, and is
+smaller. A notebook displays what `rlgames.record(...)` returns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,8 +48,8 @@ class Recording:
     def _repr_html_(self) -> str:
         """Return the recording itself, for notebooks."""
         data = base64.b64encode(self.path.read_bytes()).decode()
-        if self.path.suffix.lower() == ".gif":
-            return f'<img alt="{self.path.name}" src="data:image/gif;base64,{data}">'
+        if (kind := self.path.suffix.lower()) in (".gif", ".webp"):
+            return f'<img alt="{self.path.name}" src="data:image/{kind[1:]};base64,{data}">'
         return f'<video controls autoplay loop muted src="data:video/mp4;base64,{data}"></video>'
 
 
@@ -66,7 +66,7 @@ def record(
     size: int | None = None,
     captions: bool = True,
 ) -> Recording:
-    """Play `episodes` and write a recording of them to `path`, "*.gif" or "*.mp4", of at most `seconds`.
+    """Play `episodes` and write a recording of them to `path`, "*.gif", "*.webp" or "*.mp4", of at most `seconds`.
 
     `agent` is an agent, a model of Stable-Baselines3, or the path of a checkpoint; `env` a game's name or an
     environment with render_mode "rgb_array", by default the game that the agent was made for. Without a `seed`, five
@@ -133,20 +133,20 @@ def same_actions(model: Model) -> Iterator[None]:
         rng.bit_generator.state = before
 
 
-def video_writer_class(path: str | Path) -> type[GifWriter | Mp4Writer]:
+def video_writer_class(path: str | Path) -> type[VideoWriter]:
     """Return the writer for the suffix of `path`; raises as `record` does."""
     if not isinstance(path, str | os.PathLike):
-        raise InvalidTypeError(f"expected the path of a recording, named *.gif or *.mp4, got {brief(path)}")
+        raise InvalidTypeError(f"expected the path of a recording, named *.gif, *.webp or *.mp4, got {brief(path)}")
     given, path = path, Path(path)
-    writer_class = {".gif": GifWriter, ".mp4": Mp4Writer}.get(path.suffix.lower())
+    writer_class = {".gif": GifWriter, ".webp": WebPWriter, ".mp4": Mp4Writer}.get(path.suffix.lower())
     if writer_class is None:
-        raise InvalidValueError(f"expected a recording named *.gif or *.mp4, got {brief(str(given))}")
+        raise InvalidValueError(f"expected a recording named *.gif, *.webp or *.mp4, got {brief(str(given))}")
     if writer_class is Mp4Writer:
         try:
             import imageio_ffmpeg  # noqa: F401, PLC0415  optional; imageio writes MP4 with it
         except ImportError as error:
             raise DependencyNotInstalled(
-                f'{path}: MP4 needs the extra video: pip install "rlgames[video]" (or write a .gif)'
+                f'{path}: MP4 needs the extra video: pip install "rlgames[video]" (or write a .webp or .gif)'
             ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,13 +253,17 @@ class VideoWriter(Film, ABC):
     def __enter__(self) -> Self:
         return self
 
+    @abstractmethod
+    def __exit__(self, failed: object, *_: object) -> None:
+        """Complete the file, unless recording has failed."""
 
-class GifWriter(VideoWriter):
-    MAX_FPS = 25
+
+class AnimationWriter(VideoWriter):
+    """Keeps all frames, compressed, and writes a file of pictures after the last one."""
 
     def __init__(self, path: Path, fps: float, size: int | None, captions: bool):
         super().__init__(path, fps, size, captions)
-        self.frames: list[bytes] = []  # compressed: the palette is chosen after the last one
+        self.frames: list[bytes] = []
         self.ends: list[int] = []  # ticks
 
     def add(self, image: Image.Image, ticks: int) -> None:
@@ -270,21 +274,63 @@ class GifWriter(VideoWriter):
     def image(self, i: int) -> Image.Image:
         return Image.frombytes("RGB", self.shape, zlib.decompress(self.frames[i]))
 
+    def durations(self, unit: int) -> list[int]:
+        """Return how long each frame is shown, ms, in whole units of so many."""
+        ends = np.round(np.array([0, *self.ends]) / self.rate * 1000 / unit) * unit
+        return np.diff(ends).astype(int).tolist()
+
     def __exit__(self, failed: object, *_: object) -> None:
         if failed:
             return
+        try:
+            self.save()
+        except OSError as error:
+            raise WriteError(f"{self.path} cannot be written: {error.strerror or error}") from error
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the file."""
+
+
+class GifWriter(AnimationWriter):
+    MAX_FPS = 25
+
+    def save(self) -> None:
         width, height = self.shape
         mosaic = Image.new("RGB", (width, height * PALETTE_FRAMES))
         for row, i in enumerate(np.linspace(0, len(self.frames) - 1, PALETTE_FRAMES).astype(int)):
             mosaic.paste(self.image(i), (0, height * row))
         palette = mosaic.quantize(COLORS)
         images = [self.image(i).quantize(palette=palette, dither=Image.Dither.NONE) for i in range(len(self.frames))]
-        ends = np.round(np.array([0, *self.ends]) / self.rate * 100) * 10  # ms; a GIF counts hundredths of a second
-        durations = np.diff(ends).astype(int).tolist()
-        try:
-            images[0].save(self.path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
-        except OSError as error:
-            raise WriteError(f"{self.path} cannot be written: {error.strerror or error}") from error
+        durations = self.durations(10)  # a GIF counts hundredths of a second
+        images[0].save(self.path, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+
+
+class WebPWriter(AnimationWriter):
+    MAX_FPS = 30
+
+    def save(self) -> None:
+        frames = Frames(self.image, len(self.frames))
+        # Without loss, as the few colors of these games are smaller so; kmax=0: only the first frame is whole.
+        options: dict[str, Any] = {"lossless": True, "quality": 30, "method": 2, "kmin": 0, "kmax": 0}
+        frames.save(self.path, "WEBP", save_all=True, duration=self.durations(1), loop=0, **options)
+
+
+class Frames(Image.Image):
+    """Pictures that Pillow saves as one animation without having all of them in memory."""
+
+    def __init__(self, image: Callable[[int], Image.Image], n_frames: int):
+        super().__init__()
+        self.image, self.n_frames = image, n_frames
+        self.seek(0)
+
+    def seek(self, frame: int) -> None:
+        picture = self.image(frame)
+        self.im, self._mode, self._size = picture.im, picture.mode, picture.size
+        self.frame = frame
+
+    def tell(self) -> int:
+        return self.frame
 
 
 class Mp4Writer(VideoWriter):

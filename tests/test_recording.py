@@ -26,11 +26,12 @@ from rlgames.wrappers import Pixels
 
 
 def read_gif(path: Path) -> tuple[np.ndarray, list[int]]:
-    """Return the frames (n, height, width, 3) of a GIF, and how many ms each is shown."""
+    """Return the frames (n, height, width, 3) of a GIF or WebP, and how many ms each is shown."""
     with Image.open(path) as gif:
         frames, durations = [], []
         for i in range(getattr(gif, "n_frames", 1)):
             gif.seek(i)
+            gif.load()
             frames.append(np.asarray(gif.convert("RGB")))
             durations.append(gif.info["duration"])
     return np.stack(frames), durations
@@ -223,6 +224,27 @@ def test_recording_of_pong(tmp_path: Path) -> None:
     assert sum(durations) == pytest.approx(2000, abs=100)  # 15 frames a second, one for each action
 
 
+# ---- WebP ----
+
+
+def test_webp_has_the_pictures_of_the_game(agent: Agent, tmp_path: Path) -> None:
+    """Without loss, and as many as a GIF."""
+    options: dict[str, Any] = {"seed": 5, "max_episode_steps": 6, "captions": False, "size": 480}
+    recording = record(agent, tmp_path / "film.webp", **options)
+    frames, durations = read_gif(recording.path)
+    assert durations == [200] * 6 + [1000]
+    assert recording.seconds == pytest.approx(sum(durations) / 1000)
+    env = agent.make_env(render_mode="rgb_array")
+    obs, _ = env.reset(seed=5)
+    for frame in frames:
+        np.testing.assert_array_equal(frame, env.render())
+        action, _ = agent.predict(obs, deterministic=True)
+        obs, *_ = env.step(int(action))
+    env.close()
+    check_html(recording, "<img ")
+    assert recording.path.stat().st_size < record(agent, tmp_path / "film.gif", **options).path.stat().st_size
+
+
 # ---- MP4 and notebooks ----
 
 
@@ -290,7 +312,7 @@ def test_gymnasiums_recordings_have_the_games_speed(tmp_path: Path, name: str, f
 def test_invalid_arguments_raise_before_anything_is_played(
     agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ValueError, match=r"named \*.gif or \*.mp4, got 'film.avi'"):
+    with pytest.raises(ValueError, match=r"named \*.gif, \*.webp or \*.mp4, got 'film.avi'"):
         record(agent, "film.avi")
     for name, value in (("episodes", 0), ("max_episode_steps", 0), ("seconds", float("nan")), ("size", 0)):
         arguments: dict[str, Any] = {name: value}
@@ -308,8 +330,8 @@ def test_invalid_arguments_raise_before_anything_is_played(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.gif"]
 
 
-@pytest.mark.parametrize("name", ["film.gif", "film.mp4"])
-def test_error_while_recording_leaves_no_gif(agent: Agent, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["film.gif", "film.webp", "film.mp4"])
+def test_error_while_recording_leaves_no_picture(agent: Agent, tmp_path: Path, name: str) -> None:
     """And no process that writes an MP4."""
     if name.endswith("mp4"):
         pytest.importorskip("imageio_ffmpeg")
@@ -323,7 +345,7 @@ def test_error_while_recording_leaves_no_gif(agent: Agent, tmp_path: Path, name:
         pytest.raises(RuntimeError, match="unplugged"),
     ):
         record(agent, tmp_path / name, env)
-    assert not (tmp_path / "film.gif").exists()
+    assert name.endswith("mp4") or not (tmp_path / name).exists()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file sizes are POSIX's")

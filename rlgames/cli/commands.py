@@ -61,7 +61,7 @@ class Watch:
     """Options of `rlgames watch`."""
 
     path: Positional[Path]  # The agent of this checkpoint, run or export plays, or a way of rlgames explore (*.json).
-    out: DisallowNone[Path | None] = None  # This *.gif or (extra video) *.mp4 is written; None: a .gif in the run.
+    film: DisallowNone[Path | None] = None  # This *.gif, *.webp or (extra video) *.mp4 is written; None: a .gif.
     seconds: float = 30.0  # The recording has this length at most.
     seed: DisallowNone[int | None] = None  # The game starts from it; None: the one of 0 to 4 with the median score.
     episodes: int = 1  # This many episodes are recorded, one after the other.

@@ -45,7 +45,7 @@ COMMANDS: dict[str, CommandSpec] = {
         "evaluate runs/cave --episodes 50 --json",
     ),
     "watch": CommandSpec(
-        "rlgames.cli.commands", "Watch", "Record a trained agent while it plays.", "watch runs/cave --out cave.gif"
+        "rlgames.cli.commands", "Watch", "Record a trained agent while it plays.", "watch runs/cave --film cave.gif"
     ),
     "plot": CommandSpec(
         "rlgames.cli.commands",

@@ -116,7 +116,7 @@ def watch_command(options: Watch) -> None:
         seed, deterministic = options.seed or 0, not options.sample
         with torch_threads(options.threads or 1):  # one observation at a time
             return watch_live(agent, host=options.host, port=options.port, seed=seed, deterministic=deterministic)
-    out = options.out or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
+    out = options.film or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
     video_writer_class(out)
     with status("recording"), torch_threads(options.threads):
         recording = record(
@@ -143,7 +143,7 @@ def watch_way(options: Watch) -> None:
     if options.live:
         raise UsageError(f"{options.path}: a way of rlgames explore plays as a film, not live: leave out --live")
     way = ways.Way.load(options.path)
-    out = options.out or options.path.with_suffix(".gif")
+    out = options.film or options.path.with_suffix(".gif")
     video_writer_class(out)
     with status("recording"):
         recording = record(

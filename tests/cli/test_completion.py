@@ -22,7 +22,7 @@ WORDS = [  # what is typed, and what is offered
     (["evaluate", "run", "--ma"], ["--max-steps"]),
     (["evaluate", "run", "--game", "Po"], ["Pong"]),
     (["evaluate", "film"], ["film.gif"]),
-    (["watch", "run", "--out", "film"], ["film.gif"]),
+    (["watch", "run", "--film", "film"], ["film.gif"]),
     (["presets", "ppo", "Mar"], ["Mario"]),
 ]
 PROGRAM = """

@@ -123,7 +123,7 @@ def test_version_is_printed(capsys: Capture) -> None:
             "watch",
             [
                 "PATH",
-                "--out PATH This *.gif or",
+                "--film PATH This *.gif, *.webp or",
                 "--seconds FLOAT The recording has this length at most.",
                 "--size INT",
             ],
@@ -244,7 +244,7 @@ INVALID = [
     ("evaluate {run} --device nonsense", "no device 'nonsense' here"),
     ("evaluate {run} again", "Unrecognized options: again"),
     ("watch nowhere", "nowhere: no such file"),
-    ("watch {run} --out film.avi", "expected a recording named *.gif or *.mp4, got 'film.avi'"),
+    ("watch {run} --film film.avi", "expected a recording named *.gif, *.webp or *.mp4, got 'film.avi'"),
     ("watch {run} --seconds 0", "expected --seconds > 0, got 0.0"),
     ("watch {run} --size 0", "expected --size >= 1, got 0"),
     ("plot", "expected the directory of a run, or several, got none"),
@@ -708,20 +708,20 @@ def test_checkpoint_of_an_unfinished_run_is_its_newest(run: Path, tmp_path: Path
 def test_watch_writes_a_recording(run: Path, tmp_path: Path, capsys: Capture) -> None:
     [length] = evaluate_json(run, capsys, "--episodes", "1", "--seed", "3")["lengths"]
     out = tmp_path / "recordings" / "catch.gif"
-    assert cli.main(["watch", str(run), "--out", str(out), "--seed", "3", "--size", "120"]) == 0
+    assert cli.main(["watch", str(run), "--film", str(out), "--seed", "3", "--size", "120"]) == 0
     title, score, recording = capsys.readouterr().out.splitlines()
     assert title.endswith("steps on CatchBall")
     assert re.fullmatch(r"score      -?\d+\.0", score)
     assert re.fullmatch(rf"recording  {re.escape(str(out))} \(\d+\.\d s, \d+ kB\)", recording)
     with Image.open(out) as frames:
         assert (getattr(frames, "n_frames", 1), frames.size) == (length + 1, (120, 120 + 24))
-    assert cli.main(["watch", str(run), "--out", str(out), "--seed", "3", "--size", "120", "--no-captions"]) == 0
+    assert cli.main(["watch", str(run), "--film", str(out), "--seed", "3", "--size", "120", "--no-captions"]) == 0
     with Image.open(out) as frames:
         assert frames.size == (120, 120)
 
 
 def test_watch_cuts_the_recording_off(run: Path, capsys: Capture) -> None:
-    """Without --out it is written beside the checkpoint, or into the run's directory.
+    """Without --film it is written beside the checkpoint, or into the run's directory.
 
     Without --seed it is the median episode.
     """
@@ -738,7 +738,7 @@ def test_watch_names_the_extra_that_mp4_needs(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    assert cli.main(["watch", str(run), "--out", str(tmp_path / "film.mp4")]) == 2
+    assert cli.main(["watch", str(run), "--film", str(tmp_path / "film.mp4")]) == 2
     assert 'pip install "rlgames[video]"' in capsys.readouterr().err
 
 

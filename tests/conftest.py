@@ -1,17 +1,23 @@
 """Fixtures of all tests."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import pytest
-import torch
 from helpers import leaks
 from helpers.games import NAMES
 
 
 @pytest.fixture(autouse=True, scope="session")
 def single_threaded_torch() -> None:
-    """Small networks are fastest on one thread, and several test processes need not compete for the cores."""
-    torch.set_num_threads(1)
+    """Small networks are fastest on one thread, and several test processes need not compete for the cores.
+
+    The tests of games run where torch is not installed.
+    """
+    if find_spec("torch"):
+        import torch  # noqa: PLC0415  heavy
+
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

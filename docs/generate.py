@@ -1,4 +1,4 @@
-"""Parts of the documentation that are made of the code, the cards of the zoo and the results of the benchmarks.
+"""Parts of the documentation that are made of the code, the manifest of the zoo and the results of the benchmarks.
 
 A line `<!-- generated: NAME ARGUMENTS -->` in a page is replaced by what the function of that name in `PARTS` returns,
 Markdown. Formulas between dollars, `$x$` and `$$x$$` as on GitHub, become MathML, which browsers display without a
@@ -21,7 +21,6 @@ import tokenize
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -38,6 +37,8 @@ from rlgames.envs.task import Task
 from rlgames.presets.lookup import BY_GAME
 from rlgames.presets.preset import changed_fields
 from rlgames.values import describe
+from rlgames.zoo.manifest import read_manifest
+from rlgames.zoo.table import HEADER, RIGHT, table_rows
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -195,36 +196,20 @@ def game_presets(name: str) -> str:
 # ---- the zoo ----
 
 
-@cache
-def cards() -> dict[str, dict[str, Any]]:
-    return {path.parent.name: json.loads(path.read_text()) for path in sorted((ROOT / "zoo").glob("*/card.json"))}
-
-
 def zoo(game: str = "") -> str:
-    """Return the trained agents, of one game or of all, with the scores on their cards."""
+    """Return the trained agents, of one game or of all, with their scores."""
+    left_out = ("median", "limit")
+    columns = [column for column in HEADER if column not in left_out]
     rows = []
-    for folder, card in cards().items():
-        played, task = card["evaluation"], Task.from_json(card["task"])
-        if game in ("", task.game):
-            notes = [f"{played['episodes']}, {'greedy' if played['deterministic'] else 'sampled'} actions"]
-            if played.get("wins") is not None:
-                notes.append(f"{played['wins']} at the goal")
-            if played.get("capped"):
-                notes.append(f"{played['capped']} truncated after {played['max_steps']:,} steps")
-            rows.append(
-                (
-                    code(f"zoo/{folder}"),
-                    card["agent"].upper(),
-                    code(Task(task.game, task.options)),
-                    f"{card['step']:,}",
-                    f"{card['training_seconds']:,.0f} s",
-                    f"{number(played['mean'])} ± {number(played['std'])}",
-                    ", ".join(notes),
-                )
-            )
+    for row in table_rows(read_manifest()):
+        cells = dict(zip(HEADER, row, strict=True))
+        if game in ("", Task.parse(cells["game"]).game):
+            cells |= {"name": code(cells["name"]), "game": code(cells["game"])}
+            rows.append([cells[column] for column in columns])
     if not rows:
         return "The zoo has no agent of it yet."
-    return table(["Agent", "Algorithm", "Game", "Steps:", "Training:", "Mean score:", "Episodes"], rows)
+    titles = [f"{column.capitalize()}:" if column in RIGHT else column.capitalize() for column in columns]
+    return table(titles, rows)
 
 
 # ---- algorithms ----

@@ -68,6 +68,7 @@ PACKAGES = {  # that rlgames requires, by the module that is imported
     "numba": "numba",
     "numpy": "numpy",
     "rich": "rich",
+    "platformdirs": "platformdirs",
     "safetensors": "safetensors",
     "shtab": "shtab",
     "scipy": "scipy",

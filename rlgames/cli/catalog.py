@@ -6,7 +6,6 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rlgames.agents import AGENTS, agent_spec
@@ -15,9 +14,8 @@ from rlgames.envs.games import GAMES
 from rlgames.envs.registry import default_pixels, load_game, module_of
 from rlgames.envs.task import Task
 from rlgames.presets.lookup import PRESETS, find_preset
+from rlgames.zoo.manifest import read_manifest
 
-ZOO = "zoo"  # folder of trained agents in rlgames's repository
-LARGEST_CARD, LONGEST = 2**20, 500  # bytes of a card; characters of its description
 FEW = 12  # actions that are named one by one
 
 
@@ -34,11 +32,10 @@ def list_command() -> None:
         "Presets: tuned settings, by game; rlgames presets AGENT GAME shows them.",
         [(game, ", ".join(agent for agent in AGENTS if (agent, game) in PRESETS)) for game in games],
     )
-    folder = find_zoo()
-    if folder is None:
-        print(f"Trained agents are in the folder {ZOO}/ of rlgames's repository.")
-    else:
-        print_entries(f"Trained agents in {folder}/: rlgames watch FOLDER records one.", zoo_entries(folder))
+    print_entries(
+        "Trained agents: rlgames zoo shows their scores, rlgames watch NAME records one.",
+        [(name, f"{card.agent} on {card.game}") for name, card in read_manifest().items()],
+    )
 
 
 def game_entry(name: str) -> Iterator[str]:
@@ -56,37 +53,6 @@ def game_entry(name: str) -> Iterator[str]:
 def json_text(value: Any) -> str:
     """Return a default as it is written in an option."""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def find_zoo() -> Path | None:
-    """Return the folder of trained agents, of the current directory or beside the package in a clone."""
-    for folder in (Path(ZOO), Path(__file__).parents[2] / ZOO):
-        if any(folder.glob("*/card.json")):
-            return folder
-    return None
-
-
-def zoo_entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield name and description of each trained agent; anyone may have written its card."""
-    for path in sorted(folder.glob("*/card.json")):
-        try:
-            if not path.is_file() or path.stat().st_size > LARGEST_CARD:
-                raise ValueError("a pipe, a device or a large file")
-            text = describe_card(json.loads(path.read_text()))
-        except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
-            text = "its card.json was not written by rlgames export"
-        yield path.parent.name, "".join(each if each.isprintable() else "?" for each in text[:LONGEST])
-
-
-def describe_card(card: dict[str, Any]) -> str:
-    """Return an exported agent's game, steps and score in one line."""
-    task, played = card["task"], card["evaluation"]
-    wins = f", at the goal in {played['wins']}" if played.get("wins") is not None else ""
-    sampled = "" if played["deterministic"] else ", actions sampled"
-    return (
-        f"{card['agent']} on {Task(task['game'], task['options'])}, {card['step']:,} steps: "
-        f"mean {played['mean']:,.1f} of {played['episodes']} episodes{wins}{sampled}"
-    )
 
 
 def presets_command(agent: str | None, game: str | None, as_json: bool) -> None:

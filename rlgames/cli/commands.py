@@ -20,12 +20,13 @@ from rlgames.cli.terminal import load_command
 class Evaluate:
     """Options of `rlgames evaluate`."""
 
-    path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
+    path: Positional[Path]  # The agent is in this checkpoint, or the best of this run, or the zoo's of this name.
     episodes: DisallowNone[int | None] = None  # It plays this many; None: 100 of a compiled game, 20 of any other.
     seed: DisallowNone[int | None] = None  # The games start from this seed; None: from one that no training plays.
     game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
     sample: bool = False  # Actions are sampled from the policy instead of taking the best.
     max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
+    zoo: DisallowNone[str | None] = None  # The zoo's weights are in this folder, or at this http(s) address.
     json: bool = False  # One JSON object is printed instead of lines to read.
     device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
     threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
@@ -44,6 +45,7 @@ class Export:
     out: Positional[Path]  # This folder is written; `rlgames watch` and `evaluate` take it as they take a run's.
     episodes: int = 100  # The card has the scores of this many episodes.
     seed: DisallowNone[int | None] = None  # The games start from this seed; None: from one that no training plays.
+    game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
     sample: bool = False  # Actions are sampled from the policy instead of taking the best.
     max_steps: DisallowNone[int | None] = None  # Episodes are truncated after this many agent steps; None: never.
     overwrite: bool = False  # An earlier export is replaced.
@@ -53,14 +55,14 @@ class Export:
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
         check_minimum(0, seed=self.seed)
-        load_command("trained").export_command(self)
+        load_command("export").export_command(self)
 
 
 @dataclass(frozen=True)
 class Watch:
     """Options of `rlgames watch`."""
 
-    path: Positional[Path]  # The agent of this checkpoint, run or export plays, or a way of rlgames explore (*.json).
+    path: Positional[Path]  # The agent of this checkpoint, run or name in the zoo plays, or a way of explore (*.json).
     film: DisallowNone[Path | None] = None  # This *.gif, *.webp or (extra video) *.mp4 is written; None: a .gif.
     seconds: float = 30.0  # The recording has this length at most.
     seed: DisallowNone[int | None] = None  # The game starts from it; None: the one of 0 to 4 with the median score.
@@ -69,6 +71,7 @@ class Watch:
     size: DisallowNone[int | None] = None  # The game's picture has this height; None: its own, enlarged if small.
     no_captions: bool = False  # Score, action and step are left out.
     game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
+    zoo: DisallowNone[str | None] = None  # The zoo's weights are in this folder, or at this http(s) address.
     device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
     threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
     live: bool = False  # A page for the browser takes the place of the recording; you can take over (extra live).
@@ -122,6 +125,29 @@ class Compare:
 
     def run(self) -> None:
         load_command("runs").compare_command(self)
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Options of `rlgames zoo`."""
+
+    name: Positional[DisallowNone[str | None]] = None  # All that is known of this agent is shown; None: a table of all.
+    json: bool = False  # One JSON object is printed instead of lines to read.
+
+    def run(self) -> None:
+        import_module("rlgames.cli.zoo").zoo_command(self.name, self.json)
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Options of `rlgames reproduce`."""
+
+    name: Positional[str]  # This agent of the zoo is trained again.
+    out: DisallowNone[Path | None] = None  # The run is in this directory, or goes on there; None: runs/reproduce-NAME.
+    quiet: bool = False  # No progress is shown.
+
+    def run(self) -> int:
+        return load_command("reproduce").reproduce_command(self)
 
 
 @dataclass(frozen=True)

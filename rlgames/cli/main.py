@@ -84,6 +84,13 @@ COMMANDS: dict[str, CommandSpec] = {
     "presets": CommandSpec(
         "rlgames.cli.commands", "Presets", "Show the tuned settings of an agent on a game.", "presets ppo Cave"
     ),
+    "zoo": CommandSpec("rlgames.cli.commands", "Zoo", "List the trained agents of rlgames, and their scores.", "zoo"),
+    "reproduce": CommandSpec(
+        "rlgames.cli.commands",
+        "Reproduce",
+        "Train an agent of the zoo again, and compare the weights.",
+        "reproduce catch-ppo",
+    ),
     "doctor": CommandSpec(
         "rlgames.cli.doctor", "doctor", "Check the installation: what is missing, and how to get it.", "doctor"
     ),

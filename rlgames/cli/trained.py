@@ -1,11 +1,12 @@
-"""`rlgames evaluate`, `export` and `watch`: the commands on trained agents; `commands` has their options."""
+"""`rlgames evaluate`, `watch` and `page`: the commands on trained agents; `commands` has their options."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rlgames import go_explore as ways
 from rlgames.agents.base import Agent
@@ -14,17 +15,20 @@ from rlgames.checkpoint import weights_sha256
 from rlgames.cli.commands import Evaluate, Export, Page, Watch
 from rlgames.cli.options import check_device
 from rlgames.cli.terminal import status, wrap
-from rlgames.errors import NotWritableError, UsageError
+from rlgames.errors import NoRunError, UsageError
 from rlgames.evaluation import UNSEEN_SEED, Evaluation, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.recording import record, video_writer_class
-from rlgames.runs.directory import EXPORTED, RunDirectory, find_checkpoint, read_rows, write_atomically
+from rlgames.runs.directory import find_checkpoint
 from rlgames.web.live import watch_live
 from rlgames.web.page import build_page, zoo_agents
+from rlgames.zoo.manifest import Card, find_card, read_manifest, suggest
+from rlgames.zoo.weights import FOLDER, find_weights
 
 
 def evaluate_command(options: Evaluate) -> None:
-    path, agent = load_trained(options.path, options.game, options.device)
+    path, agent, card = load_trained(options.path, options.game, options.device, options.zoo)
+    options = as_evaluated(options, card)
     result, facts = evaluate_agent(agent, options)
     lengths = result.lengths
     if options.json:
@@ -48,7 +52,7 @@ def evaluate_agent(agent: Agent, options: Evaluate | Export) -> tuple[Evaluation
 def print_score(result: Evaluation) -> None:
     """Print the scores of an evaluation for people."""
     (low, high), n = result.interval, len(result.scores)
-    print(f"score   mean {result.mean:,.1f}, 95% interval {low:,.1f} to {high:,.1f}, of {n} episodes")
+    print(f"score   mean {result.mean:,.1f}, 95% interval {low:,.1f} to {high:,.1f}, of {n} episode{'s' * (n > 1)}")
     print(
         f"        median {result.median:,.1f}, worst tenth {result.worst_tenth:,.1f}, "
         f"lowest {min(result.scores):,.1f}, highest {max(result.scores):,.1f}"
@@ -87,43 +91,24 @@ def evaluation_json(
     }
 
 
-def export_command(options: Export) -> None:
-    path, agent = load_trained(options.path, None, options.device)
-    if (options.out / EXPORTED).exists() and not options.overwrite:
-        raise UsageError(f"{options.out} holds an agent already: choose another folder, or give --overwrite")
-    result, facts = evaluate_agent(agent, options)
-    card = agent.header() | {"evaluation": facts}
-    times = read_rows(RunDirectory(path.resolve().parent.parent).times)  # empty outside of a run's directory
-    if seconds := [row["seconds"] for row in times if row["step"] <= agent.step]:
-        card["training_seconds"] = max(seconds)
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-        agent.save(options.out / EXPORTED, weights_only=True)
-        write_atomically(options.out / "card.json", json.dumps(card, indent=2) + "\n")
-    except OSError as error:
-        raise NotWritableError(f"{options.out} cannot be written: {error}") from error
-    print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
-    print_score(result)
-    print(f"weights {options.out / EXPORTED} ({(options.out / EXPORTED).stat().st_size / 1e3:,.0f} kB)")
-    print(f"card    {options.out / 'card.json'}")
-
-
 def watch_command(options: Watch) -> None:
     if options.path.suffix == ways.SUFFIX:
         return watch_way(options)
-    path, agent = load_trained(options.path, options.game, options.device)
+    path, agent, card = load_trained(options.path, options.game, options.device, options.zoo)
+    deterministic = not options.sample and (card is None or card.evaluation["deterministic"])
     if options.live:
-        seed, deterministic = options.seed or 0, not options.sample
+        seed = options.seed or 0
         with torch_threads(options.threads or 1):  # one observation at a time
             return watch_live(agent, host=options.host, port=options.port, seed=seed, deterministic=deterministic)
-    out = options.film or (options.path / "film.gif" if options.path.is_dir() else path.with_suffix(".gif"))
+    beside = Path(f"{options.path.name}.gif") if card else path.with_suffix(".gif")
+    out = options.film or (options.path / "film.gif" if options.path.is_dir() else beside)
     video_writer_class(out)
     with status("recording"), torch_threads(options.threads):
         recording = record(
             *(agent, out),
             episodes=options.episodes,
             seed=options.seed,
-            deterministic=not options.sample,
+            deterministic=deterministic,
             seconds=options.seconds,
             size=options.size,
             captions=not options.no_captions,
@@ -164,11 +149,58 @@ def page_command(options: Page) -> None:
     print(f"serve it with: python -m http.server --directory {shlex.quote(str(options.out))}")
 
 
-def load_trained(path: Path, game: str | None, device: str) -> tuple[Path, Agent]:
-    """Return the checkpoint of `path`, and its agent with a game to play."""
+class Trained(NamedTuple):
+    """An agent that a user named, by a path or as one of the zoo."""
+
+    path: Path  # of its checkpoint
+    agent: Agent
+    card: Card | None  # of the zoo
+
+
+def load_trained(path: Path, game: str | None, device: str, zoo: str | None = None) -> Trained:
+    """Return the agent of a checkpoint, of a run, or of this name in the zoo, with a game to play.
+
+    An agent of the zoo plays the game that it was evaluated on, if none is given.
+    """
     check_device(device)
-    path = find_checkpoint(path)
+    name = zoo_name(path, zoo)
+    card = None if name is None else find_card(name)
+    if name is not None and card is not None:
+        path, game = find_weights(name, zoo), game or card.game
+    elif path.exists():
+        path = find_checkpoint(path)
+    else:
+        raise NoRunError(
+            f"{path}: no such file, and no trained agent has this name: {suggest(path.name)}rlgames zoo lists them"
+        )
     agent = load(path, game, device=device, weights_only=True)
     if agent.task is None:
         raise UsageError(f"{path}: its agent was not made from a game's name: say what to play with --game")
-    return path, agent
+    return Trained(path, agent, card)
+
+
+def zoo_name(path: Path, zoo: str | None) -> str | None:
+    """Return the name of an agent of the zoo that is written NAME or zoo/NAME; None for any other path.
+
+    A file or folder NAME comes first, unless `zoo` says where the agent is.
+    """
+    *folder, name = path.parts or ("",)
+    if name not in read_manifest() or folder not in ([], [FOLDER]):
+        return None
+    return None if not folder and not zoo and path.exists() else name
+
+
+def as_evaluated(options: Evaluate, card: Card | None) -> Evaluate:
+    """Return the options with what was not given taken from the evaluation of an agent of the zoo."""
+    if card is None:
+        return options
+    played = card.evaluation
+    options = replace(
+        options,
+        sample=options.sample or not played["deterministic"],
+        max_steps=options.max_steps or played["max_steps"],
+    )
+    if options.game is not None:
+        return options
+    seed = played["seed"] if options.seed is None else options.seed
+    return replace(options, episodes=options.episodes or played["episodes"], seed=seed)

@@ -1,6 +1,6 @@
 """The directory of a run: what one training leaves behind, and what resuming it needs.
 
-config.json            all settings of the run
+config.json            all settings of the run, and the machines that trained it
 metrics.jsonl          a row each `log_every` steps, and one for each evaluation; identical when the run is repeated
 episodes.jsonl         at those steps the score of each episode, "scores" of training and "eval_scores" of evaluations
 times.jsonl            seconds of training and steps a second at those steps, which are never identical
@@ -46,6 +46,7 @@ from rlgames.runs.replay_files import ReplayFiles
 
 OWN = ("step-*.ckpt", "best.ckpt", "final.ckpt", "replay-*.part", ".*.partial")  # files in checkpoints/
 EXTENDED_FROM = "extended_from"  # key in config.json: the numbers of steps that the run was started with before
+MACHINES = "machines"  # key in config.json: those on which the run was trained, in order
 COUNTS = ("steps", "log_every", "evaluate_every", "save_every", "threads")  # of config.json, for a resumed run too
 KEEP_LAST = 3  # step-*.ckpt
 SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics
@@ -145,6 +146,15 @@ class RunDirectory:
                     f"{self.config}: expected {name} >= 1, got {brief(config[name])}: restore the file"
                 )
         return config
+
+    def note_machine(self, machine: dict[str, str]) -> None:
+        """Add a machine to those that trained the run."""
+        config = self.read_config()
+        before = config.get(MACHINES)
+        before = before if isinstance(before, list) else []  # of an older version
+        if machine not in before:
+            with self.writing():
+                write_atomically(self.config, json.dumps(config | {MACHINES: [*before, machine]}, indent=2) + "\n")
 
     def extend(self, config: dict[str, Any], steps: int) -> None:
         """Let the run of these settings end after another number of steps."""

@@ -34,7 +34,8 @@ from rlgames.evaluation import MAX_ENVS, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
-from rlgames.runs.directory import COUNTS, EXTENDED_FROM, RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.directory import COUNTS, EXTENDED_FROM, MACHINES, RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.machine import describe_machine
 from rlgames.runs.trackers import TrackerName, Tracking, check_tracker, tracked
 from rlgames.schema import difference, fill_in_defaults
 from rlgames.values import check_value
@@ -175,6 +176,7 @@ def open_session(
             if overwrite and directory.path.exists():
                 directory.clear()
             directory.create(settings)
+        directory.note_machine(describe_machine(agent.device))
         directory.truncate_after(agent.step, resolved.steps)
         session.seconds_before = max((row.get("seconds", 0.0) for row in read_rows(directory.times)), default=0.0)
         stack.pop_all()
@@ -190,7 +192,7 @@ def check_settings(
     before = fill_in_defaults(ResolvedTraining, saved)
     if isinstance(before["config"], dict):
         before["config"] = fill_in_defaults(type(resolved.config), before["config"])
-    free = ("steps", "threads", "track", EXTENDED_FROM)
+    free = ("steps", "threads", "track", EXTENDED_FROM, MACHINES)
     if differs := difference(before, settings | {name: before[name] for name in free if name in before}):
         raise InvalidValueError(
             f"{directory.path} was started with other settings: {differs}; resume with the same, or change --out"

@@ -73,12 +73,11 @@ def build_page(folder: Path, agents: Sequence[Path]) -> list[str]:
 def zoo_agents(zoo: Path = Path("zoo")) -> list[Path]:
     """Return the folders of the agents in a zoo that a page can show. Raises UsageError if there is none."""
     found = []
-    for card in sorted(zoo.glob("*/card.json")):
-        if (card.parent / EXPORTED).exists():
-            agent = load(card.parent / EXPORTED, weights_only=True)
-            with suppress(UsageError):
-                own_task(agent, card.parent)
-                found.append(card.parent)
+    for file in sorted(zoo.glob(f"*/{EXPORTED}")):
+        agent = load(file, weights_only=True)
+        with suppress(UsageError):
+            own_task(agent, file.parent)
+            found.append(file.parent)
     if not found:
         raise UsageError(f"there is no agent for a page in the folder {zoo}: name checkpoints or runs with --agents")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import inspect
 import json
 import os
@@ -42,6 +43,7 @@ from rlgames.envs.task import Task
 from rlgames.networks import threads
 from rlgames.presets.lookup import PRESETS
 from rlgames.runs.directory import find_checkpoint
+from rlgames.runs.machine import describe_machine
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
@@ -50,8 +52,11 @@ COMMANDS = (
     "watch",
     "plot",
     "compare",
+    "explore",
     "page",
     "export",
+    "zoo",
+    "reproduce",
     "play",
     "list",
     "presets",
@@ -756,6 +761,10 @@ def test_export_writes_agent_and_card(run: Path, tmp_path: Path, capsys: Capture
     assert printed["weights_sha256"] == weights_sha256(agent.net.state_dict())
     assert card["evaluation"] == {key: value for key, value in printed.items() if key not in ("path", "lengths")}
     assert {key: card[key] for key in agent.header()} == agent.header()
+    assert card["command"].startswith("rlgames train ppo CatchBall --steps 1024 ")
+    assert (card["checkpoint"], card["machines"]) == ("best", [describe_machine(torch.device("cpu"))])
+    assert card["sha256"] == hashlib.sha256((out / "agent.ckpt").read_bytes()).hexdigest()
+    assert card["bytes"] == (out / "agent.ckpt").stat().st_size
     times = [json.loads(line) for line in (run / "times.jsonl").read_text().splitlines()]
     assert card["training_seconds"] in [row["seconds"] for row in times if row["step"] == agent.step]
 

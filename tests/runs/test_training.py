@@ -31,6 +31,7 @@ from rlgames.presets.lookup import PRESETS
 from rlgames.runs import trackers
 from rlgames.runs import training as training_module
 from rlgames.runs.directory import KEEP_LAST, RunDirectory, find_checkpoint, read_rows
+from rlgames.runs.machine import describe_machine
 from rlgames.runs.training import Every, Session, Training, evaluation_seed, open_session, stop_signals, train
 
 SMALL = {  # whichever of these a config has
@@ -114,6 +115,7 @@ def check_files(out: Path, training: Training, agent: Agent) -> None:
 
     config = json.loads((out / "config.json").read_text())
     resolved = dataclasses.replace(training.resolve(), threads=torch.get_num_threads())
+    assert config.pop("machines") == [describe_machine(torch.device("cpu"))]
     assert config == checkpoint.config_to_json(resolved)
     assert (config["agent"], config["game"], config["seed"], config["steps"]) == (agent.name, "CatchBall", 7, 320)
 

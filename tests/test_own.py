@@ -355,6 +355,7 @@ def test_checkpoint_names_its_wrappers(tmp_path: Path, capsys: pytest.CaptureFix
         assert len(error.splitlines()) == 1
 
 
+@pytest.mark.slow  # in the quick set: that processes import the script (tests/agents/test_workers.py)
 def test_workers_of_a_script_know_its_wrappers(tmp_path: Path) -> None:
     """They import the script that started them."""
     command = ["own_wrapper.py", "train", "a3c", "CatchBall:wrappers=sticky", "--steps", "64", "--config.workers", "2"]

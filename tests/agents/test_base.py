@@ -194,7 +194,9 @@ def test_a_progress_bar_changes_nothing(name: str, tmp_path: Path, monkeypatch: 
     assert completed == sorted(completed)
 
 
-@pytest.mark.parametrize("name", ["ppo", "dqn", "reinforce", "a3c"])
+@pytest.mark.parametrize(
+    "name", ["ppo", "dqn", *(pytest.param(name, marks=pytest.mark.slow) for name in ("reinforce", "a3c"))]
+)
 def test_learn_and_evaluate_use_one_thread_for_a_small_network(name: str, monkeypatch: pytest.MonkeyPatch):
     """And more for a large one, and give torch back as many as it had."""
     used: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,14 @@ ENVS: dict[str, Callable[[], Any]] = {  # those with snapshots: a name, or envir
     "NEXT_STEP": lambda: catch_ball(AutoresetMode.NEXT_STEP),
     "DISABLED": lambda: catch_ball(AutoresetMode.DISABLED, rewards=Rewards(scale=0.5, survival=0.1)),
 }
-PAIRS = [  # each agent with each autoreset mode, each other game with one agent
-    *((name, kind) for name in AGENTS for kind in ("CatchBall", "NEXT_STEP", "DISABLED")),
+PAIRS = [  # each agent, each autoreset mode and each other game with some agent; slow: each agent with each mode
+    *((name, "CatchBall") for name in AGENTS),
+    *(("ppo", "NEXT_STEP"), ("dqn", "NEXT_STEP"), ("ppo", "DISABLED"), ("reinforce", "DISABLED")),
+    *(
+        pytest.param(name, mode, marks=pytest.mark.slow)
+        for name, mode in product(AGENTS, ("NEXT_STEP", "DISABLED"))
+        if name not in {"NEXT_STEP": ("ppo", "dqn"), "DISABLED": ("ppo", "reinforce")}[mode]
+    ),
     ("a3c", "CartPole"),
     ("reinforce", "Cave"),
     ("ppo", "Dino:obs=state"),

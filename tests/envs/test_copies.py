@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from itertools import product
 from typing import Any
 
 import cloudpickle
@@ -107,10 +108,16 @@ def test_copies_of_an_environment_continue(name: str) -> None:
     assert_copies_continue(rlgames.make(game, **options))
 
 
-@pytest.mark.parametrize("mode", AutoresetMode, ids=lambda mode: mode.name)
+SLOW = {  # each Pong starts emulators
+    *(("Pong", AutoresetMode.NEXT_STEP), ("Pong", AutoresetMode.DISABLED)),
+    *product(("raw Pong", "colored Pong"), AutoresetMode),
+}
+
+
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow if name.endswith(" Pong") else ()) for name in CASES],
+    ("name", "mode"),
+    [pytest.param(*case, marks=pytest.mark.slow if case in SLOW else ()) for case in product(CASES, AutoresetMode)],
+    ids=lambda value: getattr(value, "name", value),
 )
 def test_copies_of_a_vector_environment_continue(name: str, mode: AutoresetMode) -> None:
     game, options = CASES[name]

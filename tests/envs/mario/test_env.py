@@ -242,20 +242,30 @@ def test_frame_skip_sums_rewards_and_max_pools_the_last_two_frames(engine: str, 
             assert reward == sum(frame[1] for frame in frames)
 
 
-@on_both
+PREPROCESSING = {
+    "agents": rlgames.Pixels(crop=(32, 240, 0, 256), size=(84, 84), grey=True, skip=4),
+    "color": rlgames.Pixels(crop=(31, 240, 16, 255), size=(84, 80), skip=4, max_pool=True),
+    "pooled": rlgames.Pixels(size=(60, 100), grey=True, skip=2, max_pool=True),
+    "halves": rlgames.Pixels(size=(120, 128), grey=True, skip=2),  # whole factors, which OpenCV averages otherwise
+    "every": rlgames.Pixels(crop=(0, 200, 0, 200), every=2, size=(84, 84), grey=True),
+    "larger": rlgames.Pixels(crop=(0, 20, 0, 200), size=(84, 84), grey=True),  # partly larger
+}
+
+
 @pytest.mark.parametrize(
-    "pixels",
+    ("engine", "name"),
     [
-        rlgames.Pixels(crop=(32, 240, 0, 256), size=(84, 84), grey=True, skip=4),
-        rlgames.Pixels(crop=(31, 240, 16, 255), size=(84, 80), skip=4, max_pool=True),
-        rlgames.Pixels(size=(60, 100), grey=True, skip=2, max_pool=True),
-        rlgames.Pixels(size=(120, 128), grey=True, skip=2),  # whole factors, which OpenCV averages otherwise
-        rlgames.Pixels(crop=(0, 200, 0, 200), every=2, size=(84, 84), grey=True),
-        rlgames.Pixels(crop=(0, 20, 0, 200), size=(84, 84), grey=True),  # partly larger
+        *(("nes", name) for name in PREPROCESSING),
+        pytest.param("nes-py", "color", marks=needs_nes_py),
+        *(
+            pytest.param("nes-py", name, marks=[needs_nes_py, pytest.mark.slow])
+            for name in PREPROCESSING
+            if name != "color"
+        ),
     ],
-    ids=["agents", "color", "pooled", "halves", "every", "larger"],
 )
-def test_preprocessing_equals_the_wrappers(engine: str, pixels: rlgames.Pixels, make: Callable[..., Any]) -> None:
+def test_preprocessing_equals_the_wrappers(engine: str, name: str, make: Callable[..., Any]) -> None:
+    pixels = PREPROCESSING[name]
     options = {"world": 1, "stage": 1, "engine": engine}
     screen = make(options, grey=pixels.grey)  # grey is OpenCV's
     wrapped = replace(pixels, grey=False).wrap(screen)

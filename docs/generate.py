@@ -10,7 +10,6 @@ program.
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import io
 import json
@@ -23,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 from unittest.mock import patch
 
 from gymnasium.spaces import Box
@@ -79,13 +78,20 @@ def game_doc(name: str) -> tuple[str, dict[str, str], str]:
     doc = inspect.getdoc(import_module(module_of(name).game.__module__)) or ""
     headings = "|".join(SECTIONS)
     before, *parts = re.split(rf"^({headings}): ", doc, flags=re.MULTILINE)
-    found = {
-        title: " ".join(text.partition("\n\n")[0].split()) for title, text in zip(parts[::2], parts[1::2], strict=True)
-    }
+    found = {}
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        first = " ".join(text.partition("\n\n")[0].split())
+        found[title] = capital(first)
     missing = set(SECTIONS) - set(found)
     assert not missing, f"the docstring of {name} does not say {missing}"
     after = parts[-1].partition("\n\n")[2]
-    return before.partition("\n")[2].strip() or before.strip(), found, after
+    summary, _, rest = before.partition(": ")[2].strip().partition("\n")
+    return f"{capital(summary)}\n{rest}", found, after
+
+
+def capital(text: str) -> str:
+    """Return the text with a capital letter, unless it begins with an address such as chrome://dino."""
+    return text if "://" in text.partition(" ")[0] else text[:1].upper() + text[1:]
 
 
 def space(box: Box) -> str:
@@ -149,7 +155,7 @@ def game_rules(name: str) -> str:
         text.append(table(["Action:", "Meaning", "Key to play"], rows))
     text += ["## Observation space", sections["Observation space"]]
     text += ["## Rewards", sections["Rewards"], "## End of an episode"]
-    text += [f"Termination: {sections['Termination']}", f"Truncation: {sections['Truncation']}"]
+    text += [f"**Termination.** {sections['Termination']}", f"**Truncation.** {sections['Truncation']}"]
     text += ["Episodes start in the state that the seed of `reset(seed=...)` decides."]
     return "\n\n".join(part for part in text if part)
 
@@ -215,9 +221,18 @@ def zoo(game: str = "") -> str:
 # ---- algorithms ----
 
 
-def field_comments(config: type) -> dict[str, str]:
-    """Return the comment behind each field of a config, which is its help text."""
-    source = textwrap.dedent(inspect.getsource(config))
+class Field(NamedTuple):
+    """A field of a dataclass or named tuple, as it is written."""
+
+    name: str
+    annotation: str
+    default: str
+    comment: str
+
+
+def read_fields(owner: type) -> list[Field]:
+    """Return the fields of a class with the comments behind them, which are their help texts."""
+    source = textwrap.dedent(inspect.getsource(owner))
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -225,21 +240,31 @@ def field_comments(config: type) -> dict[str, str]:
     }
     [definition] = ast.parse(source).body
     assert isinstance(definition, ast.ClassDef)
-    return {
-        node.target.id: comments.get(node.end_lineno or 0, "")
-        for node in definition.body
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-    }
+    found = []
+    for node in definition.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+            comment = next((comments[line] for line in lines if line in comments), "")
+            default = ast.unparse(node.value) if node.value else ""
+            found.append(Field(node.target.id, ast.unparse(node.annotation), default, comment))
+    return found
+
+
+def fields(path: str) -> str:
+    """Return the fields of a class given by its module and name, in a table."""
+    module, _, name = path.rpartition(".")
+    rows = [
+        (code(field.name), code(field.annotation), code(field.default) if field.default else "", field.comment)
+        for field in read_fields(getattr(import_module(module), name))
+    ]
+    return table(["Field", "Type", "Default", "Meaning"], rows)
 
 
 def settings(agent: str) -> str:
     """Return every setting of an algorithm, its default, what is allowed, and its help text."""
     config = find(agent).Config
-    comments, types = field_comments(config), get_type_hints(config, include_extras=True)
-    rows = [
-        (code(field.name), code(repr(field.default)), allowed(types[field.name]), comments[field.name])
-        for field in dataclasses.fields(config)
-    ]
+    types = get_type_hints(config, include_extras=True)
+    rows = [(code(f.name), code(f.default), allowed(types[f.name]), f.comment) for f in read_fields(config)]
     return table(["Setting", "Default", "Allowed", "Meaning"], rows)
 
 
@@ -331,7 +356,7 @@ PARTS: dict[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(games, game, zoo),
-        *(settings, presets, file, module, source, example, example_code, commands, results),
+        *(settings, presets, fields, file, module, source, example, example_code, commands, results),
     )
 }
 

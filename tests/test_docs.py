@@ -27,7 +27,15 @@ PAGES = [ROOT / "README.md", ROOT / "zoo" / "README.md", *sorted(DOCS.rglob("*.m
 SITE = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
 SLOW = "<!-- slow -->"  # before a block of Python that takes long
 BLOCK = re.compile(rf"(?P<slow>{SLOW}\n+)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL)
-PLACEHOLDERS = {"AGENT": "ppo", "GAME": "CatchBall", "RUN": "run", "FOLDER": "folder", "COMMAND": "train"}
+PLACEHOLDERS = {
+    "AGENT": "ppo",
+    "GAME": "CatchBall",
+    "RUN": "run",
+    "FOLDER": "folder",
+    "COMMAND": "train",
+    "SHELL": "bash",
+    "NAME": "none",
+}
 NOT_OURS = ("Mine", "Slalom", "cross-entropy", "sticky")  # of examples that register them
 
 
@@ -174,7 +182,8 @@ LINES = sorted({line for page in [*PAGES, ROOT / "CONTRIBUTING.md"] for line in 
 
 def parse(line: str) -> None:
     """Parse a command line as rlgames does, without running it. Raises UsageError for one that it does not take."""
-    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line.replace("...", ""), comments=True)[1:]]
+    words = shlex.split(re.split(r" [>|] ", line)[0].replace("train ...", "train ppo CatchBall"), comments=True)[1:]
+    words = [PLACEHOLDERS.get(word, word) for word in words]
     [name, *rest], _ = take_imports(words)
     if name.startswith("--") or "--help" in rest or not rest:
         return

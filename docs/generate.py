@@ -66,10 +66,6 @@ def fenced(text: str, language: str = "") -> str:
     return f"```{language}\n{text.strip()}\n```"
 
 
-def number(value: float) -> str:
-    return f"{value:,.1f}" if value % 1 else f"{value:,.0f}"
-
-
 # ---- games ----
 
 

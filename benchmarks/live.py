@@ -39,8 +39,9 @@ START_TIMEOUT = 120.0  # seconds
 VIEWER = """
 import os, sys
 from websockets.sync.client import connect
-os.nice(19)
 with connect(sys.argv[1], open_timeout=120, max_size=None) as connection:
+    os.nice(19)
+    print("connected", flush=True)
     while connection.recv():
         pass
 """
@@ -112,12 +113,13 @@ class Measured:
 @contextmanager
 def remote_viewer(address: str) -> Iterator[None]:
     """Read all frames in a process of the lowest priority."""
-    viewer = subprocess.Popen([sys.executable, "-c", VIEWER, address])
-    try:
-        yield
-    finally:
-        viewer.kill()
-        viewer.wait()
+    with subprocess.Popen([sys.executable, "-c", VIEWER, address], stdout=subprocess.PIPE) as viewer:
+        assert viewer.stdout is not None
+        viewer.stdout.readline()
+        try:
+            yield
+        finally:
+            viewer.kill()
 
 
 @contextmanager

@@ -118,22 +118,17 @@ class Weights:
         self.length += array.size
         return self.length - array.size
 
-    def encode(self) -> tuple[str, bytes]:
-        """Return all numbers and their type: float16 if it holds each of them exactly, else float32; little-endian."""
-        numbers = np.concatenate(self.arrays)
-        with np.errstate(over="ignore"):
-            halves = numbers.astype("<f2")
-        if np.array_equal(halves, numbers):
-            return "float16", halves.tobytes()
-        return "float32", numbers.astype("<f4").tobytes()
+    def to_bytes(self) -> bytes:
+        """Return all numbers, little-endian."""
+        return np.concatenate(self.arrays).astype("<f4").tobytes()
 
 
 def describe_network(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, Any], bytes]:
     """Return a network for observations of `shape` as JSON, and its weights.
 
     `outputs` are the layers to the action logits or values, `value` those to the value of the observation, each a list
-    of layers; in both those of `encoder` come first where it is there. `dtype` is that of the weights. Raises
-    UsageError for networks that a page cannot compute: recurrent ones, and those of a user's own agent.
+    of layers; in both those of `encoder` come first where it is there. Raises UsageError for networks that a page
+    cannot compute: recurrent ones, and those of a user's own agent.
     """
     weights = Weights()
     if isinstance(net, ActorCritic):
@@ -150,8 +145,7 @@ def describe_network(net: nn.Module, shape: tuple[int, ...]) -> tuple[dict[str, 
         "value_encoder": value_encoder and layers(value_encoder, shape, weights),
         "value": value and layers([value], shape, weights),
     }
-    described["dtype"], content = weights.encode()
-    return described, content
+    return described, weights.to_bytes()
 
 
 def layers(modules: Any, shape: tuple[int, ...], weights: Weights) -> list[dict[str, int | str]]:

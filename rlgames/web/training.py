@@ -35,7 +35,7 @@ from rlgames.web.server import LiveServer, page_address
 
 CHECK_INTERVAL = 1.0  # seconds between two looks for a viewer
 SHARE = 0.01  # of the training's time, at most, in which it writes weights
-GRACE_PERIOD = 1.0  # seconds in which the process must end when asked to; then it is killed
+GRACE_PERIOD = 0.5  # seconds in which the process must end when asked to; then it is killed
 READ_INTERVAL = 1.0  # seconds between two looks into the metrics
 POLL_INTERVAL = 0.25  # seconds between two looks for a viewer, in the process that serves
 CURVES = ("rollout/", "eval/score", "train/", "time/fps")  # what begins so is shown

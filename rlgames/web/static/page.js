@@ -112,8 +112,8 @@ class Network {
   constructor(game, described, weights) {
     this.game = game;
     this.described = described;
-    const memory = game.memory, numbers = described.dtype === "float16" ? decodeHalves(weights) : new Float32Array(weights);
-    this.weights = memory.take(numbers.byteLength);
+    const memory = game.memory;
+    this.weights = memory.take(weights.byteLength);
     const sizes = { dense: (x) => [x.inputs, x.outputs], convolution: (x) => [x.channels * x.height * x.width,
       x.filters * rows(x.height, x) * rows(x.width, x)] };
     const prepare = (layers) => layers.map((layer) => {
@@ -127,7 +127,7 @@ class Network {
     this.inputs = (this.encoder[0] ?? this.outputs[0]).inputs;
     this.x = memory.take(this.inputs * 4);
     this.dx = memory.take(this.inputs * 4);
-    this.floats(this.weights, numbers.length).set(numbers);
+    this.floats(this.weights, weights.length).set(weights);
   }
 
   floats(at, length) {
@@ -175,14 +175,6 @@ class Network {
     }
     return this.floats(this.dx, this.inputs).map(Math.abs);
   }
-}
-
-/** Return finite numbers of half precision as float32. */
-function decodeHalves(buffer) {
-  return Float32Array.from(new Uint16Array(buffer), (bits) => {
-    const exponent = (bits >> 10) & 31, fraction = (bits & 1023) / 1024;
-    return (bits >> 15 ? -1 : 1) * (exponent ? 2 ** (exponent - 15) * (1 + fraction) : 2 ** -14 * fraction);
-  });
 }
 
 const rows = (length, layer) => Math.floor((length - layer.kernel) / layer.stride) + 1;
@@ -340,10 +332,9 @@ class StaticSource {
     const spec = this.games.find((each) => each.name === gameName) ?? this.games[0];
     const agent = spec.agents.find((each) => each.name === agentName) ?? spec.agents[0];
     if (!this.modules.has(spec.name)) {
-      const bytes = await (await ask(new URL(spec.module, this.base))).arrayBuffer();
-      this.modules.set(spec.name, await WebAssembly.compile(bytes));
+      this.modules.set(spec.name, await WebAssembly.compile(await askCompressed(new URL(spec.module, this.base))));
     }
-    const weights = await (await ask(new URL(agent.weights, this.base))).arrayBuffer();
+    const weights = joinPlanes(await askCompressed(new URL(agent.weights, this.base)));
     const module = this.modules.get(spec.name);
     Object.assign(this, { spec, agent, player: new Player(module, spec, agent, weights), rival: null });
     this.makeRival = () => new Player(module, spec, null, null);
@@ -519,6 +510,19 @@ async function ask(url) {
   return answer;
 }
 
+/** Return the content of a file that is compressed by gzip, whatever the server does about compression. */
+async function askCompressed(url) {
+  const { body } = await ask(url);
+  return new Response(body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+}
+
+/** Return the numbers of `rlgames.web.page.planes_of`, which has the first bytes of all, then the second ones, ... */
+function joinPlanes(buffer) {
+  const planes = new Uint8Array(buffer), bytes = new Uint8Array(planes.length), count = planes.length / 4;
+  planes.forEach((byte, i) => { bytes[4 * (i % count) + Math.floor(i / count)] = byte; });
+  return new Float32Array(bytes.buffer);
+}
+
 // ---- the view ----
 
 const at = (id) => document.getElementById(id);
@@ -640,7 +644,7 @@ class View {
     if (document.activeElement !== at("speed")) at("speed").value = frame.speed; // another viewer may have set it
     at("saliency").checked = Boolean(frame.saliency);
     const ended = board.over && (!rival || rival.over);
-    say(ended ? "Game over" : frame.paused ? "Paused" : frame.replaying ? "Replay" : frame.human || frame.versus ? "You play" : "The agent plays");
+    say(ended && frame.paused ? "Game over, paused" : ended ? "Game over" : frame.paused ? "Paused" : frame.replaying ? "Replay" : frame.human || frame.versus ? "You play" : "The agent plays");
   }
 
   /** Show a training's progress and curves, see `rlgames.web.training`. */

@@ -120,7 +120,7 @@ def game(name: str) -> str:
     """Return the parts that the pages of all games have."""
     picture = f"![{name}](../pictures/{page_name(name)}.png){{ .game }}"
     scores = f"## Best scores\n\n{zoo(name)}\n\n[Scores](../results.md) has those of all presets, with seeds and times."
-    sections = [picture, game_summary(name), game_rules(name), "## Options", game_options(name)]
+    sections = [picture, game_summary(name), game_rules(name), information(name), "## Options", game_options(name)]
     return "\n\n".join([*sections, "## Presets", game_presets(name), scores])
 
 
@@ -160,6 +160,16 @@ def key_names(pressed: str | tuple[str, ...]) -> str:
     """Return the keys that are pressed together, as "`a` `space`"."""
     keys = [pressed] if isinstance(pressed, str) else pressed
     return " ".join(code("space" if key == " " else key) for key in keys) or "none"
+
+
+def information(name: str) -> str:
+    """Return the keys of a game's information; the page of Mario, which has many, explains them itself."""
+    if name == "Mario":
+        return ""
+    more = getattr(load_game(name), "info", {})
+    assert not more, f"{name} has information that its page does not explain: {', '.join(more)}"
+    about = '`info["score"]` is the score of the episode so far. In vector environments it is an array, and'
+    return f"## Information\n\n{about} `_score` says which entries count."
 
 
 def game_options(name: str) -> str:

@@ -19,6 +19,7 @@ from rlgames.agents import AGENTS
 from rlgames.cli import options
 from rlgames.cli.main import COMMANDS, take_imports
 from rlgames.envs.games import GAMES
+from rlgames.envs.mario.rules import INFO
 from rlgames.envs.task import Task
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +87,11 @@ def test_readme_is_short_and_its_links_lead_to_files() -> None:
     assert len(text.splitlines()) <= 120
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_page_of_mario_explains_its_information() -> None:
+    page = (DOCS / "games" / "mario.md").read_text(encoding="utf-8")
+    assert [key for key in INFO if f"`{key}`" not in page] == []
 
 
 def test_settings_have_the_comments_and_defaults_of_the_code(generate: Any) -> None:

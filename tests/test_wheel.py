@@ -72,6 +72,10 @@ def test_wheel_holds_the_package(wheel: Path) -> None:
     assert dict(scripts["console_scripts"]) == {"rlgames": "rlgames.cli.main:main"}
 
 
+def test_citation_names_the_version() -> None:
+    assert f"\nversion: {rlgames.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
 def test_installed_wheel_makes_and_lists_games(wheel: Path, tmp_path: Path) -> None:
     """The wheel is alone in a fresh environment that borrows its dependencies (torch!) from that of the tests.
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+import rlgames
+from rlgames import engine
 from rlgames.agents import AGENTS
 from rlgames.cli import options
 from rlgames.cli.main import COMMANDS, take_imports
@@ -87,6 +89,12 @@ def test_readme_is_short_and_its_links_lead_to_files() -> None:
     assert len(text.splitlines()) <= 120
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_reference_has_everything_public() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.md"))
+    public = [f"rlgames.{name}" for name in rlgames.__all__] + [f"rlgames.engine.{name}" for name in engine.__all__]
+    assert [name for name in public if not re.search(rf"^::: {name}$", text, re.MULTILINE)] == []
 
 
 def test_page_of_mario_explains_its_information() -> None:

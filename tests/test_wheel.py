@@ -30,8 +30,11 @@ env.close()
 
 import rlgames
 from rlgames.cli.main import main
+from rlgames.zoo.weights import find_weights
 
 assert main(["list"]) == 0
+assert main(["zoo"]) == 0
+assert find_weights("catch-ppo", sys.argv[1]).is_relative_to(sys.argv[1])
 print(json.dumps([rlgames.__file__, *sys.path]))
 """
 
@@ -76,7 +79,7 @@ def test_citation_names_the_version() -> None:
     assert f"\nversion: {rlgames.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
-def test_installed_wheel_makes_and_lists_games(wheel: Path, tmp_path: Path) -> None:
+def test_installed_wheel_makes_games_and_knows_the_zoo(wheel: Path, tmp_path: Path) -> None:
     """The wheel is alone in a fresh environment that borrows its dependencies (torch!) from that of the tests.
 
     They are borrowed by a .pth file: a folder named there is searched last, and its own .pth files, hence the editable
@@ -91,10 +94,11 @@ def test_installed_wheel_makes_and_lists_games(wheel: Path, tmp_path: Path) -> N
     borrowed = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "borrowed.pth").write_text("\n".join(sorted(borrowed)) + "\n", encoding="utf-8")
 
-    *listing, last = run(python, "-W", "error", "-c", INSTALLED_PACKAGE, cwd=folder).splitlines()
+    *listing, last = run(python, "-W", "error", "-c", INSTALLED_PACKAGE, ROOT / "zoo", cwd=folder).splitlines()
     module, *path = json.loads(last)
     assert Path(module).is_relative_to(prefix)
     assert str(ROOT) not in path
     for game in ("CartPole", "CatchBall", "Cave"):
         assert any(line.startswith(f"  {game} ") for line in listing)
+    assert any(line.startswith("catch-ppo ") for line in listing)  # of rlgames zoo
     assert run(prefix / "bin" / "rlgames", "--version", cwd=folder) == f"rlgames {rlgames.__version__}\n"

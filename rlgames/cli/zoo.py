@@ -15,6 +15,7 @@ from rlgames.zoo.table import HEADER, RIGHT, table_rows
 
 WIDE = 110  # columns of a terminal in which all of COLUMNS fit
 COLUMNS = tuple(column for column in HEADER if column != "agent")  # which the name says
+SHOWN = 16  # digits of a sha256
 NARROW = ("name", "game", "mean", "95% interval", "worst tenth", "goal")
 
 
@@ -45,7 +46,7 @@ def print_card(name: str, card: Card) -> None:
     played = card.evaluation
     print_fields(
         name=name,
-        agent=f"{row['agent']} on {row['game']}",
+        agent=f"{card.agent} on {card.game}" + ("" if played["deterministic"] else ", actions sampled"),
         score=f"mean {row['mean']}, 95% interval {row['95% interval']}, median {row['median']}",
         worst_tenth=row["worst tenth"],
         goal=f"reached in {row['goal']} of the episodes" if row["goal"] else "the game knows none",
@@ -53,7 +54,7 @@ def print_card(name: str, card: Card) -> None:
         + (f", {row['limit']} truncated after {played['max_steps']:,} steps" if played["max_steps"] else ""),
         trained=f"{row['steps']} steps" + (f" in {row['time']}" if row["time"] else ""),
         command=card.command or "none that trains it again is recorded",
-        checkpoint=card.checkpoint or "",
+        checkpoint=card.checkpoint or "not recorded",
         machine="; ".join(", ".join(machine.values()) for machine in card.machines) or "not recorded",
-        weights=f"{card.bytes / 1e3:,.0f} kB, sha256 {card.sha256}",
+        weights=f"{card.bytes / 1e3:,.0f} kB, sha256 {card.sha256[:SHOWN]}...",
     )

@@ -62,7 +62,8 @@ def test_zoo_prints_json_and_one_agent(capsys: Capture) -> None:
     assert json.loads(output("zoo catch-ppo --json", capsys)) == cards["catch-ppo"]
     text = output("zoo catch-ppo", capsys)
     assert cards["catch-ppo"]["command"] in text
-    assert cards["catch-ppo"]["sha256"] in text
+    assert f"sha256 {cards['catch-ppo']['sha256'][:16]}...\n" in text
+    assert max(map(len, text.splitlines())) <= 80
     for name in cards:
         assert output(f"zoo {name}", capsys)
 

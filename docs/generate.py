@@ -112,6 +112,13 @@ def games() -> str:
     return table(["Game", "Id", "What to do", "Agents observe", "Actions:"], rows)
 
 
+def gallery() -> str:
+    """Return the pictures of all games, each a link to its page; for a page in docs/."""
+    pictures = [f"[![{name}](pictures/{page_name(name)}.png)<br>{name}](games/{page_name(name)}.md)" for name in GAMES]
+    items = "\n\n".join(f"- {picture}" for picture in pictures)
+    return f'<div class="gallery" markdown>\n\n{items}\n\n</div>'
+
+
 def page_name(game: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", game).lower()
 
@@ -330,6 +337,16 @@ def example_code(name: str) -> str:
     return f'??? note "The code, examples/{name}.py"\n\n' + textwrap.indent(fenced(text, "python"), "    ")
 
 
+def notebook(name: str) -> str:
+    """Return the cells of a notebook of examples/ but for its title."""
+    cells = json.loads((ROOT / "examples" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    texts[0] = texts[0].partition("\n")[2]
+    return "\n\n".join(
+        fenced(text, "python") if cell["cell_type"] == "code" else text for cell, text in zip(cells, texts, strict=True)
+    )
+
+
 def commands() -> str:
     """Return the help of each command, as a terminal of 80 columns shows it."""
     text = []
@@ -361,8 +378,8 @@ def results(name: str) -> str:
 PARTS: dict[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        *(games, game, zoo),
-        *(settings, presets, fields, file, module, source, example, example_code, commands, results),
+        *(games, gallery, game, zoo),
+        *(settings, presets, fields, file, module, source, example, example_code, notebook, commands, results),
     )
 }
 

@@ -14,6 +14,7 @@ from tyro.conf import DisallowNone, Positional
 
 from rlgames.cli.options import check_minimum, check_positive
 from rlgames.cli.terminal import load_command
+from rlgames.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Export:
     """Options of `rlgames export`."""
 
     path: Positional[Path]  # The agent is in this checkpoint, or the best one of this run's directory.
-    out: Positional[Path]  # This folder is written; `rlgames watch` and `evaluate` take it as they take a run's.
+    out: Positional[DisallowNone[Path | None]] = None  # This folder is written, or this *.onnx; None: agent.onnx there.
+    format: Literal["agent", "onnx"] = "agent"  # The folder is for rlgames; onnx is a file for other programs.
     episodes: int = 100  # The card has the scores of this many episodes.
     seed: DisallowNone[int | None] = None  # The games start from this seed; None: from one that no training plays.
     game: DisallowNone[str | None] = None  # It plays this game; None: the one that it was trained on.
@@ -55,7 +57,11 @@ class Export:
     def run(self) -> None:
         check_minimum(1, threads=self.threads, episodes=self.episodes, max_steps=self.max_steps)
         check_minimum(0, seed=self.seed)
-        load_command("export").export_command(self)
+        if self.format == "onnx":
+            return load_command("export").export_onnx_command(self)
+        if self.out is None:
+            raise UsageError("expected a folder to write: rlgames export RUN FOLDER, or --format onnx for a file")
+        load_command("export").export_command(self, self.out)
 
 
 @dataclass(frozen=True)

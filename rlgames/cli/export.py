@@ -1,4 +1,7 @@
-"""`rlgames export`: share a trained agent as a folder of its weights and a card, which says how it was trained."""
+"""`rlgames export`: share a trained agent as a folder of its weights and a card, which says how it was trained.
+
+Or as an ONNX file, for other programs.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from typing import Any
 from rlgames.agents.registry import load
 from rlgames.checkpoint.file import config_to_json
 from rlgames.cli.commands import Export
+from rlgames.cli.terminal import status
 from rlgames.cli.trained import evaluate_agent, load_trained, print_score
 from rlgames.errors import NotWritableError, UsageError
+from rlgames.networks.threads import torch_threads
+from rlgames.onnx import export_onnx
 from rlgames.runs.directory import EXPORTED, MACHINES, RunDirectory, read_rows, write_atomically
 from rlgames.runs.training import ResolvedTraining, Training
 from rlgames.schema import fill_in_defaults
@@ -27,9 +33,9 @@ OPTIONS = (  # of `rlgames train`, besides agent, game and config; the settings 
 ALWAYS = ("seed", "threads")  # are in every command
 
 
-def export_command(options: Export) -> None:
+def export_command(options: Export, out: Path) -> None:
     path, agent, _ = load_trained(options.path, options.game, options.device)
-    out, file = options.out, options.out / EXPORTED
+    file = out / EXPORTED
     if file.exists() and not options.overwrite:
         raise UsageError(f"{out} holds an agent already: choose another folder, or give --overwrite")
     trained = load(path, device=options.device, weights_only=True)  # on the game that it was trained on
@@ -47,6 +53,23 @@ def export_command(options: Export) -> None:
     print_score(result)
     print(f"weights {file} ({size / 1e3:,.0f} kB)")
     print(f"card    {out / CARD}")
+
+
+def export_onnx_command(options: Export) -> None:
+    path, agent, _ = load_trained(options.path, options.game, options.device)
+    out = options.out or (options.path / "agent.onnx" if options.path.is_dir() else path.with_suffix(".onnx"))
+    if out.suffix.lower() != ".onnx":
+        raise UsageError(f"expected a file named *.onnx, got {str(out)!r}")
+    if out.exists() and not options.overwrite:
+        raise UsageError(f"{out} exists already: choose another file, or give --overwrite")
+    with status("exporting and comparing with torch"), torch_threads(options.threads):
+        exported = export_onnx(agent, out)
+    print(f"{path}: {agent.name} after {agent.step:,} steps on {agent.task}")
+    print(f"network {out} ({out.stat().st_size / 1e3:,.0f} kB), with what it expects in its metadata")
+    print(
+        f"checked by ONNX Runtime on {exported.observations:,} observations of the game: differs from torch by"
+        f" {exported.difference:.1e} at most"
+    )
 
 
 def describe_training(path: Path, step: int) -> dict[str, Any]:

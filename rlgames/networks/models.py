@@ -99,7 +99,7 @@ class ImageInput(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         c, device = self.layout, x.device.type
-        images = x.permute(0, *(1 + axis for axis in c.order)).reshape(len(x), c.channels, c.height, c.width)
+        images = x.permute(0, *(1 + axis for axis in c.order)).reshape(x.shape[0], c.channels, c.height, c.width)
         autocast = torch.is_autocast_enabled(device)
         if self.channels_last and device == "cpu" and torch.is_grad_enabled() and not autocast:
             images = images.contiguous(memory_format=torch.channels_last)

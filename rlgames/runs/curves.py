@@ -14,7 +14,7 @@ from rlgames.envs.registry import GAMES
 from rlgames.envs.task import preprocessing_options
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, brief, did_you_mean
 from rlgames.plots import STEPS, Curve, Panel, draw_panels
-from rlgames.runs.directory import EXTENDED_FROM, RunDirectory, find_runs
+from rlgames.runs.directory import EXTENDED_FROM, MACHINES, RunDirectory, find_runs
 from rlgames.runs.metrics import read_metrics
 from rlgames.runs.statistics import interquartile_interval, interquartile_mean
 from rlgames.values import check_value
@@ -22,7 +22,7 @@ from rlgames.values import check_value
 METRICS = {"score": "rollout/score_mean", "eval": "eval/score_mean"}  # short names
 LABELS = {"rollout/score_mean": "score, mean of 100 episodes", "eval/score_mean": "score of evaluations"}
 NO_SETTING = (  # of config.json: two runs that differ in these alone are of one group
-    *("agent", "game", "seed", "device", "threads", EXTENDED_FROM),
+    *("agent", "game", "seed", "device", "threads", "track", EXTENDED_FROM, MACHINES),
     *("log_every", "evaluate_every", "evaluate_episodes", "evaluate_max_steps", "save_every"),
 )
 POINTS = 400  # of a curve at most

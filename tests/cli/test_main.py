@@ -135,7 +135,11 @@ def test_version_is_printed(capsys: Capture) -> None:
         ),
         (
             "export",
-            ["PATH OUT", "--episodes INT The card has the scores of this many episodes. (default: 100)"],
+            [
+                "PATH [OUT]",
+                "--format {agent,onnx}",
+                "--episodes INT The card has the scores of this many episodes. (default: 100)",
+            ],
         ),
         ("play", ["GAME This game is played: Cave", "--zoom FLOAT", "--seed INT"]),
         ("list", []),
@@ -260,7 +264,9 @@ INVALID = [
     ("compare {run}", "missing: B"),
     ("compare {run} nowhere", "nowhere holds no run"),
     ("compare {run} {run} --metric los", "no metric 'los' is logged: the metrics are score, eval,"),
-    ("export {run}", "missing: OUT"),
+    ("export {run}", "expected a folder to write: rlgames export RUN FOLDER, or --format onnx for a file"),
+    ("export {run} agent --format onnx", "expected a file named *.onnx, got 'agent'"),
+    ("export {run} a.onnx --format tflite", "invalid choice 'tflite' for argument '--format'"),
     ("export {run} {run}/config.json --episodes 1 --max-steps 1", "cannot be written"),
     ("play", "missing: GAME"),
     ("play Nope", "unknown game 'Nope'"),

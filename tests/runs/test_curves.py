@@ -59,7 +59,11 @@ def test_curve_names_the_settings_that_differ(tmp_path: Path, drawn: list[Any]) 
     write_run(tmp_path / "b", scores(*range(10)), n_steps=2048, gamma=0.9)
     write_run(tmp_path / "c", scores(*range(10)), n_steps=128, gamma=0.9, game="Cave:stack=4")
     write_run(tmp_path / "d", scores(*range(10)), agent="dqn")
-    rlgames.plot([tmp_path / "a", tmp_path / "b", tmp_path / "d"], tmp_path / "a.png")
+    write_run(tmp_path / "e", scores(*range(10)), agent="dqn")
+    config = RunDirectory(tmp_path / "e").config
+    other = {"seed": 1, "track": "wandb", "machines": ["another"], "threads": 2, "log_every": 5}  # the same curve
+    config.write_text(json.dumps(json.loads(config.read_text()) | other))
+    rlgames.plot([tmp_path / each for each in "abde"], tmp_path / "a.png")
     rlgames.plot([tmp_path / "a", str(tmp_path / "c")], tmp_path / "a.png")
     names = [[curve.name for curve in picture[0][0].curves] for picture in drawn]
     assert names == [["ppo, n_steps=128", "ppo, n_steps=2,048", "dqn"], ["ppo, game=Cave", "ppo, game=Cave:stack=4"]]

@@ -126,7 +126,9 @@ def page_name(game: str) -> str:
 def game(name: str) -> str:
     """Return the parts that the pages of all games have."""
     picture = f"![{name}](../pictures/{page_name(name)}.png){{ .game }}"
-    scores = f"## Best scores\n\n{zoo(name)}\n\n[Scores](../results.md) has those of all presets, with seeds and times."
+    anchor = "dino" if name == "ChromeDino" else name.lower()  # an agent of one plays the other
+    link = f"[Scores](../results.md#{anchor}) has those of the presets, with seeds and times."
+    scores = f"## Best scores\n\n{zoo(name)}\n\n{link}"
     sections = [picture, game_summary(name), game_rules(name), information(name), "## Options", game_options(name)]
     return "\n\n".join([*sections, "## Presets", game_presets(name), scores])
 

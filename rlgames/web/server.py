@@ -139,6 +139,8 @@ class LiveServer:
         return JSONResponse(content, headers={"Cache-Control": "no-store"})
 
     async def _send_frames(self, viewer: WebSocket) -> None:
+        from starlette.websockets import WebSocketDisconnect  # noqa: PLC0415  optional
+
         if self._refusal(viewer, token=True):
             return await viewer.close(4403)
         await viewer.accept()
@@ -152,7 +154,7 @@ class LiveServer:
                 waiting = asyncio.create_task(new.wait())
                 await asyncio.wait([waiting, reader], return_when=asyncio.FIRST_COMPLETED)
                 waiting.cancel()
-        except (RuntimeError, OSError):  # it has gone; starlette's WebSocketDisconnect is handled by the reader
+        except (WebSocketDisconnect, RuntimeError, OSError):  # it has gone
             pass
         finally:
             self.viewers -= 1

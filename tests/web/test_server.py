@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from helpers.processes import TIMEOUT
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
@@ -104,6 +106,26 @@ def test_a_stalled_viewer_delays_nobody(server: LiveServer) -> None:
         latest(other, b"last")
         stalled.socket.shutdown(socket.SHUT_RDWR)
     wait_for(server, 0)
+
+
+def test_a_viewer_that_vanishes_while_a_frame_is_sent_leaves_no_trace(server: LiveServer) -> None:
+    class Vanishing:
+        headers: ClassVar = {"host": f"127.0.0.1:{server.port}"}
+        query_params: ClassVar = {"token": server.token}
+
+        async def accept(self) -> None:
+            pass
+
+        async def send_bytes(self, frame: bytes) -> None:
+            raise WebSocketDisconnect(1006)
+
+        async def receive_json(self) -> None:
+            await asyncio.Event().wait()
+
+    viewer: Any = Vanishing()
+    server._frame = b"frame"
+    asyncio.run(server._send_frames(viewer))
+    assert server.viewers == 0
 
 
 def test_commands_arrive_and_nonsense_does_not(server: LiveServer) -> None:

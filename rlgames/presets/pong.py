@@ -1,4 +1,7 @@
-"""Presets for Pong, by agent, and the two kinds of preprocessing that they learn from."""
+"""Presets for Pong, by agent, and the two kinds of preprocessing that they learn from.
+
+"Pong:noop_max=30" has them too: all games of a greedy policy are the same without random starts.
+"""
 
 from dataclasses import replace
 

@@ -481,10 +481,10 @@ class Agent(ABC, Generic[ConfigT]):
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise NotWritableError(f"{path} cannot be written: {error}") from error
-        state = self.weights() if weights_only else checkpoint.resolve_parts(self.state_dict())
+        state = self.playing_state() if weights_only else checkpoint.resolve_parts(self.state_dict())
         checkpoint.save(path, self.header(), state)
 
-    def weights(self) -> dict[str, Any]:
+    def playing_state(self) -> dict[str, Any]:
         """Return what is enough to play of `state_dict()`. Raises ValueError for weights that are not finite."""
         self.check_weights()
         state: dict[str, Any] = {"step": self.step, "predict_rng": self.predict_rng.bit_generator.state}

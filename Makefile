@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint compiled-games format imports page docs docs-serve bench clean system-packages
+.PHONY: help demo test test-all lint compiled-games format imports page film docs docs-serve bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ imports: $(VENV)/.dev  ## draw the imports into docs/imports.svg (needs Graphviz
 
 page: $(VENV)/.page  ## build the page that plays games in any browser, in build/page
 	$(BIN)/rlgames page build/page
+
+film: $(VENV)/.dev  ## play the games side by side into docs/games.webp, with agents of zoo/ (needs Mario's ROM)
+	$(BIN)/python docs/film.py
 
 docs: $(VENV)/.docs  ## build the documentation, in build/docs
 	$(BIN)/python docs/generate.py

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import rlgames
 from rlgames import engine
@@ -221,3 +222,30 @@ def test_commands_have_the_options_that_pages_use() -> None:
         except Exception as error:  # noqa: BLE001  all lines are listed, whatever is wrong with them
             refused[line] = repr(error)
     assert refused == {}
+
+
+# ---- the film of README ----
+
+
+def test_film_shows_all_games_and_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    film = import_module("film")
+    path = DOCS / "games.webp"
+    assert path.stat().st_size <= film.LARGEST
+    rows = -(-len(film.AGENTS) // film.COLUMNS)
+    size = (film.COLUMNS * (film.PICTURE[0] + film.GAP), rows * (film.PICTURE[1] + film.STRIP + film.GAP))
+    with Image.open(path) as frames:
+        assert (frames.width + film.GAP, frames.height + film.GAP) == size
+        assert frames.n_frames == film.SECONDS * film.RATE  # pyright: ignore[reportAttributeAccessIssue]  animated
+    assert sorted(film.AGENTS) == sorted(game for game in GAMES if game != "ChromeDino")
+
+
+def test_film_names_the_games_without_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(DOCS)
+    film = import_module("film")
+    monkeypatch.setattr(film, "ZOO", tmp_path)
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "card.json").write_text('{"task": {"game": "Cave"}}')
+    with pytest.raises(SystemExit, match="no agent of CatchBall, CartPole, Dino, Pong, Mario: give folders that rlg"):
+        film.find_agents([folder])

@@ -18,7 +18,7 @@ import tyro
 from tyro.conf import Positional
 
 from rlgames.cli.commands import Export
-from rlgames.cli.export import CARD, export_command
+from rlgames.cli.export import CARD
 from rlgames.errors import UsageError
 from rlgames.runs.directory import EXPORTED, write_atomically
 from rlgames.zoo.manifest import Card, read_manifest
@@ -42,6 +42,7 @@ class Options:
 
 
 def main(options: Options) -> None:
+    read_manifest.cache_clear()
     cards = dict(read_manifest())
     if options.name is not None and options.remove:
         cards.pop(options.name)
@@ -69,9 +70,7 @@ def add(options: Options, before: Card | None) -> Card:
     file = ZOO / options.name / EXPORTED
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        export_command(
-            Export(options.run or file, out, game=options.game, sample=options.sample, max_steps=options.max_steps)
-        )
+        Export(options.run or file, out, game=options.game, sample=options.sample, max_steps=options.max_steps).run()
         card = json.loads((out / CARD).read_text())
         if options.run is None and before is not None:  # how it was trained is in the manifest alone
             known = asdict(before)

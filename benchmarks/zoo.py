@@ -9,6 +9,7 @@ that is there again, `python benchmarks/zoo.py` only renews the tables.
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,12 +22,12 @@ from rlgames.cli.commands import Export
 from rlgames.cli.export import CARD
 from rlgames.errors import UsageError
 from rlgames.runs.directory import EXPORTED, write_atomically
-from rlgames.zoo.manifest import Card, read_manifest
+from rlgames.zoo.manifest import Card, find_card, read_manifest
 from rlgames.zoo.table import markdown_table
 
 ROOT = Path(__file__).parents[1]
 ZOO, MANIFEST, README = ROOT / "zoo", ROOT / "rlgames" / "zoo" / "manifest.json", ROOT / "zoo" / "README.md"
-LARGEST = 3e6  # bytes of an agent's weights
+LARGEST = 4.5e6  # bytes of an agent's weights
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Options:
 def main(options: Options) -> None:
     read_manifest.cache_clear()
     cards = dict(read_manifest())
+    if options.name is not None and not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", options.name):
+        raise UsageError(f"expected a name of small letters, digits and hyphens, got {options.name!r}")
     if options.name is not None and options.remove:
+        find_card(options.name)
         cards.pop(options.name)
         (ZOO / options.name / EXPORTED).unlink()
         (ZOO / options.name).rmdir()

@@ -1,13 +1,13 @@
 """What the page of `rlgames train --live` costs: steps a second with a page and without one, in one run.
 
-    .venv/bin/python benchmarks/live.py [--agent ppo] [--game CatchBall] [--rounds 9] [--seconds 4]    (three minutes)
+    .venv/bin/python benchmarks/live.py [--agent ppo] [--game CatchBall] [--rounds 40] [--seconds 1]    (five minutes)
 
-One training runs all the time. Four states take turns: the process that serves is stopped; it serves nobody; a viewer
-of another machine looks on, for which a process of the lowest priority stands that reads all frames; the page is open
-in a browser of this machine, headless and without a GPU. A rate is counted from the first update that ends in a turn to
-the last; a ratio is taken within a round, and its median, smallest and largest are shown. The first turn of each state
-does not count. Steps for each second of the training's processor time show what it does for the page itself, on a busy
-machine too; the rates show in addition what the others take from it.
+One training runs all the time; turns with the page alternate with turns in which the process that serves is stopped.
+First nobody looks; then a viewer of another machine, for which a process of the lowest priority stands that reads all
+frames; then the page is open in a browser of this machine, headless and without a GPU. A rate is counted from the first
+update that ends in a turn to the last; a ratio is taken of two turns in succession, and the median of all and its
+quartiles are shown. Steps for each second of the training's processor time show what it does for the page itself, on a
+busy machine too; the rates show in addition what the others take from it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import tyro
-from side_by_side import describe_machine, format_rate, format_ratios, measure_in_turns, print_table, progress
+from side_by_side import describe_machine, format_rate, print_table, progress
 from websockets.sync.client import connect
 
 from rlgames.envs.chrome_dino.browser import Browser
@@ -34,7 +34,7 @@ from rlgames.runs.training import Session, Training, open_session
 from rlgames.web.server import listen
 from rlgames.web.training import TrainingPage
 
-SETTLING = 1.0  # seconds after a change of the state that do not count
+SETTLING = 0.2  # seconds after a change of the state that do not count
 START_TIMEOUT = 120.0  # seconds
 VIEWER = """
 import os, sys
@@ -93,15 +93,18 @@ class Measured:
         return steps / (last.seconds - first.seconds), steps / (last.processor_seconds - first.processor_seconds)
 
     @contextmanager
-    def stopped(self) -> Iterator[None]:
-        server = self.page.process.pid
-        os.kill(server, signal.SIGSTOP)
+    def stopped(self, *others: int) -> Iterator[None]:
+        """Stop the process that serves, and others."""
+        processes = [self.page.process.pid, *others]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
         self.asked = False
         try:
             yield
         finally:
             self.asked = True
-            os.kill(server, signal.SIGCONT)
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def close(self) -> None:
         self.ended = True
@@ -111,77 +114,58 @@ class Measured:
 
 
 @contextmanager
-def remote_viewer(address: str) -> Iterator[None]:
-    """Read all frames in a process of the lowest priority."""
+def remote_viewer(address: str) -> Iterator[int]:
+    """Read all frames in a process of the lowest priority; yield its number."""
     with subprocess.Popen([sys.executable, "-c", VIEWER, address], stdout=subprocess.PIPE) as viewer:
         assert viewer.stdout is not None
         viewer.stdout.readline()
         try:
-            yield
+            yield viewer.pid
         finally:
             viewer.kill()
 
 
-@contextmanager
-def open_page(browser: Browser, address: str) -> Iterator[None]:
-    browser.page.load(address)
-    try:
-        yield
-    finally:
-        browser.page.load("about:blank")
+def compare(name: str, measured: Measured, rounds: int, seconds: float, *others: int) -> list[str]:
+    """Return a row of the table: turns with the page, and turns without it."""
+    progress.print(name)
+    pairs = []
+    for _ in range(rounds):
+        with measured.stopped(*others):
+            alone = measured.rates(seconds)
+        pairs.append((measured.rates(seconds), alone))
+    row = [name]
+    for i in range(2):
+        row.append(format_rate(median(page[i] for page, _ in pairs)))
+        low, middle, high = quantiles([page[i] / alone[i] for page, alone in pairs], n=4)
+        row.append(f"{middle:.3f} ({low:.3f}–{high:.3f})")
+    return row
 
 
 def main(
-    agent: str = "ppo",
-    game: str = "CatchBall",
-    rounds: int = 9,
-    seconds: float = 4.0,
-    markdown: bool = False,
-    json: Path | None = None,
+    agent: str = "ppo", game: str = "CatchBall", rounds: int = 40, seconds: float = 1.0, markdown: bool = False
 ) -> None:
     training = Training(agent, game, steps=10**12, log_every=100_000, evaluate_every=10**12, save_every=10**12)
     with TemporaryDirectory() as folder:
         measured = Measured(open_session(training, Path(folder, "run"), quiet=True))
-        browser = Browser("")
         try:
-            states = {
-                "without a page": measured.stopped,
-                "page, nobody looks": nullcontext,
-                "page, a viewer elsewhere": lambda: remote_viewer(measured.frames),
-                "page, in a browser here": lambda: open_page(browser, measured.page.address),
-            }
-            found: dict[str, list[tuple[float, float]]] = {name: [] for name in states}
-
-            def turn(name: str, seconds: float) -> float:
-                progress.print(name)
-                with states[name]():
-                    found[name].append(measured.rates(seconds))
-                return found[name][-1][0]
-
-            measure_in_turns([lambda seconds, name=name: turn(name, seconds) for name in states], rounds, seconds)
+            rows = [compare("nobody looks", measured, rounds, seconds)]
+            with remote_viewer(measured.frames) as viewer:
+                rows.append(compare("a viewer elsewhere", measured, rounds, seconds, viewer))
+            browser = Browser("")
+            try:
+                browser.page.load(measured.page.address)
+                rows.append(compare("in a browser here", measured, rounds, seconds))
+            finally:
+                browser.close()
         finally:
-            browser.close()
             measured.close()
-    (_, *base), *_ = found.values()
-    rows = []
-    for name, (_, *turns) in found.items():
-        pairs = list(zip(turns, base, strict=True))
-        rates = [format_rate(median(rate)) for rate in zip(*turns, strict=True)]
-        ratios = [format_ratios([one[i] / other[i] for one, other in pairs], 3) for i in range(2)]
-        rows.append([name, rates[0], ratios[0], rates[1], ratios[1]])
+    columns = ("the page", "steps/s", "relative to none", "steps/s of processor time", "relative to none")
     print_table(
-        f"{agent} on {game}, steps a second",
-        {
-            "state": "left",
-            "steps/s": "right",
-            "ratio": "right",
-            "steps/s of processor time": "right",
-            "ratio of these": "right",
-        },
+        f"{agent} on {game} with a page",
+        {f"{name}{' ' * i}": "right" if i else "left" for i, name in enumerate(columns)},
         rows,
         [describe_machine("torch", "numba")],
         markdown,
-        json,
     )
 
 

@@ -21,10 +21,12 @@ from helpers.processes import TIMEOUT, wait_until_ended
 from websockets.sync.client import ClientConnection, connect
 
 import rlgames
+from rlgames.agents.a3c import A3CConfig
 from rlgames.agents.dqn import DQNConfig
 from rlgames.agents.ppo import PPOConfig
 from rlgames.checkpoint import weights_sha256
 from rlgames.cli.main import main
+from rlgames.runs import trackers
 from rlgames.runs import training as runs
 from rlgames.runs.training import Training, open_session
 from rlgames.web import training
@@ -36,6 +38,7 @@ SETTINGS: dict[str, Any] = {"steps": 240, "envs": 2, "seed": 3, "log_every": 16,
 SETTINGS |= {"evaluate_episodes": 2, "evaluate_max_steps": 30, "save_every": 240}
 TRAININGS = [
     Training("ppo", "CatchBall", CONFIG, **SETTINGS),
+    Training("a3c", "CatchBall", A3CConfig(workers=1, n_steps=8, net_arch=(16,)), **SETTINGS),
     Training("dqn", "CatchBall", DQNConfig(buffer_size=60, learning_starts=16, batch_size=4), **SETTINGS),
 ]
 
@@ -54,7 +57,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connection]:
     """The end of the pipe of the process that serves, which is not started."""
     ours, theirs = Pipe()
     monkeypatch.setattr(training, "start", lambda *_: (ours, NoProcess()))
-    monkeypatch.setattr(runs, "summary_writer", lambda folder, step: None)
+    monkeypatch.setattr(trackers, "summary_writer", lambda folder, step: None)  # it takes seconds to import
     monkeypatch.setattr(runs, "draw_curve", lambda rows, picture, title: None)
     yield theirs
     theirs.close()

@@ -113,8 +113,8 @@ def games() -> str:
 
 
 def gallery() -> str:
-    """Return the pictures of all games, each a link to its page; for a page in docs/."""
-    pictures = [f"[![{name}](pictures/{page_name(name)}.png)<br>{name}](games/{page_name(name)}.md)" for name in GAMES]
+    """Return the pictures of all games, each a link to its page."""
+    pictures = [f"[![{name}](../pictures/{page_name(name)}.png)<br>{name}]({page_name(name)}.md)" for name in GAMES]
     items = "\n\n".join(f"- {picture}" for picture in pictures)
     return f'<div class="gallery" markdown>\n\n{items}\n\n</div>'
 

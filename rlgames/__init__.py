@@ -46,7 +46,10 @@ if TYPE_CHECKING:
     from rlgames.recording import record as record
     from rlgames.runs.comparison import compare as compare
     from rlgames.runs.curves import plot as plot
+    from rlgames.runs.many import RunSummary as RunSummary
+    from rlgames.runs.many import train_many as train_many
     from rlgames.runs.metrics import read_metrics as read_metrics
+    from rlgames.runs.training import Training as Training
     from rlgames.wrappers import Pixels as Pixels
     from rlgames.wrappers import Rewards as Rewards
 
@@ -66,6 +69,8 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "RandomConfig": "rlgames.agents.random",
     "Rewards": "rlgames.wrappers",
+    "RunSummary": "rlgames.runs.many",
+    "Training": "rlgames.runs.training",
     "compare": "rlgames.runs.comparison",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
@@ -78,6 +83,7 @@ LAZY = {
     "register_agent": "rlgames.agents.registry",
     "register_game": "rlgames.envs.registry",
     "register_wrapper": "rlgames.envs.registry",
+    "train_many": "rlgames.runs.many",
 }
 __all__ = [*LAZY]  # pyright: ignore[reportUnsupportedDunderAll]  they are declared above for type checkers
 

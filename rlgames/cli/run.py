@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from rlgames.envs.task import Task
 from rlgames.errors import UsageError
 from rlgames.presets.lookup import find_preset
 from rlgames.presets.preset import Preset
-from rlgames.runs.directory import RunDirectory
+from rlgames.runs.directory import RunDirectory, run_name
+from rlgames.runs.many import check_all_finished, train_many
 from rlgames.runs.trackers import TrackerName
 from rlgames.runs.training import Training, open_session
 from rlgames.web.server import listen
@@ -30,6 +31,9 @@ from rlgames.web.training import TrainingPage
 SCRIPT = Path(sys.argv[0])  # a user's script may call `main` once it has registered a game or an agent
 AS_MODULE, AS_SCRIPT = SCRIPT.name == "__main__.py", SCRIPT.suffix == ".py"
 PROGRAM = "python -m rlgames" if AS_MODULE else f"python {SCRIPT}" if AS_SCRIPT else "rlgames"
+
+
+MOST_SEEDS = 1000
 
 
 def train_options(agent: str, task: Task) -> Any:
@@ -43,6 +47,8 @@ def train_options(agent: str, task: Task) -> Any:
         steps: DisallowNone[int | None] = None  # It takes this many steps, summed over the environments.
         envs: DisallowNone[int | None] = None  # This many environments are stepped at once.
         seed: int = 0  # Everything random comes from it: the same seed gives the same run.
+        seeds: DisallowNone[str | None] = None  # A run of each of these seeds is trained: 0-4, or 0,3,7.
+        jobs: DisallowNone[int | None] = None  # With --seeds this many train at once; None: one a core.
         device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
         log_every: DisallowNone[int | None] = None  # Metrics are logged after this many steps; None: 200 times.
         evaluate_every: DisallowNone[int | None] = None  # The agent is evaluated after this many steps; None: 20 times.
@@ -50,7 +56,9 @@ def train_options(agent: str, task: Task) -> Any:
         evaluate_max_steps: DisallowNone[int | None] = None  # They are truncated after this many agent steps.
         save_every: DisallowNone[int | None] = None  # A checkpoint is saved after this many steps; None: 20 times.
         start: DisallowNone[str | None] = None  # Its networks start as those of this checkpoint or run.
-        out: DisallowNone[Path | None] = None  # The run is in this directory; None: runs/AGENT-GAME-seedN.
+        out: DisallowNone[Path | None] = (
+            None  # The run is in this directory; None: runs/AGENT-GAME-seedN. With --seeds: in seedN in it.
+        )
         resume: bool = False  # The run continues from its last checkpoint, with its options; other --steps extend it.
         overwrite: bool = False  # An earlier run in the directory is deleted.
         threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.
@@ -79,8 +87,9 @@ def run_training(options: Any, argv: list[str]) -> int:
     if options.resume and not any(part.partition("=")[0] == "--steps" for part in argv):
         options = replace(options, steps=None)  # those of the run, not of the preset
     check_device(options.device)
-    name = re.sub(r"[^\w.=,-]+", "-", f"{options.agent}-{options.game}-seed{options.seed}")
-    out = Path("runs") / name if options.out is None else options.out
+    if options.seeds is not None:
+        return run_seeds(options, argv)
+    out = Path("runs") / run_name(options.agent, options.game, options.seed) if options.out is None else options.out
     with ExitStack() as stack:
         listener = stack.enter_context(listen(options.host, options.port)) if options.live else None
         with status(f"making {options.envs} environments", options.quiet):
@@ -117,6 +126,48 @@ def run_training(options: Any, argv: list[str]) -> int:
         checkpoints=run.checkpoints,
     )
     return 0
+
+
+def run_seeds(options: Any, argv: list[str]) -> int:
+    """Train a run of each seed, side by side."""
+    if options.live:
+        raise UsageError("--live shows one run: leave out --seeds, or choose one of them with --seed")
+    if any(part.partition("=")[0] == "--seed" for part in argv):
+        raise UsageError("--seed and --seeds: choose one")
+    check_minimum(1, jobs=options.jobs)
+    trainings = [
+        replace(Training(**{field.name: getattr(options, field.name) for field in fields(Training)}), seed=seed)
+        for seed in parse_seeds(options.seeds)
+    ]
+    out = None if options.out is None else [options.out / f"seed{each.seed}" for each in trainings]
+    print(f"{options.agent} on {options.game}: {len(trainings)} runs, seeds {options.seeds}", flush=True)
+    summaries = train_many(
+        trainings, out, jobs=options.jobs, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet
+    )
+    check_all_finished(summaries)
+    stopped = next((summary.stopped for summary in summaries if summary.stopped), None)
+    if stopped:
+        again = shlex.join([*(part for part in argv if part not in ("--overwrite", "--resume")), "--resume"])
+        print(f"stopped by {stopped}; continue with: {PROGRAM} train {again}")
+        return 128 + signal.Signals[stopped]
+    pattern = options.out or Path("runs") / run_name(options.agent, options.game, 0).removesuffix("0")
+    drawn = str(pattern) if options.out else f"{pattern}*"
+    print(f"draw their curves with: {PROGRAM} plot {shlex.quote(drawn)}")
+    return 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of "0-4" or "0,3,7-9". Raises UsageError for anything else, and for one named twice."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if last < first or last - first >= MOST_SEEDS:
+            raise UsageError(f"expected --seeds as in 0-4 or 0,3,7, up to {MOST_SEEDS:,} of them, got {text!r}")
+        seeds += range(first, last + 1)
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"expected each seed once, got {text!r}")
+    return seeds
 
 
 def last_checkpoint(run: RunDirectory) -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -51,6 +52,11 @@ COUNTS = ("steps", "log_every", "evaluate_every", "save_every", "threads")  # of
 KEEP_LAST = 3  # step-*.ckpt
 SCORES = ("scores", "eval_scores")  # of the episodes in a row of metrics
 EXPORTED = "agent.ckpt"  # the checkpoint in a folder of an exported agent
+
+
+def run_name(agent: str, game: str, seed: int) -> str:
+    """Return the name of a run's directory, by default."""
+    return re.sub(r"[^\w.=,-]+", "-", f"{agent}-{game}-seed{seed}")
 
 
 class RunDirectory:

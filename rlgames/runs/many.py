@@ -1,0 +1,249 @@
+"""Several trainings side by side, each a run in a directory and a process of its own.
+
+As many run at once as there are cores, each with one of torch's threads, so a run ends with the same bits as when it is
+trained alone with `threads=1`. A run that fails does not stop the others. A set that was interrupted, however it was,
+is resumed as a whole: finished runs are left alone, others continue from their checkpoints, the rest begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from rlgames.engine.parent import end_with_parent
+from rlgames.engine.vector_env import CORES
+from rlgames.errors import FailedError, InvalidTypeError, InvalidValueError, RunExistsError, UsageError, brief
+from rlgames.runs.directory import RunDirectory, run_name
+from rlgames.runs.training import Training, stop_signals, train
+from rlgames.values import Count, check_value
+
+INTERVAL = 0.5  # seconds between two looks at the processes and their metrics
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """How a run ended."""
+
+    training: Training
+    path: Path
+    best: float | None = None  # mean score of the best evaluation, since the run was last started
+    seconds: float | None = None  # of training in this process, without evaluations
+    stopped: str | None = None  # the signal that ended it early
+    error: str | None = None  # the last line of what it failed with; None: it did not fail
+
+
+@dataclass
+class Job:
+    """A run that is being trained."""
+
+    index: int
+    process: Any
+    connection: Connection  # on which the process sends one `RunSummary`
+    task: Any  # its line of the progress
+
+
+def train_many(
+    trainings: Sequence[Training],
+    out: str | Path | Sequence[str | Path] | None = None,
+    *,
+    jobs: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> list[RunSummary]:
+    """Train each in a run directory; return how each ended, in their order.
+
+    `out` is a folder, in which a directory is named after agent, game and seed, by default "runs"; or one directory for
+    each. `jobs` train at once (None: one a core). With `resume` those that were begun continue, and those that were
+    finished are left alone. SIGTERM and Ctrl-C end all cleanly after their current updates, and a second Ctrl-C at
+    once; what has not begun then stays so.
+
+    A script that calls this needs the main guard, `if __name__ == "__main__":`, as each run starts a new process.
+
+    Raises ValueError for settings that are not allowed, for two runs in one directory, and as `train` does for a
+    directory that holds a run already; nothing has been started then.
+    """
+    trainings = check_trainings(trainings)
+    count = CORES if jobs is None else check_value("jobs", jobs, Count)
+    paths = run_paths(trainings, out)
+    trainings = [replace(each, threads=each.threads or 1) for each in trainings]
+    for training, path in zip(trainings, paths, strict=True):
+        training.resolve()
+        if RunDirectory(path).config.exists() and not (resume or overwrite):
+            raise RunExistsError(f"{path} holds a run already: resume it, overwrite it, or choose another folder")
+    runs = Runs(trainings, paths, resume, overwrite, quiet)
+    return runs.train(count)
+
+
+def check_trainings(trainings: Any) -> list[Training]:
+    if isinstance(trainings, Training):
+        raise InvalidTypeError("expected several trainings, got one: train_many([training])")
+    trainings = list(trainings)
+    if not trainings:
+        raise InvalidValueError("expected at least one training, got none")
+    for each in trainings:
+        if not isinstance(each, Training):
+            raise InvalidTypeError(
+                f"expected trainings, such as Training('ppo', 'CatchBall', seed=1), got {brief(each)}"
+            )
+    return trainings
+
+
+def run_paths(trainings: Sequence[Training], out: Any) -> list[Path]:
+    """Return the directory of each run. Raises ValueError if two would have the same one."""
+    if out is None or isinstance(out, str | Path):
+        paths = [Path(out or "runs") / run_name(each.agent, each.game, each.seed) for each in trainings]
+    else:
+        paths = [Path(each) for each in out]
+        if len(paths) != len(trainings):
+            raise InvalidValueError(f"expected a directory for each of {len(trainings)} trainings, got {len(paths)}")
+    seen: set[Path] = set()
+    for path in paths:
+        if path.absolute() in seen:
+            raise InvalidValueError(f"two trainings would be in {path}: name a directory for each by out=[...]")
+        seen.add(path.absolute())
+    return paths
+
+
+class Runs:
+    """Starts the processes, shows their progress and collects how they ended."""
+
+    def __init__(
+        self, trainings: Sequence[Training], paths: Sequence[Path], resume: bool, overwrite: bool, quiet: bool
+    ):
+        self.trainings, self.paths = trainings, paths
+        self.resume, self.overwrite, self.quiet = resume, overwrite, quiet
+        self.summaries: list[RunSummary | None] = [None] * len(trainings)
+        self.running: list[Job] = []
+        self.stopped: str | None = None  # the signal that ends all
+        self.console = Console(highlight=False)
+        columns = (TextColumn("{task.description}"), BarColumn(None), TextColumn("{task.fields[text]}"))
+        self.bars = Progress(
+            *(*columns, TimeRemainingColumn()),
+            console=self.console,
+            expand=True,
+            disable=quiet or not self.console.is_terminal,
+        )
+
+    def train(self, jobs: int) -> list[RunSummary]:
+        waiting = list(range(len(self.trainings)))[::-1]
+        with self.bars, stop_signals(self.quiet) as stop:
+            try:
+                while self.running or (waiting and not stop):
+                    while waiting and len(self.running) < jobs and not stop:
+                        self.start(waiting.pop())
+                    if stop and self.stopped is None:
+                        self.stopped = stop[0]
+                        for job in self.running:
+                            job.process.terminate()
+                    ready = wait([job.connection for job in self.running], INTERVAL)
+                    for job in [job for job in self.running if job.connection in ready]:
+                        self.finish(job)
+                    self.show()
+            finally:
+                for job in self.running:  # the second Ctrl-C, or an error here
+                    job.process.kill()
+                    job.process.join()
+        for index in waiting:
+            self.summaries[index] = RunSummary(self.trainings[index], self.paths[index], stopped=self.stopped)
+        return [summary for summary in self.summaries if summary is not None]
+
+    def start(self, index: int) -> None:
+        training, path = self.trainings[index], self.paths[index]
+        ours, theirs = get_context("spawn").Pipe(duplex=False)
+        resume = self.resume and RunDirectory(path).config.exists()
+        process = get_context("spawn").Process(
+            target=train_in_process, args=(training, path, resume, self.overwrite, theirs), name=str(path)
+        )
+        process.start()
+        theirs.close()
+        task = self.bars.add_task(path.name, total=training.resolve().steps, text="starting")
+        self.running.append(Job(index, process, ours, task))
+
+    def finish(self, job: Job) -> None:
+        """Note how a run ended, which its process has said unless it was killed."""
+        training, path = self.trainings[job.index], self.paths[job.index]
+        try:
+            summary = job.connection.recv()
+        except EOFError:
+            job.process.join()
+            error = None if self.stopped else f"its process ended with exit status {job.process.exitcode}"
+            summary = RunSummary(training, path, stopped=self.stopped, error=error)
+        job.connection.close()
+        job.process.join()
+        self.running.remove(job)
+        self.summaries[job.index] = summary
+        self.bars.remove_task(job.task)
+        if not self.quiet:
+            self.console.print(describe_end(summary), markup=False, soft_wrap=True)
+
+    def show(self) -> None:
+        """Read the steps and scores of the running ones from the last rows of their metrics."""
+        if self.bars.disable:
+            return
+        for job in self.running:
+            row = last_row(RunDirectory(self.paths[job.index]).metrics)
+            if row:
+                score = row.get("rollout/score_mean", row.get("eval/score_mean"))
+                text = f"{row['step']:,} steps" + ("" if score is None else f"  score {score:,.1f}")
+                self.bars.update(job.task, completed=row["step"], text=text)
+
+
+def describe_end(summary: RunSummary) -> str:
+    """Return a line that says how a run ended."""
+    if summary.error:
+        return f"{summary.path}: failed: {summary.error}"
+    if summary.stopped:
+        return f"{summary.path}: stopped by {summary.stopped}"
+    best = "no evaluation" if summary.best is None else f"best evaluation {summary.best:,.1f}"
+    return f"{summary.path}: {best}, {summary.seconds or 0:,.1f} s"
+
+
+def last_row(metrics: Path) -> dict[str, Any] | None:
+    """Return the last whole row of a file of metrics that may be growing; None if there is none yet."""
+    with suppress(OSError, ValueError), metrics.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 8192))
+        lines = file.read().split(b"\n")[:-1]
+        return json.loads(lines[-1]) if lines else None
+    return None
+
+
+def train_in_process(training: Training, path: Path, resume: bool, overwrite: bool, connection: Connection) -> None:
+    """Train, and send a `RunSummary` to the process that started this one."""
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()  # Ctrl-C goes to the parent alone, which passes it on
+    end_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    started = perf_counter()
+    try:
+        result = train(training, path, resume=resume, overwrite=overwrite, quiet=True)
+        summary = RunSummary(training, path, result.best, result.seconds, result.stopped)
+    except Exception as error:  # noqa: BLE001  of a user's game too: it must not stop the other runs
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        last = str(error) if isinstance(error, UsageError) else traceback.format_exception_only(error)[-1]
+        text = f"{' '.join(last.split())} (all of it in {path / 'error.txt'})"
+        summary = RunSummary(training, path, seconds=perf_counter() - started, error=text)
+    connection.send(summary)
+    connection.close()
+
+
+def check_all_finished(summaries: Sequence[RunSummary]) -> None:
+    """Raise FailedError if a run failed."""
+    failed = [summary for summary in summaries if summary.error]
+    if failed:
+        raise FailedError(f"{len(failed)} of {len(summaries)} runs failed, first {describe_end(failed[0])}")

@@ -38,7 +38,7 @@ from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError, brief
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
-from rlgames.networks.threads import keep_freed_memory, suitable_threads, torch_threads
+from rlgames.networks.threads import keep_freed_memory, one_torch_thread, suitable_threads, torch_threads
 from rlgames.presets.lookup import resolve
 from rlgames.schema import from_plain
 from rlgames.values import Count, check_fields, check_seed, check_value
@@ -145,7 +145,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.runner: EnvRunner | None = None
         self.rng = np.random.default_rng([seed, 1])  # of training
         self.predict_rng = np.random.default_rng([seed, 2])  # predict() does not perturb training
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), one_torch_thread():  # orthogonal weights depend on their number
             torch.default_generator.manual_seed(seed)  # networks are made on the CPU; torch.manual_seed: all GPUs' too
             self.build()
 

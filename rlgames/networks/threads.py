@@ -106,6 +106,17 @@ def torch_threads(n_threads: int | None) -> Iterator[None]:
         inside.reset(token)
 
 
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Give torch one thread while it lasts, inside of `torch_threads` too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def suitable_threads(net: nn.Module, shape: Sequence[int], batch: int, device: torch.device) -> int | None:
     """Return the number of torch's threads for a network that gets at most `batch` observations of `shape` at once.
 

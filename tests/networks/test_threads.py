@@ -18,6 +18,8 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from rlgames.agents.registry import find
+from rlgames.checkpoint.file import weights_sha256
 from rlgames.networks import threads
 from rlgames.networks.models import ActorCritic, QNetwork
 from rlgames.networks.recurrent import RecurrentActorCritic
@@ -271,3 +273,16 @@ def test_keep_freed_memory_reuses_pages(child: dict[str, Any]):
 def test_keep_freed_memory_of_another_c_library_is_false(monkeypatch):
     monkeypatch.setattr(threads.ctypes, "CDLL", lambda name: object())
     assert threads.keep_freed_memory.__wrapped__() is False
+
+
+def test_initial_weights_do_not_depend_on_the_number_of_threads() -> None:
+    """Orthogonal ones come from a factorization, which rounds differently with several threads."""
+    before, hashes = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            hashes.add(weights_sha256(find("ppo")("Cave", net_arch=(256, 256)).net.state_dict()))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(hashes) == 1

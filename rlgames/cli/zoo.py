@@ -16,7 +16,7 @@ from rlgames.zoo.table import HEADER, RIGHT, table_rows
 WIDE = 110  # columns of a terminal in which all of COLUMNS fit
 COLUMNS = tuple(column for column in HEADER if column != "agent")  # which the name says
 SHOWN = 16  # digits of a sha256
-NARROW = ("name", "game", "mean", "95% interval", "worst tenth", "goal")
+NARROW = ("name", "game", "mean", "95% interval", "worst 10%", "goal")
 
 
 def zoo_command(name: str | None, as_json: bool) -> None:
@@ -48,7 +48,7 @@ def print_card(name: str, card: Card) -> None:
         name=name,
         agent=f"{card.agent} on {card.game}" + ("" if played["deterministic"] else ", actions sampled"),
         score=f"mean {row['mean']}, 95% interval {row['95% interval']}, median {row['median']}",
-        worst_tenth=row["worst tenth"],
+        worst_tenth=row["worst 10%"],
         goal=f"reached in {row['goal']} of the episodes" if row["goal"] else "the game knows none",
         episodes=f"{played['episodes']}, from seed {played['seed']}"
         + (f", {row['limit']} truncated after {played['max_steps']:,} steps" if played["max_steps"] else ""),

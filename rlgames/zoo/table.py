@@ -15,7 +15,7 @@ HEADER: tuple[str, ...] = (
     "mean",
     "95% interval",
     "median",
-    "worst tenth",
+    "worst 10%",
     "goal",
     "limit",
 )

@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 from unittest.mock import patch
@@ -33,15 +34,17 @@ from rlgames.cli.main import COMMANDS
 from rlgames.cli.main import main as command_line
 from rlgames.envs.registry import GAMES, SHARED_OPTIONS, default_pixels, load_game, module_of
 from rlgames.envs.task import Task
+from rlgames.go_explore import Way
 from rlgames.presets.lookup import BY_GAME
 from rlgames.presets.preset import changed_fields
 from rlgames.values import describe
-from rlgames.zoo.manifest import read_manifest
-from rlgames.zoo.table import HEADER, RIGHT, table_rows
+from rlgames.zoo.manifest import Card, read_manifest
+from rlgames.zoo.table import HEADER, RIGHT, duration, table_rows
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 RESULTS = ROOT / "benchmarks" / "results"
+WAYS = ROOT / "zoo" / "ways"  # of `rlgames explore`, one a stage
 MARK = re.compile(r"^<!-- generated: (.+) -->$", re.MULTILINE)
 FEW = 16  # actions that are listed one by one
 SECTIONS = ("Observation space", "Action space", "Rewards", "Termination", "Truncation")  # of a game's docstring
@@ -233,6 +236,37 @@ def zoo(game: str = "") -> str:
     return table(titles, rows)
 
 
+def mario_stages() -> str:
+    """Return the stages of Mario with their agents, and with the ways that Go-Explore found."""
+    agents = {}
+    for name, card in read_manifest().items():
+        task = Task.parse(card.game)
+        if task.game == "Mario" and "world" in task.options:
+            agents.setdefault((task.options["world"], task.options["stage"]), []).append((name, card))
+    rows = []
+    for world, stage in product(range(1, 9), range(1, 5)):
+        path = WAYS / f"{world}-{stage}.json"
+        best = f"{len(Way.load(path).actions):,}" if path.exists() else ""
+        first, *others = agents.get((world, stage)) or [None]
+        rows.append((f"{world}-{stage}", *(stage_cells(*first) if first else [""] * 6), best))
+        rows += [("", *stage_cells(*other), "") for other in others if other]
+    header = ["Stage", "Agent", "At the goal:", "Mean score:", "Its steps:", "Trained for:", "Time:", "Best known:"]
+    return table(header, rows)
+
+
+def stage_cells(name: str, card: Card) -> tuple[str, ...]:
+    played = card.evaluation
+    length = played.get("mean_length")
+    return (
+        code(name),
+        f"{played['wins']} of {played['episodes']}",
+        f"{played['mean']:,.0f}",
+        "" if length is None else f"{length:,.0f}",
+        f"{card.step:,}",
+        duration(card.training_seconds),
+    )
+
+
 # ---- algorithms ----
 
 
@@ -380,7 +414,7 @@ def results(name: str) -> str:
 PARTS: dict[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        *(games, gallery, game, zoo),
+        *(games, gallery, game, zoo, mario_stages),
         *(settings, presets, fields, file, module, source, example, example_code, notebook, commands, results),
     )
 }

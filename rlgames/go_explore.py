@@ -32,6 +32,7 @@ NEWEST, NEWEST_SHARE = 12, 0.7  # a cell is one of the newest with this probabil
 HOLD = 0.5  # probability that an action is held for one more step
 WEIGHTS = {"nothing": 4, "right": 6, "right A": 16, "right B": 24, "right A B": 32, "A": 5, "left": 6, "left A": 3}
 CELL = (48, 64)  # pixels, to the right and down
+LEFT_OF_START = 0x8000  # pixels from which a position is one left of the start
 AREA, AREA_POINTER, X_PAGE, X, Y = 0x0760, 0x0750, 0x006D, 0x0086, 0x00CE  # addresses in the console's memory
 FIELDS = {"game": str, "seed": int, "actions": list[int], "score": float, "goal": bool, "frame_skip": int}
 
@@ -152,7 +153,7 @@ def search(name: str, mario: Any, rng: np.random.Generator, steps: int) -> Itera
                     if known is None:
                         order.append(key)
                     archive[key] = Cell(records[i].copy(), length, parents[i], tuple(actions[: t + 1, i].tolist()))
-            reached = np.where(alive, info["x_pos"], 0.0)
+            reached = np.where(alive & (info["x_pos"] < LEFT_OF_START), info["x_pos"], 0.0)
             if not shortest and reached.max() >= farthest + CELL[0]:
                 i, farthest = int(reached.argmax()), float(reached.max())
                 yield Way(name, 0, parents[i].all_actions() + actions[: t + 1, i].tolist(), farthest, False)

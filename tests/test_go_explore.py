@@ -36,6 +36,20 @@ def test_ways_lead_to_the_goal() -> None:
     assert lengths == sorted(set(lengths), reverse=True)
 
 
+WAYS = sorted((Path(__file__).parents[1] / "zoo" / "ways").glob("*.json"))
+
+
+@needs_rom
+@pytest.mark.parametrize(
+    "path", [WAYS[0], *(pytest.param(p, marks=pytest.mark.slow) for p in WAYS[1:])], ids=lambda path: path.stem
+)
+def test_stored_ways_lead_to_the_goal(path: Path) -> None:
+    way = Way.load(path)
+    world, stage = path.stem.split("-")
+    assert way.game == f"Mario:world={world},stage={stage}"
+    assert play(way) == (way.score, True, True)
+
+
 @needs_rom
 def test_ways_are_those_of_the_seed_and_lead_where_they_say() -> None:
     ways = list(go_explore("Mario:world=1,stage=2,patience=9", steps=2_000, seed=3))

@@ -84,6 +84,7 @@ def evaluation_json(
         "median": result.median,
         "worst_tenth": result.worst_tenth,
         "std": result.std,
+        "mean_length": sum(result.lengths) / len(result.lengths),
         "min": min(result.scores),
         "max": max(result.scores),
         "scores": result.scores,

@@ -161,7 +161,7 @@ class Page:
     """Options of `rlgames page`."""
 
     out: Positional[Path]  # The page is this folder, for any web server.
-    agents: tuple[Path, ...] = ()  # These play: checkpoints, runs, exports; none: those of zoo/ that a page can show.
+    agents: tuple[Path, ...] = ()  # These play: checkpoints, runs, exports; none: of zoo/ the smallest of each game.
 
     def run(self) -> None:
         load_command("trained").page_command(self)

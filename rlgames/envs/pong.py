@@ -7,8 +7,8 @@ Rewards: +1 for a point won, -1 for a point lost, otherwise 0. The score is thei
 Termination: one side has 21 points.
 Truncation: 108,000 frames, half an hour.
 
-The game has no chance of its own. `noop_max=30`, with which published scores are measured, begins episodes with 0 to 30
-frames without an action, and `repeat_action_probability=0.25` repeats actions; see `atari.game`.
+The game has no chance of its own. An episode begins with 0 to `noop_max` frames without an action, 30 by default as in
+published results; `repeat_action_probability=0.25` repeats actions; see `atari.game`.
 """
 
 from rlgames.envs.atari.env import make_env
@@ -26,7 +26,7 @@ ACTIONS = {
 STORED_STRINGS = {"actions": "|".join(ACTIONS)}
 
 
-def game(actions: str = "all", noop_max: int = 0, repeat_action_probability: float = 0.0) -> AtariGame:
+def game(actions: str = "all", noop_max: int = 30, repeat_action_probability: float = 0.0) -> AtariGame:
     """Return Pong with these options. Raises ValueError for `actions` other than "all" and "minimal"."""
     if actions not in ACTIONS:
         raise InvalidValueError(f"expected actions 'all' (six) or 'minimal' (up and down), got {brief(actions)}")

@@ -1,7 +1,4 @@
-"""Presets for Pong, by agent, and the two kinds of preprocessing that they learn from.
-
-"Pong:noop_max=30" has them too: all games of a greedy policy are the same without random starts.
-"""
+"""Presets for Pong, by agent, and the two kinds of preprocessing that they learn from."""
 
 from dataclasses import replace
 

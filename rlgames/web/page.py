@@ -83,16 +83,21 @@ def build_page(folder: Path, agents: Sequence[Path]) -> list[str]:
 
 
 def zoo_agents(zoo: Path = Path("zoo")) -> list[Path]:
-    """Return the folders of the agents in a zoo that a page can show. Raises UsageError if there is none."""
-    found = []
-    for file in sorted(zoo.glob(f"*/{EXPORTED}")):
+    """Return the folder of the smallest agent of each game in a zoo that a page can show.
+
+    A game that is observed in another way is the same one here, so that the page stays small. Raises UsageError if
+    there is none.
+    """
+    smallest: dict[str, Path] = {}
+    for file in sorted(zoo.glob(f"*/{EXPORTED}"), key=lambda file: (file.stat().st_size, file)):
         agent = load(file, weights_only=True)
         with suppress(UsageError):
-            own_task(agent, file.parent)
-            found.append(file.parent)
-    if not found:
+            task, _ = own_task(agent, file.parent)
+            rules = Task(task.game, {name: value for name, value in task.options.items() if name != "obs"})
+            smallest.setdefault(str(rules), file.parent)
+    if not smallest:
         raise UsageError(f"there is no agent for a page in the folder {zoo}: name checkpoints or runs with --agents")
-    return found
+    return sorted(smallest.values())
 
 
 def own_task(agent: Agent, path: Path) -> tuple[Task, Pixels]:

@@ -89,7 +89,7 @@ def test_own_game_is_learned(capsys: pytest.CaptureFixture) -> None:
 
 def test_own_agent_learns_cart_pole(capsys: pytest.CaptureFixture) -> None:
     assert run("own_agent", 150_000) > 195
-    assert "over 20 episodes" in capsys.readouterr().out
+    assert "100 episodes" in capsys.readouterr().out
 
 
 def test_own_training_script_resumes_exactly(

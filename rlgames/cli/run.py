@@ -56,9 +56,7 @@ def train_options(agent: str, task: Task) -> Any:
         evaluate_max_steps: DisallowNone[int | None] = None  # They are truncated after this many agent steps.
         save_every: DisallowNone[int | None] = None  # A checkpoint is saved after this many steps; None: 20 times.
         start: DisallowNone[str | None] = None  # Its networks start as those of this checkpoint or run.
-        out: DisallowNone[Path | None] = (
-            None  # The run is in this directory; None: runs/AGENT-GAME-seedN. With --seeds: in seedN in it.
-        )
+        out: DisallowNone[Path | None] = None  # The run is in it, of --seeds in seedN in it; None: in runs/NAME.
         resume: bool = False  # The run continues from its last checkpoint, with its options; other --steps extend it.
         overwrite: bool = False  # An earlier run in the directory is deleted.
         threads: DisallowNone[int | None] = None  # torch gets this many threads; None: 1 for small networks.

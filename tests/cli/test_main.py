@@ -674,6 +674,7 @@ def test_evaluate_prints_json(run: Path, capsys: Capture) -> None:
         "median": result.median,
         "worst_tenth": result.worst_tenth,
         "std": result.std,
+        "mean_length": np.mean(result.lengths),
         "min": min(result.scores),
         "max": max(result.scores),
         "scores": result.scores,

@@ -10,6 +10,7 @@ is known. A cell of Super Mario Bros. is where Mario is: the area, and his posit
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,31 +35,41 @@ WEIGHTS = {"nothing": 4, "right": 6, "right A": 16, "right B": 24, "right A B": 
 CELL = (48, 64)  # pixels, to the right and down
 LEFT_OF_START = 0x8000  # pixels from which a position is one left of the start
 AREA, AREA_POINTER, X_PAGE, X, Y = 0x0760, 0x0750, 0x006D, 0x0086, 0x00CE  # addresses in the console's memory
-FIELDS = {"game": str, "seed": int, "actions": list[int], "score": float, "goal": bool, "frame_skip": int}
+FIELDS = {"game": str, "seed": int, "actions": list[int], "score": float, "goal": bool}
+NAME = re.compile(r"(rlgames/)?Mario(-v0)?(:.*)?", re.DOTALL)
+OPTIONS = ("world", "stage", "version", "actions", "lost_levels")  # of a stage, which a file may name
 
 
 @dataclass(frozen=True)
 class Way:
-    """Actions from the start of an episode; a JSON file holds one."""
+    """Actions from the start of an episode, each held for `FRAME_SKIP` frames; a JSON file holds one."""
 
     game: str  # such as "Mario:world=1,stage=1"
     seed: int  # of the episode
     actions: list[int]  # one an agent step
     score: float  # as the game counts, after the last action
     goal: bool  # whether the last action reached the goal
-    frame_skip: int = FRAME_SKIP  # frames of a step
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Way:
-        """Read a file that `save` wrote. Raises UsageError, in one line, for any other."""
+        """Read a file that `save` wrote. Raises UsageError, in one line, for any other.
+
+        It names a stage of Mario and nothing else, as it may come from somebody else.
+        """
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(f"{path} cannot be read as a way of rlgames explore: {error}") from error
         check_fields(str(path), data, FIELDS)
+        try:
+            options = stage_task(data["game"]).options
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from error
+        if unknown := options.keys() - set(OPTIONS):
+            raise UsageError(f"{path}: expected a stage with the options {', '.join(OPTIONS)}, got {min(unknown)} too")
         return cls(**data)
 
 
@@ -103,19 +114,26 @@ def go_explore(game: str, *, seed: int = 0, steps: int = 2_000_000) -> Iterator[
     Raises ValueError for other games, for the whole game and for several stages, and for steps < 1.
     """
     steps, seed = check_value("steps", steps, Count), check_seed(seed)
-    task = Task.parse(game)
-    if task.game != "Mario":
+    options = stage_task(game).options
+    named = {key: value for key, value in options.items() if key != "rom"}  # a way is one for any copy of it
+    yield from search(str(Task("Mario", named)), load_game("Mario", **options, obs="ram"), seed, steps)
+
+
+def stage_task(game: str) -> Task:
+    """Return the task of this name, a stage of Mario on our own engine. Raises ValueError for any other game."""
+    if not NAME.fullmatch(game):  # before it is parsed, which imports the module that another id may name
         raise InvalidValueError(
             f"Go-Explore knows the cells of Mario alone, got {brief(game)}: try Mario:world=1,stage=1"
         )
-    if "stages" in task.options or "world" not in task.options or task.options.get("engine", "nes") != "nes":
-        raise InvalidValueError(f"expected one stage on the engine nes, as in Mario:world=1,stage=1, got {brief(game)}")
+    task = Task.parse(game)
     options = {key: value for key, value in task.options.items() if key not in ("obs", "patience", "noop_max")}
-    mario = load_game("Mario", **options, obs="ram")
-    yield from search(str(Task("Mario", options)), mario, np.random.default_rng(seed), steps)
+    if "stages" in options or "world" not in options or options.pop("engine", "nes") != "nes":
+        raise InvalidValueError(f"expected one stage on the engine nes, as in Mario:world=1,stage=1, got {brief(game)}")
+    return Task("Mario", options)
 
 
-def search(name: str, mario: Any, rng: np.random.Generator, steps: int) -> Iterator[Way]:
+def search(name: str, mario: Any, seed: int, steps: int) -> Iterator[Way]:
+    rng = np.random.default_rng(seed)
     envs: Any = make_vector_env(mario, NUM_ENVS, frame_skip=FRAME_SKIP, autoreset_mode=AutoresetMode.SAME_STEP)
     envs.reset(seed=0)
     snapshot = envs.snapshot()

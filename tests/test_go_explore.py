@@ -86,6 +86,14 @@ def test_command_line_writes_a_way_and_films_it(tmp_path: Path, capsys: pytest.C
     assert "plays as a film, not live" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("game", ["os:Mario", "Cave", "Mario", "Mario:world=1,stage=1,rom=/etc/passwd"])
+def test_files_name_stages_and_nothing_else(game: str, tmp_path: Path) -> None:
+    """Neither a module to import nor another file to read."""
+    Way(game, 0, [0], 0.0, False).save(tmp_path / "way.json")
+    with pytest.raises(UsageError, match=r"way\.json: "):
+        Way.load(tmp_path / "way.json")
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"game": "Cave"}', '{"game": 1, "seed": 0, "actions": [], "score": 0}'])
 def test_files_that_hold_no_way_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "way.json").write_text(text)

@@ -96,14 +96,14 @@ class Explore:
     """Options of `rlgames explore`."""
 
     game: Positional[str]  # The goal of this stage is searched: Mario:world=1,stage=1.
-    out: DisallowNone[Path | None] = None  # The best way is written to this *.json; None: Mario-WORLD-STAGE.json.
+    out: DisallowNone[Path | None] = None  # The best way is written to this *.json; None: named after it.
     steps: int = 500_000  # The search ends after this many agent steps.
     seed: int = 0  # The search draws its random numbers from this seed.
 
     def run(self) -> None:
         check_minimum(1, steps=self.steps)
         check_minimum(0, seed=self.seed)
-        import_module("rlgames.cli.explore").explore_command(self)
+        import_module("rlgames.cli.explore").explore(self.game, self.out, self.steps, self.seed)
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def watch_way(options: Watch) -> None:
     video_writer_class(out)
     with status("recording"):
         recording = record(
-            *(ways.Replay(way), out, way.game),
+            *(ways.Replay(way), out, options.game or way.game),
             seed=way.seed,
             seconds=options.seconds,
             size=options.size,

@@ -35,7 +35,7 @@ INTERVAL = 0.5  # seconds between two looks at the processes and their metrics
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How a run ended."""
+    """End of a run."""
 
     training: Training
     path: Path
@@ -77,6 +77,8 @@ def train_many(
     directory that holds a run already; nothing has been started then.
     """
     trainings = check_trainings(trainings)
+    if resume and overwrite:
+        raise InvalidValueError("expected resume, which continues runs, or overwrite, which deletes them, got both")
     count = CORES if jobs is None else check_value("jobs", jobs, Count)
     paths = run_paths(trainings, out)
     trainings = [replace(each, threads=each.threads or 1) for each in trainings]

@@ -42,7 +42,7 @@ class Card:
 
     @property
     def reproducible(self) -> bool:
-        """Whether the same machine computes the same weights again: several workers of A3C never do."""
+        """True if the same machine computes the same weights again: several workers of A3C never do."""
         return self.command is not None and self.config.get("workers", 1) == 1
 
 

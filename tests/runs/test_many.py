@@ -133,6 +133,8 @@ def test_bad_arguments_start_nothing(tmp_path: Path) -> None:
         train_many(["ppo"])  # pyright: ignore[reportArgumentType]  on purpose
     with pytest.raises(InvalidValueError, match="two trainings would be in"):
         train_many([training(), training()], tmp_path)
+    with pytest.raises(InvalidValueError, match="got both"):
+        train_many([training()], tmp_path, resume=True, overwrite=True)
     with pytest.raises(InvalidValueError, match="jobs"):
         train_many([training()], tmp_path, jobs=0)
     with pytest.raises(InvalidValueError, match="directory for each of 1"):

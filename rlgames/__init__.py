@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from rlgames.runs.training import Training as Training
     from rlgames.wrappers import Pixels as Pixels
     from rlgames.wrappers import Rewards as Rewards
+    from rlgames.wrappers import TrainingEpisodes as TrainingEpisodes
 
 __version__ = "0.1.0"
 
@@ -69,6 +70,7 @@ LAZY = {
     "Random": "rlgames.agents.random",
     "RandomConfig": "rlgames.agents.random",
     "Rewards": "rlgames.wrappers",
+    "TrainingEpisodes": "rlgames.wrappers",
     "RunSummary": "rlgames.runs.many",
     "Training": "rlgames.runs.training",
     "compare": "rlgames.runs.comparison",

@@ -274,7 +274,7 @@ def run_worker(
     """
     torch.set_num_threads(1)
     keep_freed_memory()
-    config, envs = arguments.config, arguments.task.make_vec(arguments.num_envs)
+    config, envs = arguments.config, arguments.task.make_vec(arguments.num_envs, training=True)
     try:
         rng = np.random.default_rng([arguments.seed, 3, arguments.start, index])  # differs by worker and by resume
         runner = EnvRunner(envs, int(rng.integers(2**30)))

@@ -100,7 +100,7 @@ class Agent(ABC, Generic[ConfigT]):
             config = self._complete_config(config, preset.config, settings)
             num_envs = num_envs or preset.envs
             in_workers = self.plays_in_workers(config)
-            envs = task.make_vec(1 if in_workers else num_envs)  # one for its spaces
+            envs = task.make_vec(1 if in_workers else num_envs, training=True)  # one for its spaces
             try:
                 self._setup(*single_spaces(envs), config, seed, device, task)
             except BaseException:
@@ -266,7 +266,7 @@ class Agent(ABC, Generic[ConfigT]):
         self.check_open()
         if self.runner is None:
             if self.envs is None and self.task is not None and self.num_envs:
-                self.envs = self.task.make_vec(self.num_envs)
+                self.envs = self.task.make_vec(self.num_envs, training=True)
             if self.envs is None:
                 raise InvalidValueError("this agent was loaded without an environment to learn in: load(path, env=...)")
             keep_freed_memory()
@@ -573,7 +573,7 @@ class Agent(ABC, Generic[ConfigT]):
             check_spaces(path, header, *single_spaces(made.envs))
         elif "runner" in state and env is None and task is not None:
             with said_by(path):
-                task.make_vec(1).close()  # what cannot be made here cannot be made in workers either
+                task.make_vec(1, training=True).close()  # what cannot be made here cannot be made in workers either
         with fitting(path, "; weights_only=True loads the networks alone" if "runner" in state else ""):
             agent.load_state_dict(state)
         return agent

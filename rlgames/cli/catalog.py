@@ -75,12 +75,12 @@ def print_preset(agent: str, task: Task, as_json: bool) -> None:
     """Print all settings of an agent on a game, those that differ from the algorithm's defaults marked."""
     preset = find_preset(agent, task)
     config, default = load_command("run").resolve_config(agent, preset)
-    pixels, rewards = (each and dataclasses.asdict(each) for each in (preset.pixels, preset.rewards))
+    declarations = {"pixels": preset.pixels, "rewards": preset.rewards, "episodes": preset.episodes}
     if as_json:
         facts = {"agent": agent, "game": str(task), "steps": preset.steps, "envs": preset.envs, "config": config}
-        return print(json.dumps(facts | {"pixels": pixels, "rewards": rewards}))
+        return print(json.dumps(facts | {key: each and dataclasses.asdict(each) for key, each in declarations.items()}))
     print(f"{agent} on {task}: {preset.steps:,} steps, {preset.envs} envs")
-    for what, declaration in (("preprocessing", preset.pixels), ("rewards", preset.rewards)):
+    for what, declaration in declarations.items():
         if declaration is not None:
             print(wrap(f"{what}: {changed_fields(declaration)}", "    "))
     print()

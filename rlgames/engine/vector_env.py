@@ -193,6 +193,26 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         others = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices[1:]]
         return self._step(*self._slices[0], *arguments) + sum(other.result() for other in others)
 
+    def copy_records(self, indices: Any) -> np.ndarray:
+        """Return the states of these environments, (n,) of `game.record`, from which others can continue."""
+        return self._state.records[indices]
+
+    def continue_from(self, indices: np.ndarray, records: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Let these environments continue from `records`, (n,) of `game.record`; return observations and information.
+
+        The limits of an episode's length count from here, and random numbers of the game's stream are the
+        environments' own; the score goes on.
+        """
+        state, changed = self._state, records.copy()
+        changed["rng"], changed["age"], changed["over"] = state.records["rng"][indices], 0, 0
+        state.records[indices] = changed
+        obs = np.empty((len(changed), *self.game.observation.shape), self.game.observation.dtype)
+        self._reset(changed, np.zeros(len(changed), np.bool_), obs, *self.game.data)  # observe
+        infos = np.empty((len(changed), len(self.game.info)), np.int64)
+        if self.game.info:
+            self.game.loops.describe(changed, infos, *self.game.data)
+        return obs, {"score": changed["score"].copy()} | self.game.read_info(infos)
+
     def snapshot(self) -> dict[str, Any]:
         """Return all that the next steps depend on, random streams included: copies of arrays, and plain values."""
         return self._state.snapshot(self.np_random)

@@ -36,6 +36,7 @@ from rlgames.errors import InvalidTypeError, InvalidValueError, brief, did_you_m
 from rlgames.imports import import_registering, is_missing
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
+from rlgames.wrappers.training_episodes import TrainingEpisodes
 
 STORED_STRINGS = {"wrappers": r"[A-Za-z][\w-]*(\+[A-Za-z][\w-]*)*"}  # that a checkpoint may give, for every game
 SHARED_OPTIONS = ("frame_skip", "stack", "max_episode_steps", "wrappers")  # of `make` and `make_vec`, for every game
@@ -257,8 +258,9 @@ def find_wrapper(name: str) -> Wrapper:
 # ---- making and registering games and wrappers ----
 
 
-def check_declarations(pixels: Any, rewards: Any) -> None:
-    for name, value, kind in (("pixels", pixels, Pixels), ("rewards", rewards, Rewards)):
+def check_declarations(pixels: Any, rewards: Any, episodes: Any = None) -> None:
+    declarations = ("pixels", pixels, Pixels), ("rewards", rewards, Rewards), ("episodes", episodes, TrainingEpisodes)
+    for name, value, kind in declarations:
         if not isinstance(value, kind | None):
             raise InvalidTypeError(f"expected {name} to be rlgames.{kind.__name__}(...) or None, got {brief(value)}")
 
@@ -311,19 +313,27 @@ def make_vec(
     autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
     pixels: Pixels | None = None,
     rewards: Rewards | None = None,
+    episodes: TrainingEpisodes | None = None,
     **kwargs: Any,
 ) -> VectorEnv:
     """Make `num_envs` environments of a game for an agent, on the fastest engine; arguments as in `make`.
 
     By default they reset in the step in which an episode ends (SAME_STEP); the default of `gymnasium.make_vec` is
-    NEXT_STEP.
+    NEXT_STEP. `episodes` changes length and beginning of the episodes, for training.
     """
     name, options = parse(game)
     options |= kwargs
+    check_declarations(pixels, rewards, episodes)
+    if episodes is not None and episodes.max_episode_steps is not None:
+        options.setdefault("max_episode_steps", episodes.max_episode_steps)
     given = dict(options)
-    check_declarations(pixels, rewards)
     wrappers, resolved = take_wrappers(name, options), take_pixels(name, pixels, options)
     if resolved.stack_skipped or any(wrapper.wrap_vec is None for wrapper in wrappers):
+        if episodes is not None and episodes.restarts:
+            raise InvalidValueError(
+                f"restarts={episodes.restarts:g} needs environments that are stepped as one batch: leave out"
+                " stack_skipped, and wrappers that have only a `wrap`"
+            )
         threads = given.pop("threads", None)
         make_one = partial(make, name, pixels=pixels, rewards=rewards, **given)
         own = {key: options[key] for key in game_options(name) if key in options}
@@ -333,6 +343,7 @@ def make_vec(
     check_game(name, options, vector=True)
     envs = made = gym.make_vec(f"rlgames/{name}-v0", num_envs, **options)
     try:
+        envs = envs if episodes is None else episodes.wrap_vec(envs)
         envs = rest.wrap_vec(envs)
         envs = envs if rewards is None else rewards.wrap_vec(envs)
         for wrapper in wrappers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
@@ -26,6 +26,7 @@ from rlgames.errors import InvalidValueError, UsageError, brief
 from rlgames.schema import check_fields, from_plain
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
+from rlgames.wrappers.training_episodes import TrainingEpisodes
 
 LARGEST = 10_000  # rows, columns or frames of a picture that a file may ask for
 
@@ -38,6 +39,7 @@ class Task:
     options: dict[str, Any] = field(default_factory=dict)  # the game's own, and those of `rlgames.make`
     pixels: Pixels | None = None  # None: the game's default
     rewards: Rewards | None = None
+    episodes: TrainingEpisodes | None = None  # to learn from; None: as the game has them
 
     @classmethod
     def parse(cls, text: str) -> Task:
@@ -71,7 +73,7 @@ class Task:
         if trained is None or not self.native or trained.game not in (self.game, GAMES[self.game].simulates):
             return self
         kept = {key: value for key, value in trained.options.items() if key in preprocessing_options(self.game)}
-        return Task(self.game, kept | self.options, trained.pixels, trained.rewards)
+        return replace(trained, game=self.game, options=kept | self.options)
 
     def make(self, **kwargs: Any) -> gym.Env:
         """Make one environment. Raises UsageError if Gymnasium cannot make it."""
@@ -82,10 +84,15 @@ class Task:
         except gym.error.Error as error:
             raise UsageError(f"{self.game}: {error}") from error
 
-    def make_vec(self, num_envs: int) -> VectorEnv:
-        """Make environments that reset in the step an episode ends. Raises UsageError if Gymnasium cannot make them."""
+    def make_vec(self, num_envs: int, *, training: bool = False) -> VectorEnv:
+        """Make environments that reset in the step an episode ends; for `training` with the episodes to learn from.
+
+        Raises UsageError if Gymnasium cannot make them.
+        """
         if self.native:
-            return make_vec(self.game, num_envs, pixels=self.pixels, rewards=self.rewards, **self.options)
+            episodes = self.episodes if training else None
+            declarations: dict[str, Any] = {"pixels": self.pixels, "rewards": self.rewards, "episodes": episodes}
+            return make_vec(self.game, num_envs, **declarations, **self.options)
         same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
         try:
             return gym.make_vec(self.game, num_envs, "sync", vector_kwargs=same_step, **self.options)
@@ -105,8 +112,10 @@ class Task:
         registered wrappers. With `preprocessing_only` the other options are not looked at, for a task of which only
         that is used: see `as_trained_on`.
         """
-        check_fields("task", data, {"game": str, "options": dict, "pixels": dict | None, "rewards": dict | None})
+        declared = {"pixels": dict | None, "rewards": dict | None, "episodes": dict | None}
+        check_fields("task", data, {"game": str, "options": dict} | declared, optional=("episodes",))
         game, options, pixels, rewards = data["game"], data["options"], data["pixels"], data["rewards"]
+        episodes = data.get("episodes")
         if game in GAMES:
             if preprocessing_only:
                 options = {key: value for key, value in options.items() if key in preprocessing_options(game)}
@@ -118,7 +127,8 @@ class Task:
         pixels = None if pixels is None else from_plain(Pixels, pixels)
         if pixels and any(value > LARGEST for value in (pixels.skip, pixels.stack, *(pixels.size or ()))):
             raise InvalidValueError(f"expected pictures of at most {LARGEST:,} rows, columns and frames, got {pixels}")
-        return cls(game, options, pixels, None if rewards is None else from_plain(Rewards, rewards))
+        rewards = None if rewards is None else from_plain(Rewards, rewards)
+        return cls(game, options, pixels, rewards, None if episodes is None else from_plain(TrainingEpisodes, episodes))
 
     def __str__(self) -> str:
         options = ",".join(

@@ -21,6 +21,7 @@ from gymnasium.vector import (
 
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief
 from rlgames.wrappers.rewards import FLAG, goal_reached, reported_scores
+from rlgames.wrappers.training_episodes import RESTARTED
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)  # networks compute in float32
 # Factors, by the bytes of a float, with which the sum of numbers is finite if they are as float32, and else is not;
@@ -73,7 +74,7 @@ class EnvRunner:
         self.best_score: float | None = envs.metadata.get("best_score")  # that a game can have, if that is known
         space, actions = single_spaces(envs)
         self.first_action = int(actions.start)
-        self.finished: list[tuple[int, Episode]] = []  # (environment, episode) of those that the last step ended
+        self.finished: list[tuple[int, Episode]] = []  # (environment, episode) of whole ones that the last step ended
         self.success: np.ndarray | None = None  # (num_envs,) bool, which of those reached the goal; None: none is known
         self.exact = True  # False once a run was resumed without a snapshot of its environments
         self._episodes: list[Episode] = []
@@ -150,9 +151,10 @@ class EnvRunner:
             self.success = goal_reached(info, done)
         else:
             self.success = None if self.best_score is None else scores >= self.best_score
+        whole = done & ~info[RESTARTED] if isinstance(info, dict) and RESTARTED in info else done
         self.finished = [
             (i, Episode(float(scores[i]), float(returns[i]), int(self._lengths[i])))
-            for i in np.flatnonzero(done).tolist()
+            for i in np.flatnonzero(whole).tolist()
         ]
         self._episodes += [episode for _, episode in self.finished]
         self._returns[done], self._lengths[done] = 0.0, 0

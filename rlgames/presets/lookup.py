@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rlgames.envs.task import Task
 from rlgames.presets import cart_pole, catch_ball, cave, dino, mario, pong
 from rlgames.presets.preset import Preset
@@ -50,4 +52,6 @@ def resolve(agent: str, game: str, trained: Task | None = None) -> tuple[Preset,
     """
     task = Task.parse(game)
     preset = find_preset(agent, task)
-    return preset, Task(task.game, task.options, preset.pixels, preset.rewards).as_trained_on(trained)
+    return preset, replace(task, pixels=preset.pixels, rewards=preset.rewards, episodes=preset.episodes).as_trained_on(
+        trained
+    )

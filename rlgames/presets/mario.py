@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from rlgames.presets.preset import Preset
 from rlgames.wrappers.rewards import Rewards
+from rlgames.wrappers.training_episodes import TrainingEpisodes
 
 PROGRESS = Rewards(scale=0.02, won=1.0, lost=-1.0)  # values of about 1, so that value gradients do not dominate
+RESTARTS = TrainingEpisodes(restarts=0.5)  # the end of a stage is practiced without the way to it
 DQN = Preset(  # DDQN's too
     dict(
         buffer_size=100_000,
@@ -60,6 +62,7 @@ PRESETS: dict[str, Preset] = {
         steps=1_000_000,
         envs=16,
         rewards=PROGRESS,
+        episodes=RESTARTS,
     ),
 }
 DEAD_ENDS: dict[str, Preset] = {
@@ -67,6 +70,7 @@ DEAD_ENDS: dict[str, Preset] = {
         PRESETS["ppo"],
         config=PRESETS["ppo"].config | dict(gamma=0.95),
         rewards=Rewards(scale=0.01, survival=-0.02, won=1.0, lost=-0.5),
+        episodes=replace(RESTARTS, moments=24),  # from before the dead end, in which an episode lasts `patience` steps
     ),
 }
 

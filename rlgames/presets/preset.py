@@ -7,6 +7,7 @@ from typing import Any
 
 from rlgames.wrappers.pixels import Pixels
 from rlgames.wrappers.rewards import Rewards
+from rlgames.wrappers.training_episodes import TrainingEpisodes
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,13 @@ class Preset:
     envs: int = 32  # environments stepped at once
     rewards: Rewards | None = None  # that the agent learns from; scores stay the game's
     pixels: Pixels | None = None  # None: the game's default preprocessing
+    episodes: TrainingEpisodes | None = None  # that the agent learns from; None: as the game has them
 
     def __repr__(self) -> str:
         """Return the preset as it is written, a setting a line."""
         settings = "".join(f"        {name}={value!r},\n" for name, value in self.config.items())
         lines = [f"dict(\n{settings}    )", f"steps={self.steps:_}", f"envs={self.envs}"]
-        for name in ("rewards", "pixels"):
+        for name in ("rewards", "pixels", "episodes"):
             declaration = getattr(self, name)
             if declaration is not None:
                 lines.append(f"{name}={changed_fields(declaration)}")

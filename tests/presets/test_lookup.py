@@ -23,7 +23,7 @@ from rlgames.presets import lookup
 from rlgames.presets.lookup import BY_GAME, DEFAULTS, PRESETS, find_preset, resolve
 from rlgames.presets.preset import Preset
 from rlgames.runs.training import Training
-from rlgames.wrappers import Pixels, Rewards
+from rlgames.wrappers import Pixels, Rewards, TrainingEpisodes
 
 PAIRS = [*PRESETS, *((agent, "Acrobot-v1") for agent in AGENTS)]  # Gymnasium's game takes the defaults
 
@@ -43,7 +43,8 @@ def test_preset_makes_a_config_and_a_training(agent: str, game: str) -> None:
     assert (training.config, training.steps, training.envs) == (config, preset.steps, preset.envs)
     assert training.resolve() == training
     task = resolve(agent, game)[1]
-    assert task == dataclasses.replace(Task.parse(game), pixels=preset.pixels, rewards=preset.rewards)
+    declared = {name: getattr(preset, name) for name in ("pixels", "rewards", "episodes")}
+    assert task == dataclasses.replace(Task.parse(game), **declared)
     assert Task.from_json(json.loads(json.dumps(task.to_json()))) == task
 
 
@@ -144,7 +145,7 @@ def test_preset_is_printed_as_it_is_written(agent: str, game: str) -> None:
     found = rlgames.preset(agent.upper(), game)
     assert found == preset_of(agent, game)
     text = repr(found)
-    assert eval(text, {"Preset": Preset, "Pixels": Pixels, "Rewards": Rewards}) == found
+    assert eval(text, {kind.__name__: kind for kind in (Preset, Pixels, Rewards, TrainingEpisodes)}) == found
     for name, value in found.config.items():
         assert f"        {name}={value!r}," in text.splitlines()
 

@@ -59,6 +59,23 @@ def frame_functions(reset: Callable, step: Callable, score: Callable) -> tuple[C
     return reset_record, step_frame
 
 
+# Loops by hand: `a[i] = b[i]` and np.maximum would also compile, for seconds, the text of an error for other shapes.
+
+
+@register_jitable
+def copy_values(source, target):
+    source, target = source.ravel(), target.ravel()
+    for i in range(len(target)):
+        target[i] = source[i]
+
+
+@register_jitable
+def take_maximum(obs, previous):
+    obs, previous = obs.ravel(), previous.ravel()
+    for i in range(len(obs)):
+        obs[i] = max(obs[i], previous[i])
+
+
 def compile_loops(
     name: str,
     seconds: int,
@@ -128,15 +145,15 @@ def compile_loops(
             observe(s, obs[i], *data)
             describe(s, infos[i], *data)
             if max_pool and frames > 1:
-                np.maximum(obs[i], previous, obs[i])
+                take_maximum(obs[i], previous)
             truncated[i] = s.over and not terminated[i]
             scores[i] = s.score
             if s.over:
                 ended += 1
                 if mode == SAME_STEP:
-                    final_obs[i] = obs[i]
+                    copy_values(obs[i], final_obs[i])
+                    copy_values(infos[i], final_infos[i])
                     final_scores[i] = s.score
-                    final_infos[i] = infos[i]
                     scores[i] = 0.0
                     reset_record(s, *data)
                     observe(s, obs[i], *data)
@@ -164,7 +181,7 @@ def compile_loops(
         s.over |= give_up(s, *data)
         observe(s, obs, *data)
         if max_pool and frames > 1:
-            np.maximum(obs, previous, obs)
+            take_maximum(obs, previous)
         return total, terminated, int(s.over), s.score
 
     return CompiledLoops(reset_batch, describe_batch, step_batch, step_single)

@@ -27,6 +27,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from rlgames.engine.copying import Copyable
 from rlgames.engine.forks import ForkGuard
 from rlgames.engine.parent import end_with_parent
+from rlgames.engine.sending import SendRecv, StepResults
 from rlgames.engine.validation import as_autoreset_mode, check_actions, check_count, check_reset, check_spaces
 from rlgames.errors import InvalidValueError
 
@@ -79,12 +80,13 @@ def make_in_process(make: Callable[[], gym.Env], parent: int) -> gym.Env:
     return ErrorReportingEnv(make())
 
 
-class ProcessVectorEnv(Copyable, AsyncVectorEnv):
+class ProcessVectorEnv(SendRecv, Copyable, AsyncVectorEnv):
     """`num_envs` environments made by `make`, with Box observations and Discrete actions from 0, each in a process.
 
     `make` must be picklable; the modules `preload` are imported once for all processes. Information and autoreset modes
     are Gymnasium's. Every returned array is the caller's. An exception of an environment is raised here as a
-    RuntimeError with its traceback, after the others have finished the step; reset() then starts new episodes.
+    RuntimeError with its traceback, after the others have finished the step; reset() then starts new episodes. `send`
+    and `recv` are the halves of a step, see `rlgames.engine.sending`.
 
     Raises TypeError for other spaces, ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step
     before the first reset() or, in AutoresetMode.DISABLED, of an environment that is over, RuntimeError when a process
@@ -119,6 +121,7 @@ class ProcessVectorEnv(Copyable, AsyncVectorEnv):
         util.Finalize(self, kill_all, (self.processes,), exitpriority=0)  # before multiprocessing joins them
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None):
+        self._check_no_step("reset")
         seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         self._started = False  # until all of them have answered
         obs, info = self._call(super().reset, seed=seeds, options=options and {**options, "reset_mask": mask})
@@ -126,10 +129,14 @@ class ProcessVectorEnv(Copyable, AsyncVectorEnv):
         self._started, self._over = True, self._over & ~mask
         return obs, info
 
-    def step(self, actions: np.ndarray):
+    def _start_step(self, actions: np.ndarray) -> Callable[[], StepResults]:
         self._check(actions)
         self._started = False  # until all of them have answered
-        obs, reward, terminated, truncated, info = self._call(super().step, actions)
+        self._call(super().step_async, actions)
+        return self._receive
+
+    def _receive(self) -> StepResults:
+        obs, reward, terminated, truncated, info = self._call(super().step_wait)
         self._raise_failure(info.get(FAILURE, ()))
         self._started = True
         self._over = (terminated | truncated) & (self.autoreset_mode is not AutoresetMode.SAME_STEP)
@@ -149,6 +156,7 @@ class ProcessVectorEnv(Copyable, AsyncVectorEnv):
         Raises NotImplementedError for environments without snapshot(), and in AutoresetMode.NEXT_STEP: which of them
         are to be reset is known only to Gymnasium's processes.
         """
+        self._check_no_step("snapshot")
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             raise NotImplementedError(f"{self} has no snapshot in {self.autoreset_mode}: use AutoresetMode.SAME_STEP")
         states = list(self.get_attr("env_state"))
@@ -159,6 +167,7 @@ class ProcessVectorEnv(Copyable, AsyncVectorEnv):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `snapshot()`. Raises ValueError if it is of other environments."""
+        self._check_no_step("restore")
         if len(state["envs"]) != self.num_envs:
             raise InvalidValueError(f"this snapshot is of {len(state['envs'])} environments, expected {self.num_envs}")
         self.set_attr("env_state", state["envs"])
@@ -206,6 +215,7 @@ class ProcessVectorEnv(Copyable, AsyncVectorEnv):
 
     def close_extras(self, timeout: float | None = None, terminate: bool = True) -> None:
         """Kill all processes: they have nothing to clean up."""
+        self._finish_step = None
         if not self._fork_guard.forked:
             kill_all(self.processes)
         for pipe in filter(None, self.parent_pipes):  # Gymnasium removes the pipe of a process that failed

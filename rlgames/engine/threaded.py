@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from gymnasium.error import ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from rlgames.engine.sending import SendRecv, StepResults
 from rlgames.engine.validation import (
     as_autoreset_mode,
     check_actions,
@@ -41,12 +42,12 @@ class StepResult(NamedTuple):
     final: tuple[np.ndarray, dict[str, Any]] | None = None
 
 
-class ThreadedVectorEnv(VectorEnv):
+class ThreadedVectorEnv(SendRecv, VectorEnv):
     """`num_envs` environments made by `make`, with Box observations and Discrete actions from 0.
 
     Information and autoreset modes are those of Gymnasium's SyncVectorEnv. Every returned array is the caller's. An
     exception of an environment is raised here, with its traceback, after the others have finished the step; reset()
-    then starts new episodes.
+    then starts new episodes. `send` and `recv` are the halves of a step, see `rlgames.engine.sending`.
 
     Raises TypeError for other spaces, ValueError for a bad count, mode, seed, mask or action, ResetNeeded for a step
     before the first reset() or, in AutoresetMode.DISABLED, of an environment that is over, ClosedEnvironmentError after
@@ -100,6 +101,7 @@ class ThreadedVectorEnv(VectorEnv):
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
+        self._check_no_step("reset")
         seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
@@ -113,10 +115,20 @@ class ThreadedVectorEnv(VectorEnv):
             infos = self._add_info(infos, result.info, i)
         return np.stack(self._obs), infos
 
-    def step(self, actions: np.ndarray):
+    def step(self, actions: np.ndarray) -> StepResults:
+        self._check_no_step("step")
         checked = self._check(actions)
         self._started = False  # until all of them are stepped
-        results = self._map(lambda i: self._step_one(i, checked[i]), range(self.num_envs))
+        return self._results(self._map(lambda i: self._step_one(i, checked[i]), range(self.num_envs)))
+
+    def _start_step(self, actions: np.ndarray) -> Callable[[], StepResults]:
+        checked = self._check(actions)
+        self._started = False  # until all of them are stepped
+        futures = self._submit(lambda i: self._step_one(i, checked[i]), range(self.num_envs))
+        return lambda: self._results(results_of(futures))
+
+    def _results(self, results: list[StepResult]) -> StepResults:
+        """Return the results of the environments' steps as arrays."""
         self._started = True
         infos: dict[str, Any] = {}
         for i, result in enumerate(results):
@@ -143,12 +155,13 @@ class ThreadedVectorEnv(VectorEnv):
     def _map(self, function: Callable[[int], StepResult], indices: Iterable[int]) -> list[StepResult]:
         if self._threads == 1:
             return [function(i) for i in indices]
+        return results_of(self._submit(function, indices))
+
+    def _submit(self, function: Callable[[int], StepResult], indices: Iterable[int]) -> list[Future[StepResult]]:
         if self._pool is None or self._pool_owner != os.getpid():
             self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="rlgames-envs")
             self._pool_owner = os.getpid()
-        futures = [self._pool.submit(function, i) for i in indices]
-        wait(futures)
-        return [future.result() for future in futures]
+        return [self._pool.submit(function, i) for i in indices]
 
     def _check(self, actions: Any) -> list[int]:
         self._check_open()
@@ -161,10 +174,12 @@ class ThreadedVectorEnv(VectorEnv):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy consists of, the environments included; it makes threads of its own."""
+        self._check_no_step("copy")
         return vars(self) | {"_pool": None}
 
     def render(self) -> tuple[Any, ...]:
         self._check_open()
+        self._check_no_step("render")
         return tuple(env.render() for env in self.envs)
 
     def _check_open(self) -> None:
@@ -173,9 +188,16 @@ class ThreadedVectorEnv(VectorEnv):
 
     def close_extras(self, **kwargs: Any) -> None:
         self._closed = True
+        self._drop_step()
         if self._pool:
             self._pool.shutdown()
             self._pool = None
         with ExitStack() as stack:  # which closes all, also if one raises
             for env in self.envs:
                 stack.callback(env.close)
+
+
+def results_of(futures: list[Future[StepResult]]) -> list[StepResult]:
+    """Return the results once all are there. Raises the first exception of any."""
+    wait(futures)
+    return [future.result() for future in futures]

@@ -7,6 +7,7 @@ same compiled rules on the same record.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -22,6 +23,7 @@ from rlgames.engine.copying import Copyable
 from rlgames.engine.game import Game
 from rlgames.engine.loops import DISABLED, INVALID_ACTION, NEEDS_RESET, NEXT_STEP, SAME_STEP
 from rlgames.engine.records import EnvRecords
+from rlgames.engine.sending import SendRecv, StepResults
 from rlgames.engine.validation import (
     VectorEnvSettings,
     as_autoreset_mode,
@@ -38,6 +40,7 @@ MODES = {
     AutoresetMode.SAME_STEP: SAME_STEP,
     AutoresetMode.DISABLED: DISABLED,
 }
+RESULTS = slice(6, 12)  # of the arguments of the compiled step
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -95,7 +98,7 @@ class BaseVectorEnv(Copyable, VectorEnv):
         self._all.flags.writeable = False
 
 
-class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for Gymnasium among the direct bases
+class GameVectorEnv(SendRecv, BaseVectorEnv, VectorEnv):  # the last for skrl, which looks for it among the bases
     """`num_envs` environments of one compiled game, stepped together.
 
     Observation space: the game's, batched. Action space: one of the game's actions each. Rewards: float64 (num_envs,).
@@ -104,13 +107,14 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
 
     Ownership: every array that `reset` and `step` return is the caller's to keep and to change (see `ArrayPool`).
     Actions are read during the call only. Batches of several times `game.envs_per_thread` are divided among the cores;
-    results do not depend on it.
+    results do not depend on it. `send` and `recv` are the halves of a step, see `rlgames.engine.sending`.
 
     `autoreset_mode` follows Gymnasium: NEXT_STEP (default), SAME_STEP (`info["final_obs"]` with its mask `_final_obs`)
     and DISABLED (`reset(options={"reset_mask": mask})`, mask bool (num_envs,)). A reset by mask observes the other
     environments as they are, without max_pool. Information outside of its mask is zero.
 
-    Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset.
+    Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset,
+    AlreadyPendingCallError for another call before the `recv` of a step.
     """
 
     def __init__(self, game: Game, num_envs: int = 1, settings: VectorEnvSettings = VectorEnvSettings()):
@@ -144,6 +148,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         )
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
+        self._check_no_step("reset")
         state = self._state
         seeds, mask = check_reset(seed, options, self.num_envs, state.started)
         if is_integer(seed):
@@ -165,36 +170,56 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
     def _empty_infos(self) -> np.ndarray:
         return np.empty((self.num_envs, len(self.game.info)), np.int64)
 
-    def step(self, actions: np.ndarray):
-        n, state = self.num_envs, self._state
-        if not state.started:
+    def step(self, actions: np.ndarray) -> StepResults:
+        self._check_no_step("step")
+        arguments = self._prepare_step(actions)
+        if len(self._slices) == 1:
+            return self._results(arguments, self._step(0, self.num_envs, *arguments), actions)
+        if not (ended := self._find_error(arguments)):
+            others = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices[1:]]
+            ended = self._step(*self._slices[0], *arguments) + sum(other.result() for other in others)
+        return self._results(arguments, ended, actions)
+
+    def _start_step(self, actions: np.ndarray) -> Callable[[], StepResults]:
+        arguments = self._prepare_step(actions)
+        if error := self._find_error(arguments):
+            raise self._state.error(error, actions)
+        slices = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices]
+        return lambda: self._results(arguments, sum(each.result() for each in slices), actions)
+
+    def _prepare_step(self, actions: Any) -> tuple[Any, ...]:
+        """Check and keep the actions, and return the arguments of the compiled step, with new arrays for results."""
+        n = self.num_envs
+        if not self._state.started:
             raise ResetNeeded(f"step() of {self.game.name} before the first reset()")
         self._actions[:] = check_actions(actions, n)
         obs, rewards, scores = self._observations.next(), np.empty(n), np.empty(n)
         terminated, truncated = np.empty(n, np.bool_), np.empty(n, np.bool_)
-        infos = self._empty_infos()
-        arguments = self._step_arguments(obs, rewards, terminated, truncated, scores, infos)
-        ended = self._step(0, n, *arguments) if len(self._slices) == 1 else self._step_in_threads(arguments)
+        return self._step_arguments(obs, rewards, terminated, truncated, scores, self._empty_infos())
+
+    def _find_error(self, arguments: tuple) -> int:
+        """Return the code of an error, or 0; actions are checked first, so that no slice is stepped without others."""
+        records, actions = arguments[0], arguments[1]
+        if not ((actions >= 0) & (actions < len(self.game.actions))).all():
+            return INVALID_ACTION
+        if self.autoreset_mode is AutoresetMode.DISABLED and records["over"].any():
+            return NEEDS_RESET
+        return 0
+
+    def _results(self, arguments: tuple, ended: int, actions: Any) -> StepResults:
+        """Return the results of a step in which so many episodes have `ended`. Raises the error of a negative code."""
         if ended < 0:
-            raise state.error(ended, actions)
+            raise self._state.error(ended, actions)
+        obs, rewards, terminated, truncated, scores, infos = arguments[RESULTS]
         info: dict[str, Any] = masked_info({"score": scores} | self.game.read_info(infos), self._all)
         if ended and self.autoreset_mode is AutoresetMode.SAME_STEP:
             values = self.game.read_info(self._final_infos)
             info |= final_info(terminated | truncated, self._final_obs, self._final_scores, values)
         return obs, rewards, terminated, truncated, info
 
-    def _step_in_threads(self, arguments: tuple) -> int:
-        """Step all slices; actions are checked first, so that no slice is stepped without the others."""
-        records, actions = arguments[0], arguments[1]
-        if not ((actions >= 0) & (actions < len(self.game.actions))).all():
-            return INVALID_ACTION
-        if self.autoreset_mode is AutoresetMode.DISABLED and records["over"].any():
-            return NEEDS_RESET
-        others = [thread_pool().submit(self._step, *bounds, *arguments) for bounds in self._slices[1:]]
-        return self._step(*self._slices[0], *arguments) + sum(other.result() for other in others)
-
     def copy_records(self, indices: Any) -> np.ndarray:
         """Return the states of these environments, (n,) of `game.record`, from which others can continue."""
+        self._check_no_step("copy_records")
         return self._state.records[indices]
 
     def continue_from(self, indices: np.ndarray, records: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -203,6 +228,7 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
         The limits of an episode's length count from here, and random numbers of the game's stream are the
         environments' own; the score goes on.
         """
+        self._check_no_step("continue_from")
         state, changed = self._state, records.copy()
         changed["rng"], changed["age"], changed["over"] = state.records["rng"][indices], 0, 0
         state.records[indices] = changed
@@ -215,17 +241,23 @@ class GameVectorEnv(BaseVectorEnv, VectorEnv):  # both, because skrl looks for G
 
     def snapshot(self) -> dict[str, Any]:
         """Return all that the next steps depend on, random streams included: copies of arrays, and plain values."""
+        self._check_no_step("snapshot")
         return self._state.snapshot(self.np_random)
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go back to a `snapshot()`. Raises ValueError if it is of another game or number of environments."""
+        self._check_no_step("restore")
         self._state.restore(state, self.np_random)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Return a picture of each environment, (height, width, 3) uint8."""
         if self.render_mode is None:
             return None
+        self._check_no_step("render")
         return tuple(self.game.render(record) for record in self._state.records)
+
+    def close_extras(self, **kwargs: Any) -> None:
+        self._drop_step()
 
 
 _thread_pools: dict[int, ThreadPoolExecutor] = {}  # by process: a forked process has none of its parent's threads

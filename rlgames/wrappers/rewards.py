@@ -103,7 +103,21 @@ class VectorShapedReward(VectorWrapper):
         return obs, self.with_score(info, reset.copy())
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        obs, reward, terminated, truncated, info = self.env.step(actions)
+        return self.shape(self.env.step(actions))
+
+    def send(self, actions: Any) -> None:
+        """Start a step, of environments that have `send` and `recv`."""
+        self.env.send(actions)  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
+
+    def recv(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of the step that `send` started."""
+        return self.shape(self.env.recv())  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
+
+    def shape(
+        self, results: tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of a step of the wrapped environments with these rewards, and with the score."""
+        obs, reward, terminated, truncated, info = results
         done = terminated | truncated
         c, last = self.rewards, info.get("final_info", {}) if self.autoreset_mode is AutoresetMode.SAME_STEP else info
         shaped = c.scale * reward + np.where(terminated, np.where(goal_reached(last, done), c.won, c.lost), c.survival)

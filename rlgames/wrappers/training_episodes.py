@@ -93,12 +93,32 @@ class VectorRestarts(VectorWrapper):
         return obs, info
 
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        self.keep_recent()
+        return self.begin_episodes(self.env.step(actions))
+
+    def send(self, actions: Any) -> None:
+        """Start a step; see `rlgames.engine.sending`."""
+        self.keep_recent()
+        self.env.send(actions)  # pyright: ignore[reportAttributeAccessIssue]  of a compiled game
+
+    def recv(self) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of the step that `send` started."""
+        return self.begin_episodes(self.env.recv())  # pyright: ignore[reportAttributeAccessIssue]  of a compiled game
+
+    def keep_recent(self) -> None:
+        """Keep the moments that are due, before a step."""
         c = self.episodes
         due = np.flatnonzero(self.age % c.interval == 0)
         if due.size:
             self.recent[due, self.kept[due] % c.moments] = self.records(due)
             self.kept[due] += 1
-        obs, reward, terminated, truncated, info = self.env.step(actions)
+
+    def begin_episodes(
+        self, results: tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+    ) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of a step, with part of the episodes that begin in it begun elsewhere."""
+        c = self.episodes
+        obs, reward, terminated, truncated, info = results
         self.age += 1
         done = terminated | truncated
         if done.any():

@@ -69,7 +69,21 @@ class VectorPixels(VectorWrapper):
         return self.observe(self.history), info
 
     def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        obs, reward, terminated, truncated, info = self.env.step(actions)
+        return self.process(self.env.step(actions))
+
+    def send(self, actions: Any) -> None:
+        """Start a step, of environments that have `send` and `recv`."""
+        self.env.send(actions)  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
+
+    def recv(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of the step that `send` started."""
+        return self.process(self.env.recv())  # pyright: ignore[reportAttributeAccessIssue]  VectorEnv does not declare it
+
+    def process(
+        self, results: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Return the results of a step of the wrapped environments with these observations."""
+        obs, reward, terminated, truncated, info = results
         done = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and "final_obs" in info:
             info = {**info, **self.final_obs(info["final_obs"], info.get("_final_obs", done))}

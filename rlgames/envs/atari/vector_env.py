@@ -11,6 +11,7 @@ the actions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgames.engine.forks import ForkGuard
+from rlgames.engine.sending import SendRecv, StepResults
 from rlgames.engine.validation import (
     VectorEnvSettings,
     check_actions,
@@ -48,14 +50,14 @@ def make_vector_env(
     return AtariVectorEnv(game, num_envs, VectorEnvSettings(**settings), grey=grey, size=size, stack=stack)
 
 
-class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
+class AtariVectorEnv(SendRecv, BaseVectorEnv, VectorEnv):  # see GameVectorEnv
     """`num_envs` environments of one Atari game, stepped together.
 
     Observation space: (num_envs, [stack,] height, width [, 3 unless grey]) uint8; `size` is (height, width) after an
     area resize, 210 x 160 without it; a stack holds the oldest frame first.
     Action space: one of the game's actions each.
     Rewards, termination and truncation: as in `AtariEnv`; information and autoreset modes as in `GameVectorEnv`. Every
-    returned array is the caller's.
+    returned array is the caller's. `send` and `recv` are the halves of a step, see `rlgames.engine.sending`.
 
     Raises ValueError for bad arguments, seeds, masks and actions, ResetNeeded for a step without a reset,
     ClosedEnvironmentError after `close`, ForkedError after a fork, DependencyNotInstalled without ale-py.
@@ -114,6 +116,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None):
         self._check_open()
+        self._check_no_step("reset")
         seeds, mask = check_reset(seed, options, self.num_envs, self._started)
         if is_integer(seed):
             super().reset(seed=seeds[0])
@@ -136,11 +139,15 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
             obs[i] = final_obs
         return obs, {"score": np.zeros(self.num_envs), "_score": mask}
 
-    def step(self, actions: np.ndarray):
+    def _start_step(self, actions: np.ndarray) -> Callable[[], StepResults]:
         codes = self._check_actions(actions)
-        reset = self._over if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._over.any() else None
         self._record_actions(codes)
-        obs, reward, terminated, truncated, info = self._engine.step(codes)
+        self._engine.send(codes)
+        return self._receive
+
+    def _receive(self) -> StepResults:
+        reset = self._over if self.autoreset_mode is AutoresetMode.NEXT_STEP and self._over.any() else None
+        obs, reward, terminated, truncated, info = self._engine.recv()
         reward = reward.astype(np.float64)
         self._steps += 1
         self._score += reward
@@ -203,6 +210,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
 
         Raises NotImplementedError with sticky actions, whose RNG cannot be set.
         """
+        self._check_no_step("snapshot")
         if self.game.repeat_action_probability:
             raise NotImplementedError("ale-py's vector environments with sticky actions have no snapshot")
         return {
@@ -224,6 +232,7 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
         Raises ValueError if it is of another game or number of environments.
         """
         self._check_open()
+        self._check_no_step("restore")
         if (state["game"], len(state["seeds"])) != (self.game.name, self.num_envs):
             raise InvalidValueError(
                 f"this snapshot is of {len(state['seeds'])} environments of {state['game']}, "
@@ -258,4 +267,5 @@ class AtariVectorEnv(BaseVectorEnv, VectorEnv):  # see GameVectorEnv
         self._fork_guard.check(self)
 
     def close_extras(self, **kwargs: Any) -> None:
+        self._drop_step()
         self._engine = self._fork_guard.resource = None

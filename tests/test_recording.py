@@ -102,7 +102,10 @@ def test_max_episode_steps_truncate_each_episode(agent: Agent, tmp_path: Path) -
     assert recording.scores == rlgames.evaluate(agent, episodes=2, max_episode_steps=3).scores
 
 
-@pytest.mark.parametrize(("size", "shape"), [(240, (240, 240)), (None, (480, 480)), (960, (960, 960))])
+@pytest.mark.parametrize(
+    ("size", "shape"),
+    [(240, (240, 240)), (None, (480, 480)), pytest.param(960, (960, 960), marks=pytest.mark.slow)],
+)
 def test_size_is_the_height(agent: Agent, tmp_path: Path, size: int | None, shape: tuple[int, int]) -> None:
     """Of the game's picture; the caption is below it."""
     for captions, strip in ((False, 0), (True, 2 * max(12, round(shape[0] / 24)))):

@@ -70,7 +70,8 @@ def train(agent: Any, updates: int) -> None:
 def test_a_loaded_agent_continues_bit_for_bit(name: str, kind: str, tmp_path: Path):
     whole = make_agent(name, kind)
     expected = [(update.step, update.episodes, dict(update.scalars)) for update in whole.train(STEPS)]
-    for stop in (0, len(expected) // 2, len(expected)):
+    stops = (0, len(expected) // 2, len(expected)) if kind == "CatchBall" else (len(expected) // 2,)
+    for stop in stops:
         agent = make_agent(name, kind)
         train(agent, stop)
         agent.save(tmp_path / "agent")
@@ -83,7 +84,10 @@ def test_a_loaded_agent_continues_bit_for_bit(name: str, kind: str, tmp_path: Pa
         assert state_sha256(agent, tmp_path) == state_sha256(whole, tmp_path)
 
 
-@agents
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name in ("ppo", "ddqn") else pytest.mark.slow) for name in AGENTS],
+)
 @settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(stops=st.lists(st.integers(1, 4), min_size=1, max_size=4))
 def test_any_number_of_interruptions_changes_nothing(name: str, stops: list[int], tmp_path: Path):
@@ -270,9 +274,9 @@ def test_load_rejects_in_one_line_what_does_not_fit(name: str, tmp_path: Path):
 
 NUMBERS = [  # of environments, to learn on in
     *((name, {}) for name in AGENTS),
-    ("ppo", {"recurrent": True, "lstm_hidden_size": 8}),
     ("ddqn", {"recurrent": True, "lstm_hidden_size": 8, "sequence_length": 4, "burn_in": 1}),
-    ("dqn", {"prioritized": True}),
+    pytest.param("ppo", {"recurrent": True, "lstm_hidden_size": 8}, marks=pytest.mark.slow),
+    pytest.param("dqn", {"prioritized": True}, marks=pytest.mark.slow),
 ]
 
 

@@ -111,6 +111,7 @@ def test_copies_of_an_environment_continue(name: str) -> None:
 SLOW = {  # each Pong starts emulators
     *(("Pong", AutoresetMode.NEXT_STEP), ("Pong", AutoresetMode.DISABLED)),
     *product(("raw Pong", "colored Pong"), AutoresetMode),
+    *(("one color of Pong", AutoresetMode.NEXT_STEP), ("one color of Pong", AutoresetMode.DISABLED)),
 }
 
 
@@ -137,7 +138,9 @@ def test_copy_of_threaded_environments_has_threads_of_its_own() -> None:
     copied.close()
 
 
-@pytest.mark.parametrize("name", FRESH)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "many of nes-py" else ()) for name in FRESH]
+)
 def test_copies_without_a_snapshot_are_new(name: str) -> None:
     skip_if_missing(FRESH[name])
     env: Any = rlgames.make(FRESH[name]) if name == "nes-py" else rlgames.make_vec(FRESH[name], 2)
@@ -173,8 +176,14 @@ def test_copy_of_a_seed_and_of_render_settings(way: str) -> None:
     np.testing.assert_array_equal(copied.render(), env.render())
 
 
-@all_ways
-@pytest.mark.parametrize("vectorized", [False, True], ids=["single", "vector"])
+@pytest.mark.parametrize(
+    ("vectorized", "way"),
+    [
+        *((False, "pickle"), (False, "cloudpickle"), (True, "deepcopy")),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((False, "deepcopy"), (True, "pickle"))),
+        pytest.param(True, "cloudpickle", marks=pytest.mark.slow),
+    ],
+)
 def test_copy_of_closed_environments_is_closed(vectorized: bool, way: str) -> None:
     pytest.importorskip("ale_py")
     env: Any = rlgames.make_vec("Pong", 2) if vectorized else rlgames.make("Pong", pixels=Pixels())

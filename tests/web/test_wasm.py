@@ -21,8 +21,8 @@ from rlgames.errors import UsageError
 from rlgames.web.wasm import Function, compile_function, compile_game, game_functions
 
 STEPS = 100_000
-QUICK = ["CatchBall", "Cave:antialias=true", "CartPole", "Dino:obs=state"]
-OTHERS = ["CatchBall:size=16", "Cave", "Dino", "Dino:obs=state,reward=score"]
+QUICK = ["CatchBall", "CartPole", "Dino:obs=state"]
+OTHERS = ["CatchBall:size=16", "Cave", "Cave:antialias=true", "Dino", "Dino:obs=state,reward=score"]
 
 
 def game_named(name: str) -> Game:

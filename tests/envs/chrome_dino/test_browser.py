@@ -253,8 +253,8 @@ WAYS = {
 @pytest.mark.parametrize(
     "ways",
     [
-        ("exception", "fork", "terminate all"),
-        pytest.param(("interrupt", "kill", "terminate two", "watchdog"), marks=pytest.mark.slow),
+        ("exception", "fork"),
+        pytest.param(("interrupt", "kill", "terminate all", "terminate two", "watchdog"), marks=pytest.mark.slow),
     ],
     ids=", ".join,
 )

@@ -53,7 +53,7 @@ def test_observation_equals_the_supersampled_canvas() -> None:
     env, nights, kinds, statuses = single("Dino"), 0, set(), set()
     obs, _ = env.reset(seed=6)
     for frame, action in enumerate(plan(env.snapshot()["records"], 4200, seed=6)):
-        if frame % 70 == 0:
+        if frame % 140 == 0:
             s = record(env)
             error = np.abs((255 - obs if s["night"] else obs) - plain_observation(s))
             assert error.mean() < 0.2
@@ -62,7 +62,7 @@ def test_observation_equals_the_supersampled_canvas() -> None:
             kinds |= set(s["kind"][: s["obstacles"]].tolist())
             statuses.add(int(s["status"]))
         obs, *_ = env.step(int(action))
-    assert nights > 5
+    assert nights > 2
     assert kinds == statuses == {0, 1, 2}
 
 

@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.dino_search import plan
-from helpers.games import SplitMix64, random_actions, single
+from helpers.games import SplitMix64, game_of, random_actions, single
 from numba import njit
 
 import rlgames
+from rlgames.engine.loops import frame_functions
 from rlgames.engine.rng import seed_stream
+from rlgames.engine.shapes import Fields
 from rlgames.engine.single_env import GameEnv
 from rlgames.envs.dino.collision import crashed
 from rlgames.envs.dino.rules import DUCK, FEATURES, JUMP, NOOP
@@ -223,7 +225,42 @@ def test_pixels_and_state_observe_the_same_game() -> None:
         assert np.array_equal(states[0], state)
 
 
+class WritableFields(Fields):
+    """A record on which Python runs rules that change it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "_record":
+            object.__setattr__(self, name, value)
+        else:
+            self._record[name] = value
+
+
+def play_in_python(name: str, seed: int, steps: int) -> tuple[float, np.void]:
+    """Press no key; return the sum of rewards and the last record. A variant takes long to compile."""
+    game, total = game_of(name), 0.0
+    reset, step = frame_functions(game.reset, game.step, game.score)
+    last = np.zeros(1, game.record)[0]
+    s = WritableFields(last)
+    s.rng = seed_stream(seed)
+    with np.errstate(over="ignore"):  # of the random numbers
+        reset(s)
+        for _ in range(steps):
+            reward, terminated = step(s, NOOP, game.max_frames)
+            assert not terminated
+            total += reward
+    return total, last
+
+
 def test_options_fix_the_speed_and_reward_the_score() -> None:
+    total, last = play_in_python("Dino:obs=state,acceleration=false,reward=score", 2, 200)
+    assert total == last["score"] > 0
+    assert last["speed"] == 6
+    assert play_in_python("Dino:obs=state,acceleration=false", 2, 200)[0] == pytest.approx(200 * 0.1)
+    assert play_in_python("Dino:obs=state", 2, 200)[1]["speed"] > 6
+
+
+@pytest.mark.slow
+def test_a_long_episode_at_a_fixed_speed_rewards_the_score() -> None:
     game = "Dino:obs=state,acceleration=false,reward=score"
     env = single(game)
     env.reset(seed=2)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.error import DependencyNotInstalled
 
+import rlgames
 from rlgames.envs.mario import cartridge, game, make_env
 from rlgames.envs.mario.cartridge import CHR_SIZE, PRG_SIZE, ROMS, Rom, find_rom, read_cartridge
 
@@ -87,7 +88,7 @@ def test_without_the_package_the_remedy_needs_no_compiler(monkeypatch: pytest.Mo
 def test_a_rom_of_ones_own_plays_as_that_of_the_package(tmp_path: Path) -> None:
     path = tmp_path / "own.nes"
     path.write_bytes(find_rom(False, 0).read_bytes())
-    envs: list[Any] = [make_env(game(world=1, stage=2, rom=rom)) for rom in (None, str(path))]
+    envs: list[Any] = [rlgames.make("Mario:world=1,stage=1", rom=rom).unwrapped for rom in (None, str(path))]
     first, second = (env.reset(seed=0) for env in envs)
     np.testing.assert_array_equal(first[0], second[0])
     assert first[1] == second[1]

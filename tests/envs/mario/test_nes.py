@@ -50,7 +50,7 @@ def test_results_do_not_depend_on_the_threads(mode: AutoresetMode) -> None:
     assert ends > 5
 
 
-@pytest.mark.parametrize("obs", ["pixels", "ram", "tiles"])
+@pytest.mark.parametrize("obs", ["pixels", pytest.param("ram", marks=pytest.mark.slow), "tiles"])
 def test_an_environment_continues_from_a_snapshot_bit_for_bit(obs: str) -> None:
     """In the middle of episodes, and as often as it is wanted; batches that were never reset too."""
     name = f"Mario:stages={STAGES},obs={obs},patience=20"

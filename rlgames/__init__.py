@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rlgames.agents.dqn import DQNConfig as DQNConfig
     from rlgames.agents.ppo import PPO as PPO
     from rlgames.agents.ppo import PPOConfig as PPOConfig
+    from rlgames.agents.preset_files import load_preset as load_preset
     from rlgames.agents.random import Random as Random
     from rlgames.agents.random import RandomConfig as RandomConfig
     from rlgames.agents.registry import load as load
@@ -76,6 +77,7 @@ LAZY = {
     "compare": "rlgames.runs.comparison",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
+    "load_preset": "rlgames.agents.preset_files",
     "make": "rlgames.envs.registry",
     "make_vec": "rlgames.envs.registry",
     "plot": "rlgames.runs.curves",

@@ -40,6 +40,7 @@ from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
 from rlgames.networks.threads import keep_freed_memory, one_torch_thread, suitable_threads, torch_threads
 from rlgames.presets.lookup import resolve
+from rlgames.presets.preset import Preset
 from rlgames.schema import from_plain
 from rlgames.values import Count, check_fields, check_seed, check_value
 
@@ -63,9 +64,9 @@ class Agent(ABC, Generic[ConfigT]):
 
     `env` is the name of a game ("CatchBall", "CatchBall:size=16", "rlgames/Cave-v0", or any id that Gymnasium knows), a
     Gymnasium Env, or a VectorEnv, with Box observations and Discrete actions. With a name, `config=None` takes the
-    preset tuned for that game, and `num_envs` (default: the preset's) environments are stepped at once. All other
-    keywords are fields of the config, which they change: `PPO("CartPole", learning_rate=1e-3)`. `device` is "auto" (a
-    GPU if there is one), "cpu", "cuda", ...
+    preset tuned for that game, and `num_envs` (default: the preset's) environments are stepped at once; `preset` takes
+    that one's place (see `rlgames.load_preset`). All other keywords are fields of the config, which they change:
+    `PPO("CartPole", learning_rate=1e-3)`. `device` is "auto" (a GPU if there is one), "cpu", "cuda", ...
 
     All randomness comes from `seed`: the same seed, machine and number of torch threads give the same parameters. The
     state between two updates is in `saved_attributes`, so that an agent restored from `state_dict()` continues bit for
@@ -91,12 +92,14 @@ class Agent(ABC, Generic[ConfigT]):
         seed: int = 0,
         device: str = "auto",
         num_envs: int | None = None,
+        preset: Preset | None = None,
         **settings: Any,
     ):
         check_first_arguments(type(self), env, config)
+        check_preset(preset, env)
         num_envs = check_value("num_envs", num_envs, Count | None)
         if isinstance(env, str):
-            preset, task = resolve(self.name, env)
+            preset, task = resolve(self.name, env, preset=preset)
             config = self._complete_config(config, preset.config, settings)
             num_envs = num_envs or preset.envs
             in_workers = self.plays_in_workers(config)
@@ -646,6 +649,18 @@ def check_first_arguments(agent_class: type[Agent], env: Any, config: Any) -> No
         raise InvalidTypeError(
             f"expected a {agent_class.Config.__name__} as the second argument of {name}, got {brief(config)}: "
             "an agent takes one environment, or one game's name, as its first"
+        )
+
+
+def check_preset(preset: Any, env: Any) -> None:
+    if not isinstance(preset, Preset | None):
+        raise InvalidTypeError(
+            f"expected a preset, got {brief(preset)}: rlgames.preset(agent, game) has one, rlgames.load_preset(path)"
+            " reads one"
+        )
+    if preset is not None and not isinstance(env, str):
+        raise InvalidValueError(
+            f"a preset goes with the name of a game, got the environment {brief(env)}: leave it out"
         )
 
 

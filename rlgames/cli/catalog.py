@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 from rlgames.agents import AGENTS, agent_spec
@@ -74,11 +75,11 @@ def presets_command(agent: str | None, game: str | None, as_json: bool) -> None:
 def print_preset(agent: str, task: Task, as_json: bool) -> None:
     """Print all settings of an agent on a game, those that differ from the algorithm's defaults marked."""
     preset = find_preset(agent, task)
+    if as_json:
+        to_json = import_module("rlgames.agents.preset_files").preset_to_json  # heavy
+        return print(json.dumps(to_json(preset, agent, str(task)), indent=2))
     config, default = load_command("run").resolve_config(agent, preset)
     declarations = {"pixels": preset.pixels, "rewards": preset.rewards, "episodes": preset.episodes}
-    if as_json:
-        facts = {"agent": agent, "game": str(task), "steps": preset.steps, "envs": preset.envs, "config": config}
-        return print(json.dumps(facts | {key: each and dataclasses.asdict(each) for key, each in declarations.items()}))
     print(f"{agent} on {task}: {preset.steps:,} steps, {preset.envs} envs")
     for what, declaration in declarations.items():
         if declaration is not None:

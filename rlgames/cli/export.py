@@ -16,9 +16,11 @@ from rlgames.checkpoint.file import config_to_json
 from rlgames.cli.commands import Export
 from rlgames.cli.terminal import status
 from rlgames.cli.trained import evaluate_agent, load_trained, print_score
+from rlgames.envs.task import Task
 from rlgames.errors import NotWritableError, UsageError
 from rlgames.networks.threads import torch_threads
 from rlgames.onnx import export_onnx
+from rlgames.presets.lookup import find_preset
 from rlgames.runs.directory import EXPORTED, MACHINES, RunDirectory, read_rows, write_atomically
 from rlgames.runs.training import ResolvedTraining, Training
 from rlgames.schema import fill_in_defaults
@@ -93,11 +95,19 @@ def describe_training(path: Path, step: int) -> dict[str, Any]:
 
 
 def training_command(settings: dict[str, Any]) -> str | None:
-    """Return the command that repeats a run; None if none does, as its steps were changed while it ran."""
+    """Return the command that repeats a run.
+
+    None if none does: its steps were changed while it ran, or its preset has preprocessing, rewards or episodes that no
+    option gives.
+    """
     if settings.get("extended_from"):
         return None
     training = Training(settings["agent"], settings["game"])
     default = config_to_json(training.resolve())
+    if settings["preset"]:
+        own = config_to_json(find_preset(training.agent, Task.parse(training.game)))
+        if any(settings["preset"][name] != own[name] for name in ("pixels", "rewards", "episodes")):
+            return None
     scheduled = config_to_json(Training(training.agent, training.game, steps=settings["steps"]).resolve())
     default |= {name: scheduled[name] for name in ("log_every", "evaluate_every", "save_every")}
     line = ["rlgames", "train", settings["agent"], settings["game"]]

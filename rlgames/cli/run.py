@@ -14,6 +14,7 @@ from typing import Any
 from tyro.conf import DisallowNone, Suppress
 
 from rlgames.agents.config import make_config
+from rlgames.agents.preset_files import load_preset
 from rlgames.agents.registry import find
 from rlgames.cli.options import check_device, check_minimum
 from rlgames.cli.terminal import print_fields, status
@@ -24,7 +25,7 @@ from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory, run_name
 from rlgames.runs.many import check_all_finished, train_many
 from rlgames.runs.trackers import TrackerName
-from rlgames.runs.training import Training, open_session
+from rlgames.runs.training import Training, open_session, stored_in
 from rlgames.web.server import listen
 from rlgames.web.training import TrainingPage
 
@@ -36,14 +37,15 @@ PROGRAM = "python -m rlgames" if AS_MODULE else f"python {SCRIPT}" if AS_SCRIPT 
 MOST_SEEDS = 1000
 
 
-def train_options(agent: str, task: Task) -> Any:
-    """Return a `Training` with the command's other options; the defaults are those of the pair's preset."""
+def train_options(agent: str, task: Task, preset: Preset | None = None) -> Any:
+    """Return a `Training` with the command's other options; the defaults are those of the pair's preset, or another."""
 
     @dataclass(frozen=True)
     class Train(Training):
         agent: Suppress[str]
         game: Suppress[str]
         config: Any = None  # These are the algorithm's settings.
+        preset: DisallowNone[Path | None] = None  # This file has the defaults of all that, in place of the game's own.
         steps: DisallowNone[int | None] = None  # It takes this many steps, summed over the environments.
         envs: DisallowNone[int | None] = None  # This many environments are stepped at once.
         seed: int = 0  # Everything random comes from it: the same seed gives the same run.
@@ -66,8 +68,27 @@ def train_options(agent: str, task: Task) -> Any:
         host: str = "127.0.0.1"  # The page listens there; another address lets other machines in.
         port: int = 0  # The page listens on it; 0: any that is free.
 
-    preset = find_preset(agent, task)
-    return Train(agent, str(task), make_config(find(agent).Config, preset.config), preset.steps, preset.envs)
+    preset = preset or find_preset(agent, task)
+    config = make_config(find(agent).Config, preset.config)
+    return Train(agent, str(task), config, preset.steps, preset.envs)
+
+
+def other_preset(options: Any) -> Preset | None:
+    """Return the preset of the options' file, or of the run that they resume; None: it is that of the game."""
+    if options.preset is not None:
+        return load_preset(options.preset, options.agent)
+    if not options.resume:
+        return None
+    seeds = [options.seed] if options.seeds is None else parse_seeds(options.seeds)
+    runs = [RunDirectory(run_path(options, seed)) for seed in seeds]
+    return next((stored_in(run.read_config()) for run in runs if run.config.exists()), None)
+
+
+def run_path(options: Any, seed: int) -> Path:
+    """Return the directory of the run, or of one of --seeds."""
+    if options.out is None:
+        return Path("runs") / run_name(options.agent, options.game, seed)
+    return options.out if options.seeds is None else options.out / f"seed{seed}"
 
 
 def resolve_config(agent: str, preset: Preset) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -87,7 +108,7 @@ def run_training(options: Any, argv: list[str]) -> int:
     check_device(options.device)
     if options.seeds is not None:
         return run_seeds(options, argv)
-    out = Path("runs") / run_name(options.agent, options.game, options.seed) if options.out is None else options.out
+    out = run_path(options, options.seed)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(options.host, options.port)) if options.live else None
         with status(f"making {options.envs} environments", options.quiet):
@@ -137,7 +158,7 @@ def run_seeds(options: Any, argv: list[str]) -> int:
         replace(Training(**{field.name: getattr(options, field.name) for field in fields(Training)}), seed=seed)
         for seed in parse_seeds(options.seeds)
     ]
-    out = None if options.out is None else [options.out / f"seed{each.seed}" for each in trainings]
+    out = [run_path(options, each.seed) for each in trainings]
     print(f"{options.agent} on {options.game}: {len(trainings)} runs, seeds {options.seeds}", flush=True)
     summaries = train_many(
         trainings, out, jobs=options.jobs, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet

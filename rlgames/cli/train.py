@@ -6,6 +6,7 @@ The help that lists agents and games needs neither tyro nor Numba; an unknown na
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from importlib import import_module
 
 from rlgames.agents import AGENTS, agent_spec
@@ -29,6 +30,9 @@ def train(argv: list[str], modules: list[str]) -> int | None:
     name = shlex.join(["train", *argv[:2]])
     parse = import_module("rlgames.cli.options").parse
     options = parse(type(default), name, argv[2:], default=default, description=describe("train"))
+    if preset := run.other_preset(options):
+        default = run.train_options(agent, task, preset)
+        options = replace(parse(type(default), name, argv[2:], default=default), preset=preset)
     return run.run_training(options, [*argv, *(part for module in modules for part in ("--import", module))])
 
 

@@ -45,13 +45,14 @@ def find_preset(agent: str, task: Task) -> Preset:
     return DEFAULTS.get(agent) or Preset({}, steps=1_000_000, envs=16)  # of a registered agent
 
 
-def resolve(agent: str, game: str, trained: Task | None = None) -> tuple[Preset, Task]:
+def resolve(agent: str, game: str, trained: Task | None = None, preset: Preset | None = None) -> tuple[Preset, Task]:
     """Return the preset of an agent on the game of this name, and the task with the preset's preprocessing.
 
-    `trained` is the task of an agent that was trained already; see `Task.as_trained_on`.
+    `trained` is the task of an agent that was trained already; see `Task.as_trained_on`. `preset` takes the place of
+    that of the game.
     """
     task = Task.parse(game)
-    preset = find_preset(agent, task)
+    preset = preset or find_preset(agent, task)
     return preset, replace(task, pixels=preset.pixels, rewards=preset.rewards, episodes=preset.episodes).as_trained_on(
         trained
     )

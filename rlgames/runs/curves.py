@@ -22,7 +22,7 @@ from rlgames.values import check_value
 METRICS = {"score": "rollout/score_mean", "eval": "eval/score_mean"}  # short names
 LABELS = {"rollout/score_mean": "score, mean of 100 episodes", "eval/score_mean": "score of evaluations"}
 NO_SETTING = (  # of config.json: two runs that differ in these alone are of one group
-    *("agent", "game", "seed", "device", "threads", "track", EXTENDED_FROM, MACHINES),
+    *("agent", "game", "preset", "seed", "device", "threads", "track", EXTENDED_FROM, MACHINES),
     *("log_every", "evaluate_every", "evaluate_episodes", "evaluate_max_steps", "save_every"),
 )
 POINTS = 400  # of a curve at most
@@ -97,7 +97,10 @@ class LoadedRun:
         """All but what may differ between two runs of one curve; the agent's own beside the run's."""
         config = self.settings.get("config")
         own = {key: value for key, value in self.settings.items() if key not in (*NO_SETTING, "config")}
-        return {"game": self.settings["game"], **own, **(config if isinstance(config, dict) else {})}
+        preset = self.settings.get("preset")  # of a file; its config and steps are the run's
+        preset = preset if isinstance(preset, dict) else {}
+        declared = {key: preset[key] for key in ("pixels", "rewards", "episodes") if preset.get(key) is not None}
+        return {"game": self.settings["game"], **own, **(config if isinstance(config, dict) else {}), **declared}
 
     @property
     def ended(self) -> bool:

@@ -81,7 +81,7 @@ def train_many(
         raise InvalidValueError("expected resume, which continues runs, or overwrite, which deletes them, got both")
     count = CORES if jobs is None else check_value("jobs", jobs, Count)
     paths = run_paths(trainings, out)
-    trainings = [replace(each, threads=each.threads or 1) for each in trainings]
+    trainings = [replace(each.with_preset(), threads=each.threads or 1) for each in trainings]
     for training, path in zip(trainings, paths, strict=True):
         training.resolve()
         if RunDirectory(path).config.exists() and not (resume or overwrite):

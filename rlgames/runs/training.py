@@ -23,6 +23,7 @@ import torch
 from rlgames.agents.base import SEED_STRIDE, Agent
 from rlgames.agents.config import make_config
 from rlgames.agents.metrics import MetricsLog
+from rlgames.agents.preset_files import load_preset, preset_from_json
 from rlgames.agents.progress import Progress
 from rlgames.agents.registry import find
 from rlgames.agents.stored import check_header, check_state, fitting, header_difference
@@ -34,6 +35,7 @@ from rlgames.evaluation import MAX_ENVS, evaluate
 from rlgames.networks.threads import torch_threads
 from rlgames.plots import draw_curve
 from rlgames.presets.lookup import find_preset
+from rlgames.presets.preset import Preset
 from rlgames.runs.directory import COUNTS, EXTENDED_FROM, MACHINES, RunDirectory, find_checkpoint, read_rows
 from rlgames.runs.machine import describe_machine
 from rlgames.runs.trackers import TrackerName, Tracking, check_tracker, tracked
@@ -46,7 +48,7 @@ STDERR = 2  # its file descriptor
 
 @dataclass(frozen=True)
 class Training:
-    """Settings of a run. None: as in the preset of the agent on that game."""
+    """Settings of a run. None: as in the preset, or as in that of the agent on that game."""
 
     agent: str
     game: str
@@ -63,16 +65,25 @@ class Training:
     start: str | None = None  # checkpoint, or directory of a run, whose networks to start from
     threads: int | None = None  # of torch; None: 1 for a small network, else as many as it has
     track: TrackerName | None = None  # also gets the metrics; None: TensorBoard, if it is installed
+    preset: Preset | str | Path | None = None  # in place of the one of that game: a preset, or the file of one
 
     def as_saved(self, settings: dict[str, Any]) -> Self:
         """Return this training with the numbers of a run's settings where there are none here."""
         names = [name for name in (*COUNTS, "track") if getattr(self, name) is None]
-        return replace(self, **{name: settings.get(name) for name in names})
+        saved = replace(self, **{name: settings.get(name) for name in names})
+        return replace(saved, preset=stored_in(settings)) if self.preset is None else saved
+
+    def with_preset(self) -> Self:
+        """Return this training with the preset itself in place of a file's path. Raises as `load_preset` does."""
+        if self.preset is None or isinstance(self.preset, Preset):
+            return self
+        return replace(self, preset=load_preset(self.preset, self.agent))
 
     def resolve(self) -> ResolvedTraining:
         """Fill in the preset's values, and check all. Raises ValueError for values that are not allowed."""
         task, agent = Task.parse(self.game), self.agent.lower()
-        preset, config_class = find_preset(agent, task), find(agent).Config
+        own, config_class = self.with_preset().preset, find(agent).Config
+        preset = own if isinstance(own, Preset) else find_preset(agent, task)
         steps = preset.steps if self.steps is None else self.steps
         for name in ("log_every", "evaluate_every", "save_every", "envs", "evaluate_max_steps", "threads"):
             check_count(name, getattr(self, name), or_none=True)
@@ -95,6 +106,7 @@ class Training:
             start=self.start,
             threads=self.threads,
             track=self.track,
+            preset=own,
         )
 
 
@@ -112,7 +124,7 @@ class ResolvedTraining(Training):
 RUN_SETTINGS = [  # that the header of an agent's checkpoint does not have, and that make a run another one
     field.name
     for field in fields(ResolvedTraining)
-    if field.name not in ("agent", "game", "config", "seed", "envs", "device", "threads", "track")
+    if field.name not in ("agent", "game", "config", "preset", "seed", "envs", "device", "threads", "track")
 ]
 
 
@@ -161,7 +173,12 @@ def open_session(
         settings = checkpoint.config_to_json(resolved)
         check_settings(directory, resolved, saved, settings)
         agent = find(resolved.agent)(  # before the directory is created: what cannot be made leaves nothing behind
-            resolved.game, resolved.config, seed=resolved.seed, device=resolved.device, num_envs=resolved.envs
+            resolved.game,
+            resolved.config,
+            seed=resolved.seed,
+            device=resolved.device,
+            num_envs=resolved.envs,
+            preset=resolved.preset if isinstance(resolved.preset, Preset) else None,
         )
         stack.callback(agent.close)
         resolved = replace(resolved, threads=choose_threads(resolved, agent, saved))
@@ -183,6 +200,14 @@ def open_session(
     return session
 
 
+def stored_in(settings: dict[str, Any]) -> Preset | None:
+    """Return the preset that a run was started with, of its config.json; None: that of its game."""
+    stored = settings.get("preset")
+    if stored is None:
+        return None
+    return preset_from_json({"agent": settings.get("agent"), **(stored if isinstance(stored, dict) else {})})
+
+
 def check_settings(
     directory: RunDirectory, resolved: ResolvedTraining, saved: dict[str, Any], settings: dict[str, Any]
 ) -> None:
@@ -192,6 +217,8 @@ def check_settings(
     before = fill_in_defaults(ResolvedTraining, saved)
     if isinstance(before["config"], dict):
         before["config"] = fill_in_defaults(type(resolved.config), before["config"])
+    if preset := stored_in(saved):
+        before["preset"] = checkpoint.config_to_json(preset)  # with what an older version did not know yet
     free = ("steps", "threads", "track", EXTENDED_FROM, MACHINES)
     if differs := difference(before, settings | {name: before[name] for name in free if name in before}):
         raise InvalidValueError(

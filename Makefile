@@ -27,7 +27,7 @@ test: system-packages  ## everything that decides: lint, types, imports, tests
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint compiled-games
 	$(PYTEST) --durations 20
 
-test-all: system-packages lint compiled-games  ## also the tests that take long, and trainings to a score
+test-all: system-packages lint compiled-games $(VENV)/.cluster  ## also the tests that take long, and trainings to a score
 	$(PYTEST) --durations 40 --timeout 3600 -m ""
 
 # pyright's wrapper would otherwise check the network for a newer pyright.
@@ -96,6 +96,11 @@ $(VENV)/.binaries: $(VENV)/.build
 $(VENV)/.dev: $(VENV)/.base $(VENV)/.binaries
 $(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build
 	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
+	@touch $@
+
+# What the slow tests alone need, and what is large: Optuna and Ray.
+$(VENV)/.cluster: $(VENV)/.dev
+	$(PIP_INSTALL) --no-build-isolation --editable '.[tune,ray]'
 	@touch $@
 
 # The first interpreter that runs and is new enough; `make PYTHON=...` selects another.

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from rlgames.runs.many import train_many as train_many
     from rlgames.runs.metrics import read_metrics as read_metrics
     from rlgames.runs.training import Training as Training
+    from rlgames.tuning.study import Tuning as Tuning
+    from rlgames.tuning.study import TuningResult as TuningResult
+    from rlgames.tuning.study import tune as tune
     from rlgames.wrappers import Pixels as Pixels
     from rlgames.wrappers import Rewards as Rewards
     from rlgames.wrappers import TrainingEpisodes as TrainingEpisodes
@@ -74,6 +77,8 @@ LAZY = {
     "TrainingEpisodes": "rlgames.wrappers",
     "RunSummary": "rlgames.runs.many",
     "Training": "rlgames.runs.training",
+    "Tuning": "rlgames.tuning.study",
+    "TuningResult": "rlgames.tuning.study",
     "compare": "rlgames.runs.comparison",
     "evaluate": "rlgames.evaluation",
     "load": "rlgames.agents.registry",
@@ -88,6 +93,7 @@ LAZY = {
     "register_game": "rlgames.envs.registry",
     "register_wrapper": "rlgames.envs.registry",
     "train_many": "rlgames.runs.many",
+    "tune": "rlgames.tuning.study",
 }
 __all__ = [*LAZY]  # pyright: ignore[reportUnsupportedDunderAll]  they are declared above for type checkers
 

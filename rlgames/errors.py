@@ -30,6 +30,10 @@ class NotWritableError(UsageError, PermissionError):
     """A file or folder that cannot be written."""
 
 
+class DivergedError(InvalidValueError):
+    """An agent whose weights have become infinite or NaN."""
+
+
 class FailedError(UsageError):
     """The machine failed in the middle of the work."""
 

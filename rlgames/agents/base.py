@@ -36,7 +36,7 @@ from rlgames.agents.stored import (
 from rlgames.checkpoint import file as checkpoint
 from rlgames.checkpoint.file import CheckpointError
 from rlgames.envs.task import Task
-from rlgames.errors import InvalidTypeError, InvalidValueError, NotWritableError, UsageError, brief
+from rlgames.errors import DivergedError, InvalidTypeError, InvalidValueError, NotWritableError, UsageError, brief
 from rlgames.experience.env_runner import EnvRunner, as_vector_env, describe_not_finite, single_spaces
 from rlgames.networks.threads import keep_freed_memory, one_torch_thread, suitable_threads, torch_threads
 from rlgames.presets.lookup import resolve
@@ -296,7 +296,7 @@ class Agent(ABC, Generic[ConfigT]):
         for name in self.networks():
             for key, parameter in getattr(self, name).named_parameters():
                 if not parameter.isfinite().all():
-                    raise InvalidValueError(
+                    raise DivergedError(
                         f"after {self.step:,} steps {self.name} has weights that are not finite ({name}.{key}): "
                         "training diverged; lower learning_rate or max_grad_norm, or scale the rewards down"
                     )

@@ -134,6 +134,40 @@ class Compare:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """Options of `rlgames tune`."""
+
+    agent: Positional[str]  # The settings of this agent are searched.
+    game: Positional[str]  # It learns this game: CartPole, CatchBall:size=16, ...
+    trials: int = 50  # So many settings are tried, of all processes that share the study.
+    search: DisallowNone[str | None] = None  # These are searched: gamma,learning_rate=1e-5:1e-2; None: most numbers.
+    steps: DisallowNone[int | None] = None  # A training takes this many steps; None: as in the preset.
+    envs: DisallowNone[int | None] = None  # This many environments are stepped at once; None: as in the preset.
+    seed: int = 0  # With --jobs 1 the same seed gives the same trials.
+    seeds: int = 1  # A trial is trained from this many seeds, its score is their mean.
+    jobs: int = 1  # This many trials train at once.
+    evaluations: int = 10  # A training is evaluated this often, and may be pruned then.
+    evaluate_episodes: int = 20  # An evaluation plays this many episodes.
+    evaluate_max_steps: DisallowNone[int | None] = None  # They are truncated after this many agent steps.
+    sampler: Literal["tpe", "random", "cmaes", "gp", "qmc"] = "tpe"  # Optuna chooses settings by it.
+    pruner: Literal["median", "percentile", "halving", "hyperband", "none"] = "median"  # Bad trials end early by it.
+    preset: DisallowNone[Path | None] = None  # It is searched around this file's settings; None: the game's preset.
+    out: DisallowNone[Path | None] = None  # The study is in this folder; None: in studies/NAME.
+    storage: DisallowNone[str | None] = None  # This database is shared with others: sqlite:///FILE, mysql://..., ...
+    study: DisallowNone[str | None] = None  # The study has this name in the database; None: AGENT-GAME.
+    resume: bool = False  # The study in the folder goes on; trials that were running begin anew.
+    device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
+    quiet: bool = False  # No progress is shown.
+
+    def run(self) -> int:
+        least = dict(trials=self.trials, steps=self.steps, envs=self.envs, seeds=self.seeds, jobs=self.jobs)
+        check_minimum(1, **least, evaluations=self.evaluations, evaluate_episodes=self.evaluate_episodes)
+        check_minimum(1, evaluate_max_steps=self.evaluate_max_steps)
+        check_minimum(0, seed=self.seed)
+        return load_command("tune").tune_command(self)
+
+
+@dataclass(frozen=True)
 class Zoo:
     """Options of `rlgames zoo`."""
 

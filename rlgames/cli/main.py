@@ -59,6 +59,12 @@ COMMANDS: dict[str, CommandSpec] = {
         "Compare the final scores of runs, with intervals.",
         "compare 'runs/ppo-*' 'runs/dqn-*'",
     ),
+    "tune": CommandSpec(
+        "rlgames.cli.commands",
+        "Tune",
+        "Search for the best settings of an agent on a game (extra tune).",
+        "tune ppo CartPole --trials 50 --steps 50_000 --jobs 2",
+    ),
     "explore": CommandSpec(
         "rlgames.cli.commands",
         "Explore",

@@ -134,7 +134,7 @@ class TrainingResult:
     agent: Agent
     seconds: float  # of training in this process, without evaluations
     best: float | None  # mean score of the best evaluation
-    stopped: str | None = None  # the signal that ended the run early
+    stopped: str | None = None  # the signal, or "pruning", that ended the run early
 
 
 def train(
@@ -312,8 +312,16 @@ class Session:
                 f" {agent.step / c.steps:.0%} instead of {agent.step / before:.0%}"
             )
 
-    def run(self, after_update: Callable[[], None] | None = None) -> TrainingResult:
-        """Train to the end, or until a signal; `after_update` is called when the files of an update are written."""
+    def run(
+        self,
+        after_update: Callable[[], None] | None = None,
+        after_evaluation: Callable[[int, float], bool] | None = None,
+    ) -> TrainingResult:
+        """Train to the end, or until a signal.
+
+        `after_update` is called when the files of an update are written, `after_evaluation` with the step and the mean
+        score of each evaluation; training stops if it returns False.
+        """
         c, agent = self.training, self.agent
         log_due, evaluate_due, save_due = (
             Every(interval, agent.step) for interval in (c.log_every, c.evaluate_every, c.save_every)
@@ -340,6 +348,8 @@ class Session:
                     row = self.evaluate()
                     self.write(row, tracking)
                     progress.note(f"{update.step:,} steps: evaluated at {row['eval/score_mean']:,.1f}")
+                    if after_evaluation and not after_evaluation(update.step, row["eval/score_mean"]):
+                        stop.append("pruning")
                 if save_due(update.step) or last:
                     tracking.flush()
                     self.save()

@@ -24,6 +24,8 @@ WORDS = [  # what is typed, and what is offered
     (["evaluate", "film"], ["film.gif"]),
     (["watch", "run", "--film", "film"], ["film.gif"]),
     (["presets", "ppo", "Mar"], ["Mario"]),
+    (["tune", "pp"], ["ppo"]),
+    (["tune", "ppo", "Cave", "--sampler", "g"], ["gp"]),
 ]
 PROGRAM = """
 source "$1"; shift

@@ -79,7 +79,7 @@ def print_preset(agent: str, task: Task, as_json: bool) -> None:
         to_json = import_module("rlgames.agents.preset_files").preset_to_json  # heavy
         return print(json.dumps(to_json(preset, agent, str(task)), indent=2))
     config, default = load_command("run").resolve_config(agent, preset)
-    declarations = {"pixels": preset.pixels, "rewards": preset.rewards, "episodes": preset.episodes}
+    declarations = {"preprocessing": preset.pixels, "rewards": preset.rewards, "episodes": preset.episodes}
     print(f"{agent} on {task}: {preset.steps:,} steps, {preset.envs} envs")
     for what, declaration in declarations.items():
         if declaration is not None:

@@ -20,7 +20,7 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
@@ -90,11 +90,12 @@ class Tuning:
         check_seed(self.seed)
 
     def base(self) -> Preset:
-        """Return the preset around which is searched, with these steps and environments."""
+        """Return the preset around which is searched, with these steps and environments and all of the config."""
         agent = self.agent.lower()
         preset = self.preset or find_preset(agent, Task.parse(self.game))
         preset = preset if isinstance(preset, Preset) else load_preset(preset, agent)
-        return replace(preset, steps=self.steps or preset.steps, envs=self.envs or preset.envs)
+        config = asdict(make_config(find(agent).Config, preset.config))
+        return replace(preset, config=config, steps=self.steps or preset.steps, envs=self.envs or preset.envs)
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,8 @@ def tune(
     jobs = check_value("jobs", jobs, Count)
     folder = Path("studies") / run_name(tuning.agent, tuning.game, tuning.seed) if out is None else Path(out)
     base, config_class = tuning.base(), find(tuning.agent).Config
+    with quiet_optuna(optuna):
+        make_sampler(optuna, tuning.sampler, tuning.seed)  # raises if its package is missing
     with opened_folder(folder, resume) as facts, quiet_optuna(optuna):
         name = study or facts.get("study") or f"{tuning.agent.lower()}-{tuning.game}"
         if resume and storage is None and not (folder / "study.db").exists():

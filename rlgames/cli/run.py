@@ -51,6 +51,7 @@ def train_options(agent: str, task: Task, preset: Preset | None = None) -> Any:
         seed: int = 0  # Everything random comes from it: the same seed gives the same run.
         seeds: DisallowNone[str | None] = None  # A run of each of these seeds is trained: 0-4, or 0,3,7.
         jobs: DisallowNone[int | None] = None  # With --seeds this many train at once; None: one a core.
+        on: str = "local"  # --seeds train on it: local, ray (RAY_ADDRESS, or this machine), ray://HOST:PORT, HOST:PORT.
         device: str = "auto"  # Networks compute on it: cpu, cuda, ...; auto: a GPU if there is one.
         log_every: DisallowNone[int | None] = None  # Metrics are logged after this many steps; None: 200 times.
         evaluate_every: DisallowNone[int | None] = None  # The agent is evaluated after this many steps; None: 20 times.
@@ -108,6 +109,8 @@ def run_training(options: Any, argv: list[str]) -> int:
     check_device(options.device)
     if options.seeds is not None:
         return run_seeds(options, argv)
+    if options.on != "local":
+        raise UsageError(f"--on {options.on} trains several runs: name them, as in --seeds 0-4")
     out = run_path(options, options.seed)
     with ExitStack() as stack:
         listener = stack.enter_context(listen(options.host, options.port)) if options.live else None
@@ -161,7 +164,13 @@ def run_seeds(options: Any, argv: list[str]) -> int:
     out = [run_path(options, each.seed) for each in trainings]
     print(f"{options.agent} on {options.game}: {len(trainings)} runs, seeds {options.seeds}", flush=True)
     summaries = train_many(
-        trainings, out, jobs=options.jobs, resume=options.resume, overwrite=options.overwrite, quiet=options.quiet
+        trainings,
+        out,
+        jobs=options.jobs,
+        on=options.on,
+        resume=options.resume,
+        overwrite=options.overwrite,
+        quiet=options.quiet,
     )
     check_all_finished(summaries)
     stopped = next((summary.stopped for summary in summaries if summary.stopped), None)

@@ -1,4 +1,4 @@
-"""Several trainings side by side, each a run in a directory and a process of its own.
+"""Several trainings side by side, each a run in a directory and a process of its own, here or in a cluster of Ray.
 
 As many run at once as there are cores, each with one of torch's threads, so a run ends with the same bits as when it is
 trained alone with `threads=1`. A run that fails does not stop the others. A set that was interrupted, however it was,
@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from rlgames.engine.parent import end_with_parent
 from rlgames.engine.vector_env import CORES
-from rlgames.errors import FailedError, InvalidTypeError, InvalidValueError, RunExistsError, UsageError, brief
+from rlgames.errors import FailedError, InvalidTypeError, InvalidValueError, RunExistsError, brief
 from rlgames.runs.directory import RunDirectory, run_name
-from rlgames.runs.training import Training, stop_signals, train
+from rlgames.runs.on_ray import RayTasks
+from rlgames.runs.processes import Outcome, Processes
+from rlgames.runs.training import Training, stop_signals
 from rlgames.values import Count, check_value
 
 INTERVAL = 0.5  # seconds between two looks at the processes and their metrics
@@ -43,6 +39,7 @@ class RunSummary:
     seconds: float | None = None  # of training in this process, without evaluations
     stopped: str | None = None  # the signal that ended it early
     error: str | None = None  # the last line of what it failed with; None: it did not fail
+    restarts: int = 0  # times that its process or machine died, and it went on from its checkpoint (Ray)
 
 
 @dataclass
@@ -50,9 +47,28 @@ class Job:
     """A run that is being trained."""
 
     index: int
-    process: Any
-    connection: Connection  # on which the process sends one `RunSummary`
+    handle: Any  # of the launcher
     task: Any  # its line of the progress
+
+
+class Launcher(Protocol):
+    """Where runs are trained. A handle is one run's."""
+
+    def start(self, training: Training, path: Path, resume: bool, overwrite: bool) -> Any:
+        """Begin a run and return its handle."""
+
+    def wait(self, handles: Sequence[Any], timeout: float) -> list[tuple[Any, Outcome]]:
+        """Return those that have ended, once there is one or after `timeout` seconds."""
+        ...
+
+    def stop(self, handles: Sequence[Any]) -> None:
+        """Have runs end after their current updates; they are waited for as before."""
+
+    def kill(self, handles: Sequence[Any]) -> None:
+        """End runs at once."""
+
+    def close(self) -> None:
+        """Give up what was taken."""
 
 
 def train_many(
@@ -60,6 +76,7 @@ def train_many(
     out: str | Path | Sequence[str | Path] | None = None,
     *,
     jobs: int | None = None,
+    on: str = "local",
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
@@ -67,27 +84,37 @@ def train_many(
     """Train each in a run directory; return how each ended, in their order.
 
     `out` is a folder, in which a directory is named after agent, game and seed, by default "runs"; or one directory for
-    each. `jobs` train at once (None: one a core). With `resume` those that were begun continue, and those that were
-    finished are left alone. SIGTERM and Ctrl-C end all cleanly after their current updates, and a second Ctrl-C at
-    once; what has not begun then stays so.
+    each. `jobs` train at once (None: one a core, with Ray of the cluster). With `resume` those that began go on, and
+    those that were finished are left alone. SIGTERM and Ctrl-C end all cleanly after their current updates, and a
+    second Ctrl-C at once; what has not begun then stays so.
+
+    `on` is "local" for processes of this machine; "ray" for a cluster of Ray, that of RAY_ADDRESS or else a new one on
+    this machine; or the address of a cluster, "ray://host:10001" or "host:6379". All of its machines must have the
+    folder `out` at the same path, as on a network file system, and the package. A run whose process or machine dies
+    goes on elsewhere from its last checkpoint, up to three times.
 
     A script that calls this needs the main guard, `if __name__ == "__main__":`, as each run starts a new process.
 
     Raises ValueError for settings that are not allowed, for two runs in one directory, and as `train` does for a
-    directory that holds a run already; nothing has been started then.
+    directory that holds a run already; nothing has been started then. So it is without Ray (MissingPackageError), and
+    if no cluster answers within ten seconds (ConnectionError).
     """
     trainings = check_trainings(trainings)
     if resume and overwrite:
         raise InvalidValueError("expected resume, which continues runs, or overwrite, which deletes them, got both")
-    count = CORES if jobs is None else check_value("jobs", jobs, Count)
+    if not isinstance(on, str) or (on not in ("local", "ray") and ":" not in on):
+        raise InvalidValueError(f"expected on='local', 'ray', 'ray://host:10001' or 'host:6379', got {brief(on)}")
+    jobs = check_value("jobs", jobs, Count | None)
     paths = run_paths(trainings, out)
     trainings = [replace(each.with_preset(), threads=each.threads or 1) for each in trainings]
     for training, path in zip(trainings, paths, strict=True):
         training.resolve()
         if RunDirectory(path).config.exists() and not (resume or overwrite):
             raise RunExistsError(f"{path} holds a run already: resume it, overwrite it, or choose another folder")
-    runs = Runs(trainings, paths, resume, overwrite, quiet)
-    return runs.train(count)
+    launcher = Processes() if on == "local" else RayTasks(None if on == "ray" else on)
+    most = len(trainings) if jobs is None and on != "local" else jobs or CORES
+    with closing(launcher):
+        return Runs(launcher, trainings, paths, resume, overwrite, quiet).train(most)
 
 
 def check_trainings(trainings: Any) -> list[Training]:
@@ -121,12 +148,18 @@ def run_paths(trainings: Sequence[Training], out: Any) -> list[Path]:
 
 
 class Runs:
-    """Starts the processes, shows their progress and collects how they ended."""
+    """Starts the runs, shows their progress and collects how they ended."""
 
     def __init__(
-        self, trainings: Sequence[Training], paths: Sequence[Path], resume: bool, overwrite: bool, quiet: bool
+        self,
+        launcher: Launcher,
+        trainings: Sequence[Training],
+        paths: Sequence[Path],
+        resume: bool,
+        overwrite: bool,
+        quiet: bool,
     ):
-        self.trainings, self.paths = trainings, paths
+        self.launcher, self.trainings, self.paths = launcher, trainings, paths
         self.resume, self.overwrite, self.quiet = resume, overwrite, quiet
         self.summaries: list[RunSummary | None] = [None] * len(trainings)
         self.running: list[Job] = []
@@ -149,43 +182,32 @@ class Runs:
                         self.start(waiting.pop())
                     if stop and self.stopped is None:
                         self.stopped = stop[0]
-                        for job in self.running:
-                            job.process.terminate()
-                    ready = wait([job.connection for job in self.running], INTERVAL)
-                    for job in [job for job in self.running if job.connection in ready]:
-                        self.finish(job)
+                        self.launcher.stop([job.handle for job in self.running])
+                    by_handle = {id(job.handle): job for job in self.running}
+                    for handle, outcome in self.launcher.wait([job.handle for job in self.running], INTERVAL):
+                        self.finish(by_handle[id(handle)], outcome)
                     self.show()
-            finally:
-                for job in self.running:  # the second Ctrl-C, or an error here
-                    job.process.kill()
-                    job.process.join()
+            finally:  # of the second Ctrl-C, or an error here
+                self.launcher.kill([job.handle for job in self.running])
         for index in waiting:
             self.summaries[index] = RunSummary(self.trainings[index], self.paths[index], stopped=self.stopped)
         return [summary for summary in self.summaries if summary is not None]
 
     def start(self, index: int) -> None:
         training, path = self.trainings[index], self.paths[index]
-        ours, theirs = get_context("spawn").Pipe(duplex=False)
         resume = self.resume and RunDirectory(path).config.exists()
-        process = get_context("spawn").Process(
-            target=train_in_process, args=(training, path, resume, self.overwrite, theirs), name=str(path)
-        )
-        process.start()
-        theirs.close()
+        handle = self.launcher.start(training, path, resume, self.overwrite)
         task = self.bars.add_task(path.name, total=training.resolve().steps, text="starting")
-        self.running.append(Job(index, process, ours, task))
+        self.running.append(Job(index, handle, task))
 
-    def finish(self, job: Job) -> None:
-        """Note how a run ended, which its process has said unless it was killed."""
+    def finish(self, job: Job, outcome: Outcome) -> None:
+        """Note how a run ended; one that was stopped may not have been able to say so."""
         training, path = self.trainings[job.index], self.paths[job.index]
-        try:
-            summary = job.connection.recv()
-        except EOFError:
-            job.process.join()
-            error = None if self.stopped else f"its process ended with exit status {job.process.exitcode}"
-            summary = RunSummary(training, path, stopped=self.stopped, error=error)
-        job.connection.close()
-        job.process.join()
+        if outcome.lost and self.stopped:
+            outcome = replace(outcome, error=None, stopped=self.stopped)
+        summary = RunSummary(
+            training, path, outcome.best, outcome.seconds, outcome.stopped, outcome.error, outcome.restarts
+        )
         self.running.remove(job)
         self.summaries[job.index] = summary
         self.bars.remove_task(job.task)
@@ -206,12 +228,13 @@ class Runs:
 
 def describe_end(summary: RunSummary) -> str:
     """Return a line that says how a run ended."""
+    times = {0: "", 1: " (started again once)"}.get(summary.restarts, f" (started again {summary.restarts} times)")
     if summary.error:
-        return f"{summary.path}: failed: {summary.error}"
+        return f"{summary.path}: failed{times}: {summary.error}"
     if summary.stopped:
-        return f"{summary.path}: stopped by {summary.stopped}"
+        return f"{summary.path}: stopped by {summary.stopped}{times}"
     best = "no evaluation" if summary.best is None else f"best evaluation {summary.best:,.1f}"
-    return f"{summary.path}: {best}, {summary.seconds or 0:,.1f} s"
+    return f"{summary.path}: {best}, {summary.seconds or 0:,.1f} s{times}"
 
 
 def last_row(metrics: Path) -> dict[str, Any] | None:
@@ -222,26 +245,6 @@ def last_row(metrics: Path) -> dict[str, Any] | None:
         lines = file.read().split(b"\n")[:-1]
         return json.loads(lines[-1]) if lines else None
     return None
-
-
-def train_in_process(training: Training, path: Path, resume: bool, overwrite: bool, connection: Connection) -> None:
-    """Train, and send a `RunSummary` to the process that started this one."""
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()  # Ctrl-C goes to the parent alone, which passes it on
-    end_with_parent()
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    started = perf_counter()
-    try:
-        result = train(training, path, resume=resume, overwrite=overwrite, quiet=True)
-        summary = RunSummary(training, path, result.best, result.seconds, result.stopped)
-    except Exception as error:  # noqa: BLE001  of a user's game too: it must not stop the other runs
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        last = str(error) if isinstance(error, UsageError) else traceback.format_exception_only(error)[-1]
-        text = f"{' '.join(last.split())} (all of it in {path / 'error.txt'})"
-        summary = RunSummary(training, path, seconds=perf_counter() - started, error=text)
-    connection.send(summary)
-    connection.close()
 
 
 def check_all_finished(summaries: Sequence[RunSummary]) -> None:

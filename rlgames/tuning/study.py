@@ -16,6 +16,7 @@ that it left running as failed, and enqueues their settings again.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 import warnings
 from collections.abc import Iterator, Sequence
@@ -148,8 +149,10 @@ def tune(
     jobs = check_value("jobs", jobs, Count)
     folder = Path("studies") / run_name(tuning.agent, tuning.game, tuning.seed) if out is None else Path(out)
     base, config_class = tuning.base(), find(tuning.agent).Config
-    with quiet_optuna(optuna):
-        make_sampler(optuna, tuning.sampler, tuning.seed)  # raises if its package is missing
+    with quiet_optuna(optuna):  # what is not allowed raises before a folder is made
+        make_sampler(optuna, tuning.sampler, tuning.seed)
+    derive_space(config_class, base.config, tuning.search)
+    training(tuning, base, 0).resolve()
     with opened_folder(folder, resume) as facts, quiet_optuna(optuna):
         name = study or facts.get("study") or f"{tuning.agent.lower()}-{tuning.game}"
         if resume and storage is None and not (folder / "study.db").exists():
@@ -159,7 +162,6 @@ def tune(
                 stored = preset_from_json(opened.user_attrs[SETTINGS]["preset"])
                 base = replace(stored, steps=tuning.steps or stored.steps, envs=tuning.envs or stored.envs)
             space = derive_space(config_class, base.config, tuning.search)
-            training(tuning, base, 0).resolve()  # raises for what is not allowed
             join(opened, settings_of(tuning, base, space), config_class, base, space)
             facts = {"study": name, OWNER: facts.get(OWNER) or uuid.uuid4().hex}
             write_atomically(folder / "study.json", json.dumps(facts, indent=2) + "\n")
@@ -203,7 +205,8 @@ def opened_study(optuna: Any, url: str, name: str) -> Iterator[Any]:
         study = optuna.create_study(storage=storage, study_name=name, direction="maximize", load_if_exists=True)
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise InvalidValueError(f"no study in the storage {url}: {reason}") from error
+        shown = re.sub(r"(://[^:@/]*):[^@/]*@", r"\1:***@", url)  # without its password
+        raise InvalidValueError(f"no study in the storage {shown}: {reason}") from error
     try:
         yield study
     finally:

@@ -14,6 +14,7 @@ from helpers.processes import TIMEOUT
 import rlgames
 from rlgames.checkpoint.file import weights_sha256
 from rlgames.cli.main import main
+from rlgames.cli.main import run as run_command
 from rlgames.cli.run import parse_seeds
 from rlgames.errors import InvalidTypeError, InvalidValueError, RunExistsError, UsageError
 from rlgames.runs.directory import RunDirectory
@@ -124,7 +125,7 @@ def test_other_seeds_are_refused(text: str) -> None:
         parse_seeds(text)
 
 
-def test_bad_arguments_start_nothing(tmp_path: Path) -> None:
+def test_bad_arguments_start_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidValueError, match="at least one training"):
         train_many([])
     with pytest.raises(InvalidTypeError, match="got one"):
@@ -137,6 +138,13 @@ def test_bad_arguments_start_nothing(tmp_path: Path) -> None:
         train_many([training()], tmp_path, resume=True, overwrite=True)
     with pytest.raises(InvalidValueError, match="jobs"):
         train_many([training()], tmp_path, jobs=0)
+    with pytest.raises(InvalidValueError, match=r"expected on='local', 'ray', .* got 'rya'"):
+        train_many([training()], tmp_path, on="rya")
+    with pytest.raises(UsageError, match=r"--on ray trains several runs: name them, as in --seeds 0-4"):
+        run_command(["train", "ppo", "CartPole", "--on", "ray"])
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r'pip install "rlgames\[ray\]"'):
+        train_many([training()], tmp_path, on="ray")
     with pytest.raises(InvalidValueError, match="directory for each of 1"):
         train_many([training()], [tmp_path / "a", tmp_path / "b"])
     with pytest.raises(UsageError, match="Nonsense"):

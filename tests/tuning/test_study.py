@@ -137,7 +137,10 @@ def test_folders_storages_and_failures(tmp_path: Path) -> None:
     pytest.importorskip("optuna")
     with pytest.raises(NoRunError, match="no study to resume"):
         tune(tuning(), tmp_path / "none", resume=True)
-    with pytest.raises(InvalidValueError, match="no study in the storage nonsense"):
-        tune(tuning(), tmp_path / "bad", storage="nonsense")
+    with pytest.raises(InvalidValueError, match="unknown field 'gama' to search"):
+        tune(tuning(search=("gama",)), tmp_path / "bad")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InvalidValueError, match=r"no study in the storage nonsense://me:\*\*\*@host/a: "):
+        tune(tuning(), tmp_path / "bad", storage="nonsense://me:secret@host/a")
     with pytest.raises(FailedError, match=r"all 1 trials failed, trial 0: no device 'nonsense' here"):
         tune(tuning(trials=1, device="nonsense"), tmp_path / "fails", quiet=True)

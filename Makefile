@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint compiled-games format imports page film docs docs-serve bench clean system-packages
+.PHONY: help demo test tests test-all lint compiled-games format imports page film docs docs-serve bench clean system-packages
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -23,8 +23,11 @@ unexport PYTHONDONTWRITEBYTECODE
 # One torch thread a worker: pytest already runs one worker a core.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Lint, which uses one core, runs beside the installation's end, the compiler and the tests.
 test: system-packages  ## everything that decides: lint, types, imports, tests
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line lint compiled-games
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
+
+tests: $(VENV)/.dev compiled-games
 	$(PYTEST) --durations 20
 
 test-all: system-packages lint compiled-games $(VENV)/.cluster  ## also the tests that take long, and trainings to a score

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from tyro.conf import Positional
 
 from rlgames.cli.commands import Export
 from rlgames.cli.export import CARD
+from rlgames.envs.task import Task
 from rlgames.errors import UsageError
+from rlgames.presets.lookup import resolve
 from rlgames.runs.directory import EXPORTED, write_atomically
 from rlgames.zoo.manifest import Card, find_card, read_manifest
 from rlgames.zoo.table import markdown_table
@@ -54,9 +56,16 @@ def main(options: Options) -> None:
         (ZOO / options.name).rmdir()
     elif options.name is not None:
         cards[options.name] = add(options, cards.get(options.name))
+    cards = {name: with_valid_command(card) for name, card in cards.items()}
     write_atomically(MANIFEST, as_text({name: asdict(cards[name]) for name in sorted(cards)}))
     title = README.read_text().partition("\n| ")[0]
     write_atomically(README, f"{title}\n{markdown_table(dict(sorted(cards.items())))}")
+
+
+def with_valid_command(card: Card) -> Card:
+    """Return the card, without its command if this version's preset has other preprocessing, rewards or episodes."""
+    task = Task.from_json(card.task)
+    return card if resolve(card.agent, str(task))[1] == task else replace(card, command=None)
 
 
 def as_text(cards: dict[str, dict[str, Any]]) -> str:

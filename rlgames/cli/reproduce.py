@@ -14,6 +14,7 @@ from rlgames.envs.task import Task
 from rlgames.errors import UsageError
 from rlgames.evaluation import evaluate
 from rlgames.presets.lookup import resolve
+from rlgames.presets.preset import Preset
 from rlgames.runs.directory import RunDirectory
 from rlgames.runs.machine import describe_machine
 from rlgames.runs.training import Training, open_session
@@ -32,7 +33,7 @@ def reproduce_command(options: Reproduce) -> int:
         session = open_session(training, out, resume=resume, quiet=options.quiet)
     with closing(session):
         resumed = f", resuming at step {session.agent.step:,}" if resume else ""
-        print(f"{card.command}\nin {out}{resumed}", flush=True)
+        print(f"{card.command or 'trained with the recorded settings,'}\nin {out}{resumed}", flush=True)
         result = session.run()
     if result.stopped:
         print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames reproduce {name} continues")
@@ -41,16 +42,15 @@ def reproduce_command(options: Reproduce) -> int:
 
 
 def as_training(name: str, card: Card) -> Training:
-    """Return the training that led to an agent of the zoo. Raises UsageError if it is not recorded, or not the same."""
-    if card.command is None or card.training is None or card.checkpoint is None:
-        raise UsageError(f"{name} cannot be trained again: no command that does so is recorded")
-    config, game = from_plain(find(card.agent).Config, card.config), str(Task.from_json(card.task))
-    if resolve(card.agent, game)[1].to_json() != card.task:
-        raise UsageError(
-            f"{name} cannot be trained again: this version's preset of {card.agent} for {game} has other preprocessing "
-            "or rewards"
-        )
-    return Training(card.agent, game, config, seed=card.seed, **card.training)
+    """Return the training that led to an agent of the zoo. Raises UsageError if it is not recorded."""
+    if card.training is None or card.checkpoint is None:
+        raise UsageError(f"{name} cannot be trained again: how it was trained is not recorded")
+    config, task = from_plain(find(card.agent).Config, card.config), Task.from_json(card.task)
+    preset = None
+    if resolve(card.agent, str(task))[1] != task:  # this version's preset has other preprocessing, rewards or episodes
+        declared = {"pixels": task.pixels, "rewards": task.rewards, "episodes": task.episodes}
+        preset = Preset(card.config, card.training["steps"], card.num_envs, **declared)
+    return Training(card.agent, str(task), config, seed=card.seed, preset=preset, **card.training)
 
 
 def compare(card: Card, run: RunDirectory, seconds: float) -> int:

@@ -125,7 +125,7 @@ class VectorRestarts(VectorWrapper):
             final = info["final_info"]
             failed = done & ~goal_reached(final, done)
             final |= {RESTARTED: self.restarted & done, f"_{RESTARTED}": done.copy()}
-            for i in np.flatnonzero(failed):
+            for i in np.flatnonzero(failed).tolist():
                 self.keep_moment(i)
             self.kept[done] = self.age[done] = 0
             self.restarted[done] = (self.rng.random(self.num_envs) < c.restarts)[done] & (self.archived > 0)

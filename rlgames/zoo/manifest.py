@@ -25,7 +25,7 @@ class Card:
     task: dict[str, Any]  # that it was trained on, with preprocessing and rewards
     num_envs: int
     spaces: dict[str, Any]  # of observations and actions
-    command: str | None  # that trains it; None: no single command does
+    command: str | None  # that trains it, with the preset of this version; None: no such command does
     checkpoint: str | None  # of the run: "best" or "final"; None: another
     training: dict[str, Any] | None  # the other settings of the run
     training_seconds: float | None  # until the checkpoint
@@ -43,7 +43,7 @@ class Card:
     @property
     def reproducible(self) -> bool:
         """True if the same machine computes the same weights again: several workers of A3C never do."""
-        return self.command is not None and self.config.get("workers", 1) == 1
+        return self.training is not None and self.config.get("workers", 1) == 1
 
 
 @cache

@@ -70,7 +70,8 @@ def markdown_table(cards: Mapping[str, Card]) -> str:
     lines += [f"| {' | '.join((f'`{name}`', *row))} |" for name, *row in table_rows(cards)]
     lines += ["", "| name | command | checkpoint | machine |", "| --- | --- | --- | --- |"]
     for name, card in cards.items():
-        command = f"`{card.command}`" if card.command else "no command that trains it again is recorded"
+        again = f"`rlgames reproduce {name}`" if card.training else "how it was trained is not recorded"
+        command = f"`{card.command}`" if card.command else again
         machines = "; ".join(f"{m['processor']}, {m['instruction_set']}, torch {m['torch']}" for m in card.machines)
         lines.append(f"| `{name}` | {command} | {card.checkpoint or ''} | {machines} |")
     return "\n".join(lines) + "\n"

@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from rlgames.agents.registry import load
 from rlgames.checkpoint.file import config_to_json
 from rlgames.cli import main as cli
 from rlgames.cli.export import training_command
 from rlgames.runs.training import Training
+from rlgames.wrappers import Rewards
 from rlgames.zoo import manifest
 from rlgames.zoo.manifest import read_manifest
 from rlgames.zoo.table import table_rows
@@ -164,13 +166,21 @@ def test_reproduce_trains_the_same_weights(small: dict[str, Any], capsys: Captur
 
 
 def test_reproduce_refuses_what_it_cannot_train(small: dict[str, Any], capsys: Capture) -> None:
-    change(small | {"command": None})
+    change(small | {"training": None})
     assert cli.main(["reproduce", "small"]) == 2
-    assert "small cannot be trained again: no command that does so is recorded" in capsys.readouterr().err
-    change(small | {"task": small["task"] | {"rewards": {"scale": 2.0, "survival": 0.0, "won": 0.0, "lost": 0.0}}})
-    assert cli.main(["reproduce", "small"]) == 2
-    assert "this version's preset of ppo for CatchBall has other preprocessing or rewards" in capsys.readouterr().err
+    assert "small cannot be trained again: how it was trained is not recorded" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_reproduce_trains_with_recorded_rewards(small: dict[str, Any], capsys: Capture) -> None:
+    """Where the preset of this version has others, so that no command trains the agent."""
+    rewards = {"scale": 2.0, "survival": 0.0, "won": 0.0, "lost": 0.0}
+    change(small | {"command": None, "task": small["task"] | {"rewards": rewards}})
+    cli.main(["reproduce", "small", "--quiet"])
+    assert "trained with the recorded settings,\nin runs/reproduce-small\n" in capsys.readouterr().out
+    task = load("runs/reproduce-small/checkpoints/final.ckpt", weights_only=True).task
+    assert task is not None
+    assert task.rewards == Rewards(scale=2.0)
 
 
 # ---- the command on a card

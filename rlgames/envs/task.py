@@ -9,7 +9,6 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
-from rlgames.engine.game import Game
 from rlgames.envs.registry import (
     GAMES,
     check_stored_options,
@@ -62,7 +61,7 @@ class Task:
     def compiled(self) -> bool:
         """True for a game that Numba compiles, whose episodes are played quickly."""
         own = {key: value for key, value in self.options.items() if self.native and key in game_options(self.game)}
-        return self.native and isinstance(load_game(self.game, **hashable(own)), Game)
+        return self.native and getattr(load_game(self.game, **hashable(own)), "compiled", False)
 
     def as_trained_on(self, trained: Task | None) -> Task:
         """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.

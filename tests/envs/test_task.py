@@ -197,3 +197,12 @@ def test_a_game_that_is_named_replaces_the_file_s(forge: Any) -> None:
             load(forge(data), "CatchBall")
     envs = rlgames.make_vec("CatchBall", 2)
     assert load(forge(stored("NotHere", browser="a")), envs).task is None
+
+
+@pytest.mark.parametrize(
+    ("game", "compiled"),
+    [("Cave", True), ("Mario", True), ("Mario:engine=nes-py", False), ("Pong", False), ("Acrobot-v1", False)],
+)
+def test_compiled_games_are_known(game: str, compiled: bool) -> None:
+    """Of which an evaluation plays 100 episodes by default."""
+    assert Task.parse(game).compiled is compiled

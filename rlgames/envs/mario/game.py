@@ -82,6 +82,11 @@ class MarioGame:
         return tuple(sum(BUTTONS.get(button, 0) for button in action.split()) for action in self.actions)
 
     @property
+    def compiled(self) -> bool:
+        """True if Numba compiles the emulator too."""
+        return self.engine == "nes"
+
+    @property
     def observation(self) -> Box:
         """The observation space before any preprocessing."""
         return Box(0, 255, OBSERVATIONS[self.obs], np.uint8)

@@ -87,7 +87,7 @@ def add(options: Options, before: Card | None) -> Card:
         card = json.loads((out / CARD).read_text())
         if options.run is None and before is not None:  # how it was trained is in the manifest alone
             known = asdict(before)
-            card |= {name: known[name] for name in ("command", "checkpoint", "training", "machines")}
+            card |= {name: known[name] for name in ("command", "checkpoint", "training", "machines", "extended_from")}
             card |= {name: known[name] for name in ("training_seconds", "run_seconds")}
         if card["bytes"] > LARGEST:
             raise UsageError(f"{options.name} has {card['bytes']:,} bytes, the zoo takes up to {LARGEST:,.0f}")

@@ -21,7 +21,7 @@ from rlgames.errors import NotWritableError, UsageError
 from rlgames.networks.threads import torch_threads
 from rlgames.onnx import export_onnx
 from rlgames.presets.lookup import find_preset
-from rlgames.runs.directory import EXPORTED, MACHINES, RunDirectory, read_rows, write_atomically
+from rlgames.runs.directory import EXPORTED, EXTENDED_FROM, MACHINES, RunDirectory, read_rows, write_atomically
 from rlgames.runs.training import ResolvedTraining, Training
 from rlgames.schema import fill_in_defaults
 from rlgames.zoo.manifest import Card
@@ -77,7 +77,7 @@ def export_onnx_command(options: Export) -> None:
 def describe_training(path: Path, step: int) -> dict[str, Any]:
     """Return what a card says of the training that led to the checkpoint `path`; None where nothing is known."""
     facts: dict[str, Any] = dict.fromkeys(("command", "checkpoint", "training", "training_seconds", "run_seconds"))
-    facts[MACHINES] = []
+    facts[MACHINES], facts[EXTENDED_FROM] = [], []
     run, exported = RunDirectory(path.resolve().parent.parent), path.with_name(CARD)
     if run.config.exists():
         settings = fill_in_defaults(ResolvedTraining, run.read_config())
@@ -87,7 +87,7 @@ def describe_training(path: Path, step: int) -> dict[str, Any]:
         facts["training"] = {name: settings[name] for name in OPTIONS if name != "seed"}
         facts["training_seconds"] = max((row["seconds"] for row in times if row["step"] <= step), default=None)
         facts["run_seconds"] = max((row["seconds"] for row in times), default=None)
-        facts[MACHINES] = settings.get(MACHINES, [])
+        facts[MACHINES], facts[EXTENDED_FROM] = settings.get(MACHINES, []), settings.get(EXTENDED_FROM, [])
     elif path.name == EXPORTED and exported.exists():
         card = json.loads(exported.read_text())
         facts |= {name: card[name] for name in facts if name in card}
@@ -100,7 +100,7 @@ def training_command(settings: dict[str, Any]) -> str | None:
     None if none does: its steps were changed while it ran, or its preset has preprocessing, rewards or episodes that no
     option gives.
     """
-    if settings.get("extended_from"):
+    if settings.get(EXTENDED_FROM):
         return None
     training = Training(settings["agent"], settings["game"])
     default = config_to_json(training.resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rlgames.agents.registry import find, load
@@ -28,17 +29,27 @@ def reproduce_command(options: Reproduce) -> int:
     name, card = options.name, find_card(options.name)
     training = as_training(name, card)
     out = options.out or Path("runs") / f"reproduce-{name}"
-    resume = RunDirectory(out).config.exists()
-    with status("making the environments", options.quiet):
-        session = open_session(training, out, resume=resume, quiet=options.quiet)
-    with closing(session):
-        resumed = f", resuming at step {session.agent.step:,}" if resume else ""
-        print(f"{card.command or 'trained with the recorded settings,'}\nin {out}{resumed}", flush=True)
-        result = session.run()
-    if result.stopped:
-        print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames reproduce {name} continues")
-        return 128 + signal.Signals[result.stopped]
-    return compare(card, result.directory, result.seconds)
+    run, seconds = RunDirectory(out), 0.0
+    print(card.command or "training with the recorded settings,", flush=True)
+    for steps in remaining_steps(card, training, run):
+        resume = run.config.exists()
+        with status("making the environments", options.quiet):
+            session = open_session(replace(training, steps=steps), out, resume=resume, quiet=options.quiet)
+        with closing(session):
+            print(f"in {out}" + (f", resuming at step {session.agent.step:,}" if resume else ""), flush=True)
+            result = session.run()
+        if result.stopped:
+            print(f"stopped by {result.stopped} at step {result.agent.step:,}; rlgames reproduce {name} continues")
+            return 128 + signal.Signals[result.stopped]
+        seconds += result.seconds
+    return compare(card, run, seconds)
+
+
+def remaining_steps(card: Card, training: Training, run: RunDirectory) -> list[int]:
+    """Return the steps of the run, those from which it was extended first; of a run that was begun those to come."""
+    steps = [*card.extended_from, training.steps or 0]
+    begun = run.read_config().get("steps") if run.config.exists() else None
+    return steps[steps.index(begun) :] if begun in steps else steps
 
 
 def as_training(name: str, card: Card) -> Training:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -34,6 +34,7 @@ class Card:
     bytes: int  # of the file of the weights
     sha256: str  # of that file
     evaluation: dict[str, Any]  # the object that `rlgames evaluate --json` prints, without path and lengths
+    extended_from: list[int] = field(default_factory=list)  # steps that the run had before it was resumed with more
 
     @property
     def game(self) -> str:

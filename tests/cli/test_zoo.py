@@ -177,10 +177,27 @@ def test_reproduce_trains_with_recorded_rewards(small: dict[str, Any], capsys: C
     rewards = {"scale": 2.0, "survival": 0.0, "won": 0.0, "lost": 0.0}
     change(small | {"command": None, "task": small["task"] | {"rewards": rewards}})
     cli.main(["reproduce", "small", "--quiet"])
-    assert "trained with the recorded settings,\nin runs/reproduce-small\n" in capsys.readouterr().out
+    assert "training with the recorded settings,\nin runs/reproduce-small\n" in capsys.readouterr().out
     task = load("runs/reproduce-small/checkpoints/final.ckpt", weights_only=True).task
     assert task is not None
     assert task.rewards == Rewards(scale=2.0)
+
+
+def test_reproduce_extends_a_run_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """In two parts: schedules of the first went over its own number of steps."""
+    for steps in ("--steps 512", "--steps 1024 --resume"):
+        assert cli.main(f"train ppo CatchBall --out run --quiet {TRAINING} {steps}".split()) == 0
+    assert cli.main(["export", "run/checkpoints/final.ckpt", "small", "--episodes", "8"]) == 0
+    card = json.loads(Path("small/card.json").read_text())
+    assert (card["command"], card["extended_from"]) == (None, [512])
+    Path("manifest.json").write_text(json.dumps({"small": card}))
+    monkeypatch.setattr(manifest, "files", lambda _: tmp_path)
+    read_manifest.cache_clear()
+    text = output("reproduce small --quiet", capsys)
+    read_manifest.cache_clear()
+    assert "\nin runs/reproduce-small\n" in text
+    assert "\nin runs/reproduce-small, resuming at step 512\n" in text
+    assert f"weights          the same, sha256 {card['evaluation']['weights_sha256']}" in text
 
 
 # ---- the command on a card

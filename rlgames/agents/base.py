@@ -291,6 +291,10 @@ class Agent(ABC, Generic[ConfigT]):
             return True
         return False
 
+    def resumes_exactly(self) -> bool:
+        """Return whether this agent, which was loaded, continues as the saved one would have."""
+        return not self.plays_in_workers(self.config) and self.start_training().exact
+
     def check_weights(self) -> None:
         """Raise ValueError if training has diverged, so that a parameter of a network is infinite or NaN."""
         for name in self.networks():
@@ -320,7 +324,7 @@ class Agent(ABC, Generic[ConfigT]):
             raise InvalidValueError(
                 f"{self!r} was made of an environment, not of a game's name: make another as that one was made"
             )
-        return replace(self.task, rewards=None)
+        return replace(self.task.local, rewards=None)
 
     def close(self) -> None:
         """Close the environments that the agent made from a game's name; those handed in are the caller's.

@@ -2,11 +2,12 @@
 
 A game's author needs `Game`, `CLOCK`, `uniform`, `below`, and `Canvas` or `Picture`; `make_env` and `make_vector_env`
 turn a `Game` into Gymnasium environments. Any other Gymnasium environment is vectorized by `ThreadedVectorEnv` or
-`ProcessVectorEnv`.
+`ProcessVectorEnv`; `RayVectorEnv` steps batches on a cluster.
 """
 
 from rlgames.engine.game import CLOCK, Game
 from rlgames.engine.processes import ProcessVectorEnv
+from rlgames.engine.ray_vector_env import RayVectorEnv
 from rlgames.engine.rendering import Canvas
 from rlgames.engine.rng import below, uniform
 from rlgames.engine.shapes import Picture
@@ -20,6 +21,7 @@ __all__ = [
     "Game",
     "Picture",
     "ProcessVectorEnv",
+    "RayVectorEnv",
     "ThreadedVectorEnv",
     "below",
     "make_env",

@@ -11,8 +11,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,7 +28,9 @@ SETTINGS = {  # environment variables of Ray, for what is not set yet
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # its new default: leave CUDA_VISIBLE_DEVICES alone
     "RAY_agent_register_timeout_ms": "120000",  # a busy machine may need more than its 30 seconds
 }
-STARTS = 2  # tries to start a local cluster: Ray gives up after 30 seconds, in which a busy machine may not be ready
+POLL_INTERVAL = 2.0  # seconds between two looks at a cluster that has not answered yet
+PLACING = 120.0  # seconds that a new actor may wait for a free core
+STARTS = 4  # tries to start a local cluster: Ray gives up after 30 seconds, in which a busy machine may not be ready
 
 
 class ClusterError(FailedError, ConnectionError):
@@ -65,6 +69,56 @@ class Connection:
         """Raise ClusterError if the cluster was closed, or does not answer within five seconds."""
         if not self.ray.is_initialized() or not answers(self.endpoint):
             raise ClusterError(f"the Ray cluster at {self.address or 'this machine'} was closed: start it, and resume")
+
+    def start_actor(self, actor_class: type, *arguments: Any, cores: int, total: int) -> Any:
+        """Start an actor, one of so many in `total`, each of so many cores; see `place`.
+
+        A local cluster is this machine, which takes as many as are asked for. Raises ClusterError if the cluster has
+        too few cores.
+        """
+        cores = 0 if self.local else cores
+        if cores * total > (available := self.ray.cluster_resources().get("CPU", 0)):
+            raise ClusterError(
+                f"{total} actors take {cores * total} cores, the cluster has {available:g}: add nodes, or take fewer"
+            )
+        settings = {"num_cpus": cores, "scheduling_strategy": "SPREAD", "max_restarts": 0, "max_task_retries": 0}
+        return self.ray.remote(actor_class).options(**settings).remote(*arguments)
+
+    def place(self, actor: Any) -> bool:
+        """Wait until an actor runs, and return True; False if it has died. Raises ClusterError if it finds no core."""
+        ready, deadline = [actor.__ray_ready__.remote()], monotonic() + PLACING
+        while not self.ray.wait(ready, timeout=POLL_INTERVAL)[0]:
+            self.check()
+            if monotonic() > deadline:
+                raise ClusterError(f"no node of the cluster had a core free for an actor within {PLACING:.0f} s")
+        return self.collect(ready)[0] is not None
+
+    def collect(self, asked: Iterable[Any]) -> list[Any]:
+        """Return the answers of actors, None of those that have died, once all are there.
+
+        Raises ClusterError soon after the cluster was closed, and what an actor raised.
+        """
+        refs = waiting = list(asked)
+        exceptions, answers = self.ray.exceptions, []
+        try:
+            while waiting:
+                waiting = self.ray.wait(waiting, num_returns=len(waiting), timeout=POLL_INTERVAL)[1]
+                if waiting:
+                    self.check()
+            for ref in refs:
+                try:
+                    answers.append(self.ray.get(ref))
+                except exceptions.RayActorError:
+                    answers.append(None)
+        except exceptions.RaySystemError as error:
+            raise ClusterError(f"the Ray cluster was closed: {' '.join(str(error).split())[:120]}") from error
+        return answers
+
+    def end_actors(self, actors: Iterable[Any]) -> None:
+        """Kill the processes of actors."""
+        for actor in actors:
+            with suppress(Exception):  # the cluster may be gone
+                self.ray.kill(actor)
 
     def close(self) -> None:
         """Give the cluster up. The last to do so ends a local cluster, or this process's connection to another."""
@@ -181,10 +235,20 @@ def start_local(ray: Any) -> None:
             with loopback_alone(ray):
                 ray.init("local", num_cpus=CORES, include_dashboard=False, logging_level="error", log_to_driver=False)
             return
-        except Exception:  # Ray raises plain ones
+        except Exception as error:  # Ray raises plain ones
+            end_started(error)
             ray.shutdown()
             if not left:
                 raise
+
+
+def end_started(error: Exception) -> None:
+    """End the processes of a node whose start raised `error`; Ray leaves them until this process ends."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        node: Any = frame.f_locals.get("self")
+        if hasattr(node, "kill_all_processes"):
+            with suppress(Exception):  # some have ended
+                node.kill_all_processes(check_alive=False, allow_graceful=False)
 
 
 @contextmanager

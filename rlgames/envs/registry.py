@@ -27,9 +27,10 @@ import gymnasium as gym
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from rlgames.engine.game import Game
+from rlgames.engine.ray_vector_env import SNAPSHOT_EVERY, RayVectorEnv
 from rlgames.engine.single_env import make_env
 from rlgames.engine.threaded import ThreadedVectorEnv
-from rlgames.engine.validation import EnvSettings, VectorEnvSettings, check_count
+from rlgames.engine.validation import EnvSettings, VectorEnvSettings, as_autoreset_mode, check_count
 from rlgames.engine.vector_env import make_vector_env
 from rlgames.envs.games import GAMES, GameSpec, Wrap, Wrapper, WrapVec, register_with_gymnasium
 from rlgames.errors import InvalidTypeError, InvalidValueError, brief, did_you_mean
@@ -40,6 +41,7 @@ from rlgames.wrappers.training_episodes import TrainingEpisodes
 
 STORED_STRINGS = {"wrappers": r"[A-Za-z][\w-]*(\+[A-Za-z][\w-]*)*"}  # that a checkpoint may give, for every game
 SHARED_OPTIONS = ("frame_skip", "stack", "max_episode_steps", "wrappers")  # of `make` and `make_vec`, for every game
+ON_RAY = ("engine", "actors", "address", "snapshot_every")  # of `make_vec`, with engine="ray"
 WRAPPERS: dict[str, Wrapper] = {}  # by name, for the option wrappers=NAME or wrappers=NAME+NAME
 
 
@@ -124,7 +126,7 @@ def load_game(name: str, **options: Any) -> Any:
 
 def check_stored_options(name: str, options: dict[str, Any]) -> None:
     """Raise UsageError for options of a game that a file may not give: see `Task.from_json`."""
-    own = game_options(name)
+    own, options = game_options(name), without_ray(options)
     patterns = {**getattr(module_of(name), "STORED_STRINGS", {}), **STORED_STRINGS}
     for key, value in options.items():
         if key not in (*own, *SHARED_OPTIONS, "threads"):
@@ -195,6 +197,18 @@ def vector_env(game: str, num_envs: int = 1, **kwargs: Any) -> VectorEnv:
 
 
 # ---- preprocessing ----
+
+
+def ray_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return those options that have environments stepped on a cluster, with engine="ray"."""
+    return {key: options[key] for key in ON_RAY if key in options} if options.get("engine") == "ray" else {}
+
+
+def without_ray(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options without those that have environments stepped on a cluster; another `engine` is the game's own."""
+    if options.get("engine") != "ray":
+        return options
+    return {key: value for key, value in options.items() if key not in ON_RAY}
 
 
 def observation_options(name: str) -> set[str]:
@@ -278,7 +292,7 @@ def make(game: str, *, pixels: Pixels | None = None, rewards: Rewards | None = N
     Raises ValueError for an unknown game or an option's bad value, TypeError for an unknown option.
     """
     name, options = parse(game)
-    options |= kwargs
+    options = without_ray(options | kwargs)
     check_declarations(pixels, rewards)
     wrappers, pixels = take_wrappers(name, options), take_pixels(name, pixels, options)
     if missing := [wrapper.name for wrapper in wrappers if wrapper.wrap is None]:
@@ -320,8 +334,16 @@ def make_vec(
 
     By default they reset in the step in which an episode ends (SAME_STEP); the default of `gymnasium.make_vec` is
     NEXT_STEP. `episodes` changes length and beginning of the episodes, for training.
+
+    `engine="ray"` has them stepped by `actors=k` processes (default 1) of the cluster at `address`, or of a local one,
+    each with a batch of its own, with the same results: see `rlgames.engine.RayVectorEnv`. Every `snapshot_every` steps
+    (default 1,000; None: never) a snapshot is taken, from which the environments of an actor that dies continue.
     """
     name, options = parse(game)
+    if cluster := ray_options(options) | ray_options(kwargs):
+        local = without_ray(options) | without_ray(kwargs)
+        settings = {"autoreset_mode": autoreset_mode, "pixels": pixels, "rewards": rewards, "episodes": episodes}
+        return make_on_ray(name, num_envs, cluster, local | settings)
     options |= kwargs
     check_declarations(pixels, rewards, episodes)
     if episodes is not None and episodes.max_episode_steps is not None:
@@ -353,6 +375,16 @@ def make_vec(
         made.close()
         raise
     return envs
+
+
+def make_on_ray(name: str, num_envs: int, cluster: dict[str, Any], settings: dict[str, Any]) -> RayVectorEnv:
+    """Make environments on a cluster by `make_vec` with these settings; an actor steps its batch on `threads` cores."""
+    as_autoreset_mode(settings["autoreset_mode"])
+    check_declarations(settings["pixels"], settings["rewards"], settings["episodes"])
+    threads = settings.setdefault("threads", 1)
+    arguments = {"actors": 1, "address": None, "snapshot_every": SNAPSHOT_EVERY} | cluster
+    del arguments["engine"]
+    return RayVectorEnv(partial(make_vec, name, **settings), num_envs, threads=threads, **arguments)
 
 
 def vectorize(

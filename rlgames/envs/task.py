@@ -20,6 +20,7 @@ from rlgames.envs.registry import (
     observation_options,
     parse,
     take_module,
+    without_ray,
 )
 from rlgames.errors import InvalidValueError, UsageError, brief
 from rlgames.schema import check_fields, from_plain
@@ -60,8 +61,14 @@ class Task:
     @property
     def compiled(self) -> bool:
         """True for a game that Numba compiles, whose episodes are played quickly."""
-        own = {key: value for key, value in self.options.items() if self.native and key in game_options(self.game)}
+        options = without_ray(self.options)
+        own = {key: value for key, value in options.items() if self.native and key in game_options(self.game)}
         return self.native and getattr(load_game(self.game, **hashable(own)), "compiled", False)
+
+    @property
+    def local(self) -> Task:
+        """This task with its environments in this process, and not on a cluster, which changes nothing else."""
+        return replace(self, options=without_ray(self.options))
 
     def as_trained_on(self, trained: Task | None) -> Task:
         """Return this task with the preprocessing of `trained`, if that is the same game or one that simulates it.
@@ -108,8 +115,8 @@ class Task:
         A file can be anyone's, so it chooses no program, no path and no module. Its game is registered in this process,
         with rlgames or with Gymnasium, under exactly that name; "module:id", which imports the module, is not. Options
         are numbers, true, false and null; strings are those that the game lists (see `envs.registry`), and names of
-        registered wrappers. With `preprocessing_only` the other options are not looked at, for a task of which only
-        that is used: see `as_trained_on`.
+        registered wrappers; those of a cluster (engine="ray") are left out. With `preprocessing_only` the other options
+        are not looked at, for a task of which only that is used: see `as_trained_on`.
         """
         declared = {"pixels": dict | None, "rewards": dict | None, "episodes": dict | None}
         check_fields("task", data, {"game": str, "options": dict} | declared, optional=("episodes",))
@@ -118,6 +125,7 @@ class Task:
         if game in GAMES:
             if preprocessing_only:
                 options = {key: value for key, value in options.items() if key in preprocessing_options(game)}
+            options = without_ray(options)
             check_stored_options(game, options)
         elif game in gym.registry and ":" not in game and not game.startswith("rlgames/"):
             check_numbers(options)

@@ -34,8 +34,9 @@ class Step(NamedTuple):
 
     `next_obs` is always the successor of `obs`, also where an episode ended and its environment was reset; the next
     step's `obs` differs from it there. `terminated`: no bootstrap. `done` (terminated or truncated): the lambda-return
-    stops here. `valid` is False where an environment used the step to reset (AutoresetMode.NEXT_STEP): such a row is no
-    transition, has reward 0, is terminated and done, and is left out by rollouts and replay buffers.
+    stops here. `valid` is False where an environment used the step to reset (AutoresetMode.NEXT_STEP), or was replaced
+    elsewhere (`RayVectorEnv`): such a row is no transition, has reward 0, is terminated and done, and is left out by
+    rollouts and replay buffers.
     """
 
     obs: np.ndarray
@@ -96,11 +97,17 @@ class EnvRunner:
             )
         done = terminated | truncated
         valid = ~self._resetting
+        if "_replaced" in info:
+            valid &= ~info["_replaced"]
         self._resetting = done if self.mode is AutoresetMode.NEXT_STEP else self._resetting
         next_obs, self.finished, self._info = obs, [], info
         reward = reward * valid
         self._returns += reward
         self._lengths += valid
+        if "_replaced" in info:  # to an earlier step of the episode, or to a new one: what was lost is not counted
+            replaced, episode = info["_replaced"], info["replaced"]
+            self._returns[replaced] = episode["return"][replaced]
+            self._lengths[replaced] = episode["length"][replaced]
         if not math.hypot(*reward.tolist()) <= FLOAT32_MAX:  # a quarter of the time of NumPy's functions
             self._check_finite(reward, "the reward")
         self._check_observations(obs)
@@ -190,6 +197,11 @@ class EnvRunner:
         score = float(reported_scores(self._info, self._returns, self.score_key)[i])
         return Episode(score, float(self._returns[i]), int(self._lengths[i]))
 
+    @property
+    def restarts(self) -> int:
+        """How many actors of a cluster were replaced; see `RayVectorEnv`."""
+        return getattr(self.envs.unwrapped, "restarts", 0)
+
     def snapshot(self) -> dict[str, Any] | None:
         """Return the state of the environments, or None if they or one of their wrappers have no snapshot()."""
         if not has_snapshot(self.envs):
@@ -226,7 +238,8 @@ class EnvRunner:
                 f"saved with {len(state['obs'])} environments of {state['obs'].shape[1:]}, "
                 f"got {self.num_envs} of {self.obs.shape[1:]}: use as many as the run was started with"
             )
-        if state["envs"] is None or self.snapshot() is None:
+        own = self.snapshot()
+        if state["envs"] is None or own is None or ("actors" in state["envs"]) != ("actors" in own):  # of a cluster
             self.exact = state["reset_seed"] is not None and state["exact"]
             if self.exact:
                 self.restart_episodes(state["reset_seed"])

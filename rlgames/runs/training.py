@@ -301,7 +301,7 @@ class Session:
             with fitting(path):
                 agent.load_state_dict(state)
                 self.load_state_dict(state["run"])
-            if agent.plays_in_workers(agent.config) or not agent.start_training().exact:
+            if not agent.resumes_exactly():
                 print("resuming with new episodes: these environments have no snapshot, so the run is not bit-for-bit")
         elif c.start is not None:
             agent.start_from(find_checkpoint(Path(c.start)))
@@ -343,7 +343,7 @@ class Session:
                 progress.update(update.step, self.metrics.score_mean)
                 last = update.step >= c.steps
                 if log_due(update.step) or last:
-                    self.write(self.metrics.row(update.step), tracking)
+                    self.write(self.metrics.row(update.step) | self.restarts(), tracking)
                 if evaluate_due(update.step) or last:
                     row = self.evaluate()
                     self.write(row, tracking)
@@ -371,6 +371,11 @@ class Session:
     def seconds(self) -> float:
         """Return the seconds of training in this process."""
         return time.perf_counter() - self.started - self.paused
+
+    def restarts(self) -> dict[str, int]:
+        """Return how many processes of a cluster were replaced in this process's part of the run, if any were."""
+        who = getattr(self.agent, "rollout_actors", None) or self.agent.runner
+        return {"restarts": who.restarts} if who is not None and who.restarts else {}
 
     def write(self, row: dict[str, Any], tracking: Tracking) -> None:
         seconds = self.seconds()

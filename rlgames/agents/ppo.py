@@ -7,6 +7,8 @@ of the whole rollout are computed at its end.
 
 With `rollout_fraction` below 1 an epoch takes part of the rollout, importance-sampled by abs(advantage): transitions
 with a small advantage contribute little gradient, and with rare failures these are most of the rollout.
+
+With `rollout_actors` the rollouts are played by processes of a Ray cluster, one update ahead: see `rollout_actors`.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,13 +25,14 @@ from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.config import NetArch, PositiveFraction, Units, linear_schedule
+from rlgames.agents.rollout_actors import RolloutActors, copy_weights
 from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
 from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
 from rlgames.networks.precision import PrecisionName, choose_precision
 from rlgames.networks.recurrent import RecurrentActorCritic
 from rlgames.networks.threads import ParallelSlices
-from rlgames.values import Count, NonNegative, Norm, Positive, UnitInterval, check_fields
+from rlgames.values import Count, NonNegative, Norm, Positive, Range, UnitInterval, check_fields
 
 VALUE_BATCH = 1024  # observations whose values are computed at once, after a rollout
 SCALARS = (
@@ -68,6 +71,7 @@ class PPOConfig:
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
     recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
     lstm_hidden_size: Units = 128  # The LSTM has this many units.
+    rollout_actors: Annotated[int, Range(0, 1_024)] = 0  # So many Ray actors play, one update ahead; 0: this process.
     n_threads: Count = 1  # So many slices of a minibatch are computed in parallel, each with one torch thread.
 
     def __post_init__(self) -> None:
@@ -86,7 +90,7 @@ class PPO(Agent[PPOConfig]):
     """See the module's docstring; one yielded `Update` is one rollout and the epochs over it."""
 
     name, Config = "ppo", PPOConfig
-    saved_attributes = ("net", "optimizer", "runner", "lstm_state", "rng")
+    saved_attributes = ("net", "optimizer", "runner", "lstm_state", "rng", "rollout_actors")
 
     def build(self) -> None:
         c = self.config
@@ -98,22 +102,63 @@ class PPO(Agent[PPOConfig]):
         self.optimizer = torch.optim.Adam(self.net.parameters(), c.learning_rate, eps=1e-5, fused=True)
         self.parameter_groups = self.net.parameter_groups()
         self.parallel = ParallelSlices(c.n_threads if self.device.type == "cpu" else 1)
+        self.rollout_actors = RolloutActors(self, c.rollout_actors) if c.rollout_actors else None
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
+        if self.rollout_actors is not None:
+            yield from self.train_with_actors(total_timesteps, self.rollout_actors)
+            return
         c, runner = self.config, self.start_training()
         rollout = Rollout(c.n_steps, runner.num_envs, self.observation_space, int(self.action_space.n))
         while self.step < total_timesteps:
             progress = self.step / total_timesteps
             with self.parallel.single_threaded_torch():
-                initial_state, rollout.episode_start[0] = self.lstm_state, runner.episode_start
-                net = self.precision.cast_weights(self.net)
-                for t in range(c.n_steps):
-                    outputs = self.policy_outputs(runner.obs, self.lstm_state, runner.episode_start, net)
-                    rollout.add(t, runner.step(sample_actions(outputs.logits, self.rng)), outputs)
-                    self.lstm_state = outputs.lstm_state
+                initial_state = self.collect_rollout(rollout)
                 scalars = self.train_on_rollout(rollout, progress, initial_state)
             self.step += c.n_steps * runner.num_envs
             yield Update(self.step, scalars, runner.take_episodes())
+
+    def train_with_actors(self, total_timesteps: int, actors: RolloutActors) -> Iterator[Update]:
+        """Learn from one rollout while the actors play the next, with the weights before this update."""
+        self.check_open()
+        n_steps, num_envs = self.config.n_steps, self.num_envs or 1
+        if self.step >= total_timesteps:
+            return
+        rollout = Rollout(n_steps, num_envs, self.observation_space, int(self.action_space.n))
+        rollout.next_values = np.empty_like(rollout.values)
+        try:
+            actors.start()
+            if actors.weights is None:
+                actors.play(copy_weights(self.net))
+            while self.step < total_timesteps:
+                initial_state, episodes = actors.receive(rollout)
+                actors.play(copy_weights(self.net))
+                with self.parallel.single_threaded_torch():
+                    scalars = self.train_on_rollout(rollout, self.step / total_timesteps, initial_state)
+                self.step += n_steps * num_envs
+                yield Update(self.step, scalars, episodes)
+        finally:
+            actors.close()
+
+    def collect_rollout(self, rollout: Rollout) -> np.ndarray | None:
+        """Play a rollout with the current weights; return the LSTM state before it."""
+        runner = self.start_training()
+        initial_state, rollout.episode_start[0] = self.lstm_state, runner.episode_start
+        net = self.precision.cast_weights(self.net)
+        for t in range(self.config.n_steps):
+            outputs = self.policy_outputs(runner.obs, self.lstm_state, runner.episode_start, net)
+            rollout.add(t, runner.step(sample_actions(outputs.logits, self.rng)), outputs)
+            self.lstm_state = outputs.lstm_state
+        return initial_state
+
+    @classmethod
+    def plays_in_workers(cls, config: Any) -> bool:
+        return isinstance(config, PPOConfig) and config.rollout_actors > 0
+
+    def resumes_exactly(self) -> bool:
+        if self.rollout_actors is None:
+            return super().resumes_exactly()
+        return all(state is None or state["runner"]["envs"] is not None for state in self.rollout_actors.states)
 
     def largest_batch(self) -> int:
         c, num_envs = self.config, super().largest_batch()
@@ -171,6 +216,8 @@ class PPO(Agent[PPOConfig]):
 
     def rollout_values(self, rollout: Rollout) -> tuple[np.ndarray, np.ndarray]:
         """Return the values of the observations and of their successors, both [time, env]."""
+        if rollout.next_values is not None:
+            return rollout.values, rollout.next_values
         if self.net.critic is not None:  # not computed with the policy's outputs
             rollout.values[:] = self.values(np.concatenate(rollout.obs[:-1])).reshape(rollout.values.shape)
         next_values = np.concatenate((rollout.values[1:], rollout.values[-1:]))
@@ -281,3 +328,5 @@ class PPO(Agent[PPOConfig]):
     def close(self) -> None:
         super().close()
         self.parallel.close()
+        if self.rollout_actors is not None:
+            self.rollout_actors.close()

@@ -58,6 +58,7 @@ class Rollout:
         self.episode_start = np.zeros((n_steps + 1, num_envs), np.bool_)  # not known of the last row
         self.logits, self.values = np.empty((*shape, actions), np.float32), np.empty(shape, np.float32)
         self.truncations: list[Truncation] = []
+        self.next_values: np.ndarray | None = None  # [time, env], where who played the rollout has computed all values
 
     def add(self, t: int, step: Step, outputs: PolicyOutputs | None = None) -> None:
         """Store the step at time t, and what the policy returned for its observations."""

@@ -122,7 +122,7 @@ CLOSED = """
     envs = rlgames.make_vec("CatchBall", 2, engine="ray", address=cluster.address)
     envs.reset(seed=0)
     envs.step(np.zeros(2, np.int64))
-    cluster.shutdown()
+    cluster.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
     started = time.monotonic()
     try:
         for _ in range(100):

@@ -41,7 +41,7 @@ MAX_RESTARTS = 3  # of an actor in one rollout: then the fault is its own
 class Part:
     """The environments of one actor, and all that it makes its agent of."""
 
-    agent_class: type[Any]  # PPO
+    agent_class: Any  # PPO, or a subclass
     config: Any  # with rollout_actors=0
     task: Task
     seed: int

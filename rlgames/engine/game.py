@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Box
@@ -81,7 +81,6 @@ class Game:
     )
     envs_per_thread: int = 4096  # fewest environments worth a thread: about 100 microseconds of work
     compile_seconds: int = 5  # about, of the loops on one core: what a person reads who waits for it
-    compiled: ClassVar[bool] = True
     maker: Callable[[], Game] | None = field(default=None, repr=False, compare=False)  # makes it in another process
 
     def __reduce__(self) -> Any:
@@ -90,6 +89,11 @@ class Game:
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "loops"}
+
+    @property
+    def compiled(self) -> bool:
+        """True: Numba compiles the rules. Games of other engines say so too, see `Task.compiled`."""
+        return True
 
     @cached_property
     def loops(self) -> CompiledLoops:

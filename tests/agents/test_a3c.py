@@ -196,7 +196,7 @@ class SeedRecordingTask:
 
     seeds: list[int]
 
-    def make_vec(self, num_envs: int) -> VectorEnv:
+    def make_vec(self, num_envs: int, *, training: bool) -> VectorEnv:
         envs = sync_vector(GuessBitEnv, num_envs)
         reset = envs.reset
 
@@ -251,7 +251,7 @@ def test_several_workers_leave_no_environments_to_the_parent(monkeypatch: pytest
     """It makes one for its spaces, and one to see that workers can, and never resets them; workers=1 plays here."""
     made: list[tuple[int, VectorEnv]] = []
 
-    def recorded(task: Task, num_envs: int) -> VectorEnv:
+    def recorded(task: Task, num_envs: int, *, training: bool) -> VectorEnv:
         made.append((num_envs, SyncVectorEnv([ResetFailsEnv] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)))
         return made[-1][1]
 

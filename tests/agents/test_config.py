@@ -93,6 +93,7 @@ WRONG: dict[str, list[Any]] = {  # by field, of any agent
     **dict.fromkeys(("normalize_advantage", "baseline", "reset_on_reward"), FLAG),
     **dict.fromkeys(("optimizer", "loss", "encoder", "precision", "activation", "normalize_returns"), CHOICE),
     "net_arch": LAYERS,
+    "rollout_actors": [*FROM_ZERO, 10_000],
 }
 OPTIONAL = {"final_clip_range", "final_ent_coef", "clip_range_vf", "target_kl", "max_grad_norm", "net_arch"}
 

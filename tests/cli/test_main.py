@@ -52,6 +52,7 @@ COMMANDS = (
     "watch",
     "plot",
     "compare",
+    "tune",
     "explore",
     "page",
     "export",

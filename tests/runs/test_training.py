@@ -425,8 +425,8 @@ def test_environments_are_closed(finished: Path, tmp_path: Path, monkeypatch: py
     opened: list[Any] = []
     make_vec = Task.make_vec
 
-    def make_vec_and_record(task: Task, num_envs: int) -> Any:
-        opened.append(make_vec(task, num_envs))
+    def make_vec_and_record(task: Task, num_envs: int, *, training: bool = False) -> Any:
+        opened.append(make_vec(task, num_envs, training=training))
         return opened[-1]
 
     monkeypatch.setattr(Task, "make_vec", make_vec_and_record)

@@ -74,8 +74,9 @@ class Connection:
         """Start an actor, one of so many in `total`, each of so many cores; see `place`.
 
         A local cluster is this machine, which takes as many as are asked for. Raises ClusterError if the cluster has
-        too few cores.
+        too few cores, or was closed.
         """
+        self.check()  # Ray would wait for a minute, and then end this process
         cores = 0 if self.local else cores
         if cores * total > (available := self.ray.cluster_resources().get("CPU", 0)):
             raise ClusterError(

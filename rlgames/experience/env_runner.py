@@ -199,7 +199,7 @@ class EnvRunner:
 
     @property
     def restarts(self) -> int:
-        """How many actors of a cluster were replaced; see `RayVectorEnv`."""
+        """Return the number of actors of a cluster that were replaced; see `RayVectorEnv`."""
         return getattr(self.envs.unwrapped, "restarts", 0)
 
     def snapshot(self) -> dict[str, Any] | None:

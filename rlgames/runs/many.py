@@ -52,7 +52,7 @@ class Job:
 
 
 class Launcher(Protocol):
-    """Where runs are trained. A handle is one run's."""
+    """Place where runs are trained; a handle is one run's."""
 
     def start(self, training: Training, path: Path, resume: bool, overwrite: bool) -> Any:
         """Begin a run and return its handle."""

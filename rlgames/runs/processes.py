@@ -22,7 +22,7 @@ from rlgames.runs.training import Training, train
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; see `RunSummary`."""
+    """End of a run, as the process that trained it reports it; see `RunSummary`."""
 
     best: float | None = None
     seconds: float | None = None

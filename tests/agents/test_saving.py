@@ -408,7 +408,7 @@ def forged_headers(genuine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any
 
 
 def test_forged_headers_are_rejected_in_one_line(genuine: tuple[dict[str, Any], Any], tmp_path: Path):
-    """What a header may leave out, or may say otherwise, is loaded; nothing else raises anything else."""
+    """A header that leaves out what it may is loaded; any other change raises one kind of error."""
     header, state = genuine
     loaded, messages = set(), []
     for what, forged in forged_headers(header):

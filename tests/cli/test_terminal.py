@@ -1,4 +1,4 @@
-"""What commands print for people: lines of the terminal's width, and what is being done."""
+"""Output of commands for people: lines of the terminal's width, and what is being done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a compiled game may have beyond its rules: shared data, information, an end that the agent's steps decide."""
+"""Parts of a compiled game beyond its rules: shared data, information, an end that the agent's steps decide."""
 
 from __future__ import annotations
 

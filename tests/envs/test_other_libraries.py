@@ -1,4 +1,4 @@
-"""What other libraries do with an environment: their own lines, because they are not installed for the tests."""
+"""Calls that other libraries make of an environment: their own lines, because they are not installed for the tests."""
 
 from __future__ import annotations
 

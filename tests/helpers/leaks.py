@@ -23,7 +23,7 @@ LASTING_THREADS = (
 
 
 class Resources(NamedTuple):
-    """What this process holds."""
+    """Processes, threads and sockets that this process holds."""
 
     processes: frozenset[int]
     threads: frozenset[threading.Thread]

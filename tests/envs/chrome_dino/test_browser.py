@@ -1,4 +1,4 @@
-"""How the browser of ChromeDino starts, fails and ends: one clear error, no open port, and nothing that remains."""
+"""Start, failure and end of ChromeDino's browser: one clear error, no open port, and nothing that remains."""
 
 import os
 import re

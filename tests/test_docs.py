@@ -83,6 +83,8 @@ def test_links_lead_to_files(page: Path, generate: Any) -> None:
     text = generate.expand(page.read_text(encoding="utf-8").replace("<!-- generated: commands -->", ""))
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL))
     assert [link for link in links if not (page.parent / link).exists()] == []
+    outside = [link for link in links if not (page.parent / link).resolve().is_relative_to(ROOT / "docs")]
+    assert outside == []  # the site has no other files
 
 
 def test_readme_is_short_and_its_links_lead_to_files() -> None:

@@ -113,7 +113,8 @@ def test_scores_are_those_of_whole_episodes() -> None:
 
 
 def test_an_agent_learns_in_them_and_is_evaluated_without() -> None:
-    agent = rlgames.PPO("Dino:obs=state", num_envs=2, n_steps=8)
+    agent = rlgames.PPO("Dino:obs=state", num_envs=2, n_steps=8).learn(32)
+    assert agent.step == 32
     assert agent.task is not None
     assert agent.task.episodes == TrainingEpisodes(max_episode_steps=2_000)
     task = Task("CatchBall", episodes=ALWAYS)

@@ -234,18 +234,19 @@ def test_multiply_adds_of_other_convolutions():
 
 # ---- glibc's heap ----
 
-STEPS, PAGES = 4, 12_288  # two blocks of 48 MiB a step, more than glibc keeps by itself
+STEPS, PAGES = 15, 12_288  # two blocks of 48 MiB a step, more than glibc keeps by itself
 SCRIPT = f"""
-import json, resource, torch
+import json, resource, statistics, torch
 from rlgames.networks.threads import keep_freed_memory, own_numbers
 
-def page_faults():
-    for step in range(4 + {STEPS}):
-        if step == 4:  # the first steps may get new memory
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        blocks = [torch.ones({PAGES} * 1024), torch.ones({PAGES} * 1024)]
-        del blocks
+def page_faults_of_a_step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    blocks = [torch.ones({PAGES} * 1024), torch.ones({PAGES} * 1024)]
+    del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+def page_faults():  # of the median step: some may get new memory, the first above all
+    return statistics.median(page_faults_of_a_step() for _ in range({STEPS}))
 
 heap = [page_faults(), keep_freed_memory(), page_faults()]
 print(json.dumps({{"heap": heap, "threads": torch.get_num_threads(), "own_numbers": [*own_numbers()]}}))
@@ -266,8 +267,8 @@ def child() -> dict[str, Any]:
 def test_keep_freed_memory_reuses_pages(child: dict[str, Any]):
     default_faults, kept, kept_faults = child["heap"]
     assert kept
-    assert kept_faults < 2 * PAGES  # all steps together get less new memory than one step takes
-    assert default_faults > STEPS * PAGES
+    assert default_faults >= 2 * PAGES
+    assert kept_faults < PAGES / 10
 
 
 def test_keep_freed_memory_of_another_c_library_is_false(monkeypatch):

@@ -21,7 +21,8 @@ from time import perf_counter
 
 import torch
 import tyro
-from side_by_side import describe_machine, format_rate, format_ratios, print_table, progress
+from side_by_side import format_rate, format_ratios, progress
+from tables import Table
 
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Update
@@ -86,7 +87,7 @@ def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False, json: Pa
         json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(1)
-    print_table(
+    Table(
         "A3C: environment steps a second while learning, summed over the environments",
         {
             "game": "left",
@@ -98,13 +99,8 @@ def main(rounds: int = 5, seconds: float = 4.0, markdown: bool = False, json: Pa
             "2 processes / in-process": "right",
         },
         [measure(row, rounds, seconds) for row in ROWS],
-        (
-            f"Medians of {rounds} turns of {seconds:g} s a side.",
-            describe_machine("gymnasium", "numpy", "numba", "torch"),
-        ),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side.",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -17,12 +17,15 @@ from time import perf_counter
 from typing import NamedTuple
 
 import tyro
-from side_by_side import describe_machine, print_table, progress
+from side_by_side import progress
+from tables import Table
 
 import rlgames
 from rlgames.agents.a3c import A3C, A3CConfig
 from rlgames.agents.base import Agent
 from rlgames.presets.lookup import find_preset
+
+EPISODES = 20  # of an evaluation
 
 
 class Settings(NamedTuple):
@@ -56,7 +59,7 @@ def train(make_agent: Callable[[str, int], Agent], game: str, seed: int, steps: 
         start = perf_counter()
         agent.learn(steps)
         seconds = perf_counter() - start
-        score = rlgames.evaluate(agent, episodes=20, seed=1_000_000).mean
+        score = rlgames.evaluate(agent, episodes=EPISODES, seed=1_000_000).mean
     progress.print(f"{agent.name} on {game}, seed {seed}: {score:,.1f} after {seconds:.1f} s", highlight=False)
     return score, seconds
 
@@ -90,17 +93,14 @@ def main(
         json: write it into this file too, from which the documentation is made.
     """
     heads = [f"{quantity}, {agent}" for quantity in ("score", "seconds") for agent in ("A3C", "PPO")]
-    print_table(
+    Table(
         "A3C with two workers, and PPO",
         {"game": "left", **dict.fromkeys(("steps", *heads), "right")},
         [measure(game, seeds, steps) for game in games],
-        (
-            f"Medians of {seeds} seeds, in brackets smallest and largest.",
-            describe_machine("gymnasium", "numpy", "numba", "torch"),
-        ),
-        markdown,
-        json,
-    )
+        (f"Medians of {seeds} seeds, in brackets smallest and largest.",),
+        seeds=range(seeds),
+        episodes=EPISODES,
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,16 @@ from time import perf_counter
 from typing import NamedTuple
 
 import tyro
-from side_by_side import describe_machine, print_table, progress
+from side_by_side import progress
+from tables import Table
 
 import rlgames
 from rlgames.agents.config import make_config
 from rlgames.agents.ppo import PPOConfig
 from rlgames.envs.task import Task
 from rlgames.presets.lookup import find_preset
+
+EPISODES = 60  # of an evaluation
 
 
 class Variant(NamedTuple):
@@ -51,7 +54,7 @@ def train(variant: Variant, steps: int, seed: int) -> tuple[float, float]:
         for update in agent.train(steps):
             progress.print(f"{update.step:,} of {steps:,}", end="\r", highlight=False)
         seconds = perf_counter() - start
-        score = rlgames.evaluate(agent, episodes=60, seed=1_000_000).mean
+        score = rlgames.evaluate(agent, episodes=EPISODES, seed=1_000_000).mean
     progress.print(f"{variant.title}, seed {seed}: {score:,.0f} after {seconds:,.0f} s", highlight=False)
     return score, seconds
 
@@ -79,17 +82,14 @@ def main(
         markdown: print the table as Markdown.
         json: write it into this file too, from which the documentation is made.
     """
-    print_table(
+    Table(
         f"PPO on Cave after {steps:,} steps",
         {"observation": "left", "score": "right", "seconds": "right"},
         [measure(VARIANTS[name], steps, seeds) for name in variants],
-        (
-            f"Medians of {seeds} seed{'s' * (seeds > 1)}, 60 episodes each.",
-            describe_machine("gymnasium", "numpy", "numba", "torch"),
-        ),
-        markdown,
-        json,
-    )
+        (f"Medians of {seeds} seeds." if seeds > 1 else "One seed.",),
+        seeds=range(seeds),
+        episodes=EPISODES,
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

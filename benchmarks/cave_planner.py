@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import tyro
 from numba import njit
-from side_by_side import describe_machine, print_table, progress
+from side_by_side import progress
+from tables import Table
 
 from rlgames.engine.single_env import make_env
 from rlgames.envs.cave import BLOCK_HEIGHT, BLOCK_WIDTH, BLOCKS, FALL, GONE, PLAYER_COLUMN, RISE, SIZE, THRUST
@@ -131,14 +132,13 @@ def main(
             error = np.std(scores, ddof=1) / np.sqrt(caves)
             rows.append((f"{skip}", name, f"{np.mean(scores):,.0f} ± {error:,.0f}"))
             progress.print(" ".join(rows[-1]), highlight=False)
-    print_table(
+    Table(
         "A planner in Cave",
         {"frame skip": "right", "resolution of heights": "left", "frames survived": "right"},
         rows,
-        (f"Means of {caves} caves and their standard errors.", describe_machine("gymnasium", "numpy", "numba")),
-        markdown,
-        json,
-    )
+        ("Means and their standard errors.",),
+        seeds=range(caves),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -26,15 +26,8 @@ import cv2
 import gymnasium as gym
 import numpy as np
 import tyro
-from side_by_side import (
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, steps_per_second
+from tables import Table
 
 from rlgames.envs.chrome_dino.browser import Browser, find_browser
 from rlgames.envs.chrome_dino.page import URL
@@ -183,14 +176,13 @@ def main(
     for i, name in enumerate(benchmarks):
         ratios = format_ratios([row[i] / row[-1] for row in rates], 1) if i < len(benchmarks) - 1 else ""
         rows.append((name, format_rate(median(row[i] for row in rates)), ratios))
-    print_table(
+    Table(
         f"ChromeDino, frame skip {FRAME_SKIP}: steps a second",
         {"method": "left", "steps/s": "right", "relative to the tutorials'": "right"},
         rows,
-        (describe_machine("selenium", "gymnasium", "numpy"),),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side.",),
+        ("selenium",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

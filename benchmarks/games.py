@@ -26,17 +26,8 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.vector import AutoresetMode
-from side_by_side import (
-    NONE,
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    progress,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, progress, steps_per_second
+from tables import NONE, Table
 
 from rlgames.engine.vector_env import CORES  # importing anything of rlgames registers its games
 from rlgames.envs.registry import parse
@@ -178,7 +169,7 @@ def main(
     for row in ROWS:
         progress.print(f"{row.title}, {row.num_envs:,} envs; peer: {row.peer}", style="dim", highlight=False)
         rows.append(measure(row, rounds, seconds, envpool_threads))
-    print_table(
+    Table(
         "Games: environment steps a second, summed over the environments",
         {
             "what": "left",
@@ -189,13 +180,9 @@ def main(
             "ours / peer's": "right",
         },
         rows,
-        (
-            f"Medians of {rounds} turns of {seconds:g} s a side. Threads of EnvPool: {envpool_threads}.",
-            describe_machine("gymnasium", "numpy", "numba", "envpool"),
-        ),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side. Threads of EnvPool: {envpool_threads}.",),
+        ("envpool",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from statistics import fmean
 from time import monotonic
 from typing import Any
 
-import torch
 import tyro
-from side_by_side import describe_machine, format_rate, print_table, progress
+from side_by_side import format_rate, progress
+from tables import Table
 
 import rlgames
 
@@ -35,7 +35,7 @@ class Options:
     steps: int = 1_500_000
     keep: int = 100_000  # steps between two policies that are tried
     device: str = "cuda"
-    json: Path | None = None  # results are written here too
+    json: Path | None = None  # the table is written into this file too
     markdown: bool = False
 
 
@@ -79,11 +79,6 @@ def main(options: Options) -> None:
             with get_context("spawn").Pool(1) as pool:
                 results.append(pool.apply(train, (seed, options, monotonic(), folder)))
             progress.print(json.dumps(results[-1]))
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    machine = f"{gpu}; {describe_machine('torch', 'ale-py', 'numba')}"
-    if options.json:
-        text = {"machine": machine, "envs": options.envs, "steps": options.steps, "results": results}
-        options.json.write_text(json.dumps(text, indent=1) + "\n")
     rows = [
         [
             str(r["seed"]),
@@ -94,14 +89,17 @@ def main(options: Options) -> None:
         ]
         for r in results
     ]
-    columns: dict[str, Any] = {
-        "seed": "right",
-        "steps to 18": "right",
-        "seconds to 18": "right",
-        "mean of 100 games": "right",
-        "steps/s": "right",
-    }
-    print_table("PPO on Pong, from the start of the process", columns, rows, [machine], options.markdown)
+    heads = ("seed", "steps to 18", "seconds to 18", "mean of 100 games", "steps/s")
+    Table(
+        "PPO on Pong, from the start of the process",
+        dict.fromkeys(heads, "right"),
+        rows,
+        (f"{options.envs} environments, {options.steps:,} steps.",),
+        ("ale-py",),
+        seeds=range(options.seeds),
+        episodes=GAMES,
+        values=results,
+    ).show(options.markdown, options.json)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import tyro
-from side_by_side import describe_machine, format_rate, print_table, progress
+from side_by_side import format_rate, progress
+from tables import Table
 from websockets.sync.client import connect
 
 from rlgames.envs.chrome_dino.browser import Browser
@@ -142,7 +143,12 @@ def compare(name: str, measured: Measured, rounds: int, seconds: float, *others:
 
 
 def main(
-    agent: str = "ppo", game: str = "CatchBall", rounds: int = 40, seconds: float = 1.0, markdown: bool = False
+    agent: str = "ppo",
+    game: str = "CatchBall",
+    rounds: int = 40,
+    seconds: float = 1.0,
+    markdown: bool = False,
+    json: Path | None = None,
 ) -> None:
     training = Training(agent, game, steps=10**12, log_every=100_000, evaluate_every=10**12, save_every=10**12)
     with TemporaryDirectory() as folder:
@@ -160,13 +166,12 @@ def main(
         finally:
             measured.close()
     columns = ("the page", "steps/s", "relative to none", "steps/s of processor time", "relative to none")
-    print_table(
+    Table(
         f"{agent} on {game} with a page",
         {f"{name}{' ' * i}": "right" if i else "left" for i, name in enumerate(columns)},
         rows,
-        [describe_machine("torch", "numba")],
-        markdown,
-    )
+        (f"Medians of {rounds} pairs of turns of {seconds:g} s; in brackets quartiles.",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

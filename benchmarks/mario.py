@@ -24,15 +24,8 @@ import gymnasium as gym
 import numpy as np
 import tyro
 from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv, VectorEnv
-from side_by_side import (
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, steps_per_second
+from tables import Table
 
 import rlgames
 from rlgames.engine.vector_env import CORES
@@ -135,14 +128,13 @@ def main(
     for i, name in enumerate(benchmarks):
         ratios = format_ratios([row[0] / row[i] for row in rates], 2) if i else ""
         rows.append((name, format_rate(median(row[i] for row in rates)), ratios))
-    print_table(
+    Table(
         f"Mario, {num_envs} environments: frames a second",
         {"method": "left", "frames/s": "right", "the first / this": "right"},
         rows,
-        (describe_machine("nes-py", "stable-retro", "gymnasium", "numpy", "numba"),),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side.",),
+        ("nes-py", "stable-retro"),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

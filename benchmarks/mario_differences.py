@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 import tyro
-from side_by_side import describe_machine, print_table, progress
+from side_by_side import progress
+from tables import Table
 
 from rlgames.envs.mario import game, make_env
 
@@ -70,14 +71,13 @@ def main(frames: int = 1_000_000, seed: int = 0, markdown: bool = False, json: P
         total += different, pictures
         rows.append((name, f"{share:,}", str(different), str(pictures), str(furthest)))
     rows.append(("all", f"{frames // len(starts) * len(starts):,}", str(total[0]), str(total[1]), ""))
-    print_table(
+    Table(
         "Frames after which our NES and nes-py differ",
         {"start": "left", "frames": "right", "in memory or results": "right", "in the picture": "right", "x": "right"},
         rows,
-        (describe_machine("nes-py", "numba", "numpy"),),
-        markdown,
-        json,
-    )
+        packages=("nes-py",),
+        seeds=range(seed, seed + len(starts)),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

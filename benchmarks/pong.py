@@ -28,17 +28,8 @@ import tyro
 from ale_py.vector_env import AtariVectorEnv
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-from side_by_side import (
-    NONE,
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    progress,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, progress, steps_per_second
+from tables import NONE, Table
 
 import rlgames
 from rlgames.agents.base import Agent
@@ -202,14 +193,13 @@ def main(
         json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(CORES)
-    print_table(
+    Table(
         "Pong: agent steps a second, summed over the environments",
         {"what": "left", "ours": "right", "peer": "left", "peer's": "right", "ours / peer's": "right"},
         [measure(row, rounds, seconds) for table in tables for row in TABLES[table]],
-        (describe_machine("ale-py", "envpool", "gymnasium", "numpy", "torch", "stable-baselines3"),),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side.",),
+        ("ale-py", "envpool", "stable-baselines3"),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,8 @@ import numpy as np
 import torch
 import tyro
 from gymnasium.spaces import Box
-from side_by_side import (
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    progress,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, progress, steps_per_second
+from tables import Table
 
 from rlgames.networks.models import ActorCritic
 from rlgames.networks.precision import choose_precision
@@ -92,7 +84,7 @@ def main(
         json: write it into this file too, from which the documentation is made.
     """
     torch.set_num_threads(threads)
-    print_table(
+    Table(
         "Networks: observations a second",
         {
             "encoder": "left",
@@ -108,10 +100,8 @@ def main(
             for name in PASSES
             for batch_size in BATCH_SIZES
         ],
-        (f"Threads of torch: {threads}.", describe_machine("numpy", "torch")),
-        markdown,
-        json,
-    )
+        (f"Medians of {rounds} turns of {seconds:g} s a side. Threads of torch: {threads}.",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

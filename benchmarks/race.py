@@ -24,9 +24,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from side_by_side import NONE, describe_machine, format_rate, print_table, progress
+from side_by_side import format_rate, progress
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
+from tables import NONE, Table
 
 from rlgames.agents.base import Agent
 
@@ -149,18 +150,18 @@ def compare(race: Race, seeds: int, threads: int | None, markdown: bool, json: P
     rows = [cells(str(seed), *pair) for seed, pair in enumerate(pairs)]
     heads = "steps to solved", "seconds to solved", "steps/s", "final mean"
     both = [f"{head}, {side}" for head in heads for side in ("ours", race.peer_name)]
-    print_table(
+    Table(
         f"{race.title}: training until the greedy policy's mean return is {race.solved:g}",
         dict.fromkeys(("seed", *both[:4], f"{race.peer_name}'s seconds / ours", *both[4:]), "right"),
         [*rows, cells("median", *map(median_result, zip(*pairs, strict=True)))],
         (
             f"Evaluated every {race.eval_freq:,} steps over {EVAL_EPISODES} episodes of {race.env_id}.",
             f"Budget: {race.budget:,} steps. Threads of torch: {threads}.",
-            describe_machine("gymnasium", "torch", "numba", "stable-baselines3"),
         ),
-        markdown,
-        json,
-    )
+        ("stable-baselines3",),
+        seeds=range(seeds),
+        episodes=EVAL_EPISODES,
+    ).show(markdown, json)
 
 
 def median_result(results: Sequence[Result]) -> Result:

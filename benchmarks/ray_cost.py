@@ -29,7 +29,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tyro
-from side_by_side import NONE, Justify, describe_machine, format_rate, print_table, progress
+from side_by_side import format_rate, progress
+from tables import NONE, Justify, Table
 
 import rlgames
 from rlgames.engine.ray_cluster import connect
@@ -155,33 +156,28 @@ def main(seconds: float = 8.0, markdown: bool = False, json: Path | None = None)
         for game, sizes in GAMES.items():
             lines, costs[game] = measure(game, sizes, seconds)
             rows += lines
-    notes = (
-        "Least tenth of the times of steps in turns, upper bounds where other programs ran. All on this machine.",
-        describe_machine("ray", "numpy"),
-    )
+    notes = ("Least tenth of the times of steps in turns, upper bounds where other programs ran. All on this machine.",)
     heads = ("game", "envs an actor", "actors", "steps/s", "ms a step", "bytes an env", "overhead")
-    print_table(
+    Table(
         "Environments in Ray actors, and in this process (no actors)",
         columns(*heads),
         rows,
         notes,
-        markdown,
-        json,
-    )
+        ("ray",),
+    ).show(markdown, json)
     lines = []
     for game, cost in costs.items():
         batch = suitable_batch(cost)
         times = (f"{1e6 * each:.1f}" for each in (cost.step, cost.fixed, cost.transfer))
         lines.append((game, *times, NONE if batch is None else f"{batch:,.0f}", format_rate(cost.learner)))
-    print_table(
+    Table(
         "Cost of an actor in microseconds, and the batch from which it is less than a tenth",
         columns("game", "t, an env", "a, an actor's step", "c, an env", "batch", "PPO learns/s"),
         lines,
         ("PPO learns: transitions a second of one core with the preset's epochs, without stepping.",),
-        markdown,
-        json,
-    )
-    print_table(
+        ("ray",),
+    ).show(markdown, json)
+    Table(
         "Steps a second that 10, 100 and 1,000 machines of 16 cores allow",
         columns("game", "machines", "actors", "network", "learner", "limit"),
         [
@@ -190,9 +186,8 @@ def main(seconds: float = 8.0, markdown: bool = False, json: Path | None = None)
             for machines in MACHINES
         ],
         ("The network takes 10 Gbit/s into the learner's machine; the learner has one core.",),
-        markdown,
-        json,
-    )
+        ("ray",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

@@ -23,16 +23,8 @@ import stable_baselines3.common.buffers as sb3
 import torch
 import tyro
 from gymnasium.spaces import Box, Discrete
-from side_by_side import (
-    Benchmark,
-    describe_machine,
-    format_rate,
-    format_ratios,
-    measure_in_turns,
-    print_table,
-    progress,
-    steps_per_second,
-)
+from side_by_side import Benchmark, format_rate, format_ratios, measure_in_turns, progress, steps_per_second
+from tables import Table
 
 from rlgames.experience.env_runner import Step
 from rlgames.experience.replay import ReplayBuffer
@@ -129,18 +121,16 @@ def main(
             rows.append((title, our_rate, name, peer_rate, format_ratios([mine / other for mine, other in rates], 1)))
         sizes.append(f"{name} {peer.nbytes / 1e9:.1f} GB")
         del side, peer  # frees the memory before the next peer takes as much
-    print_table(
+    Table(
         "Replay buffer: transitions a second, observations of 4 x 84 x 84 bytes",
         {"what": "left", "ours": "right", "peer": "left", "peer's": "right", "ours / peer's": "right"},
         rows,
         (
             f"Memory for {buffer_size:,} transitions: ours {ours.nbytes / 1e9:.1f} GB, {', '.join(sizes)}.",
             f"Medians of {rounds} turns of {seconds:g} s a side.",
-            describe_machine("numpy", "numba", "torch", "stable-baselines3"),
         ),
-        markdown,
-        json,
-    )
+        ("stable-baselines3",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":

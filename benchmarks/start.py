@@ -1,6 +1,6 @@
 """How long Python takes to import rlgames and to answer `rlgames --help`, and which imports take it.
 
-Run: python benchmarks/start.py [ROUNDS]
+    .venv/bin/python benchmarks/start.py [--rounds 10]     (two minutes)
 
 Times are the processor's seconds (user and system) of a fresh process, the least of the rounds; imports are measured by
 `python -X importtime`.
@@ -13,6 +13,11 @@ import re
 import resource
 import subprocess
 import sys
+from pathlib import Path
+
+import tyro
+from side_by_side import progress
+from tables import Table
 
 STARTS = {
     "python": ["-c", "pass"],
@@ -25,6 +30,7 @@ STARTS = {
     "rlgames.make": ["-c", "import rlgames; rlgames.make"],
     "rlgames.PPO": ["-c", "import rlgames; rlgames.PPO"],
 }
+IMPORTS = 8  # that the second table has
 
 
 def processor_seconds(arguments: list[str]) -> float:
@@ -43,18 +49,33 @@ def slowest_imports(module: str, count: int) -> list[tuple[float, str]]:
     return sorted(((int(time) / 1e6, name) for time, name in rows), reverse=True)[:count]
 
 
-def main(rounds: int = 10) -> None:
+def main(rounds: int = 10, markdown: bool = False, json: Path | None = None) -> None:
+    """Measure starts and imports.
+
+    Args:
+        rounds: of which the least time counts.
+        markdown: print tables as Markdown.
+        json: write them into this file too, from which the documentation is made.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     least = dict.fromkeys(STARTS, float("inf"))
-    for _ in range(rounds):  # in turn, so that what else runs on the machine slows all of them alike
+    for i in range(rounds):  # in turn, so that what else runs on the machine slows all of them alike
+        progress.print(f"round {i + 1} of {rounds}", style="dim", highlight=False)
         for name, arguments in STARTS.items():
             least[name] = min(least[name], processor_seconds(arguments))
-    for name, seconds in least.items():
-        print(f"{name:<24} {seconds:6.3f} s")
-    print("\npackages that `import rlgames` imports, each with what it imports itself:")
-    for seconds, name in slowest_imports("rlgames", 8):
-        print(f"{name:<24} {seconds:6.3f} s")
+    Table(
+        "Seconds of the processor until a new process is done",
+        {"process": "left", "seconds": "right"},
+        [(f"`{name}`", f"{seconds:.3f}") for name, seconds in least.items()],
+        (f"Least times; rounds: {rounds}.",),
+    ).show(markdown, json)
+    Table(
+        "Seconds of the imports of `import rlgames` that take longest",
+        {"package": "left", "seconds": "right"},
+        [(f"`{name}`", f"{seconds:.3f}") for seconds, name in slowest_imports("rlgames", IMPORTS)],
+        ("Each with what it imports itself; measured once.",),
+    ).show(markdown, json)
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    tyro.cli(main)

@@ -4,7 +4,8 @@ A line `<!-- generated: NAME ARGUMENTS -->` in a page is replaced by what the fu
 Markdown. Formulas between dollars, `$x$` and `$$x$$` as on GitHub, become MathML, which browsers display without a
 program.
 
-    python docs/generate.py    # writes all pages into build/docs-pages, of which `zensical build` makes the site
+    python docs/generate.py           # all pages into build/docs-pages, of which `zensical build` makes the site
+    python docs/generate.py --readme  # the table of speeds in README.md, of the results of the benchmarks
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import textwrap
 import tokenize
 import tomllib
@@ -402,20 +404,100 @@ def help_of(arguments: list[str]) -> str:
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines())
 
 
-def results(name: str) -> str:
-    """Return the tables that a benchmark wrote by `--json benchmarks/results/NAME.json`, each with its command."""
-    text = []
-    for title, each in json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8")).items():
-        columns = [f"{head}:" if side == "right" else head for head, side in each["columns"].items()]
-        text += [f"**{title}** (`{each['command']}`, {each['date']})", table(columns, each["rows"]), *each["notes"]]
+# ---- results of benchmarks ----
+
+
+def results(name: str, *words: str) -> str:
+    """Return the tables of benchmarks/results/NAME.json whose titles begin with the words, and how they were made."""
+    start, text = " ".join(words), []
+    for title, entry in read_results(name).items():
+        if title.startswith(start):
+            rows = table(right_aligned(entry["columns"]), entry["rows"])
+            text += [f"**{title}**", rows, *entry["notes"], origin(entry)]
+    assert text, f"{name}.json has no table {start!r}"
     return "\n\n".join(text)
+
+
+def scores(*games: str) -> str:
+    """Return the scores of the presets on these games with any options, one table of what was trained game by game."""
+    entries = [
+        entry
+        for game in games
+        for entry in read_results("scores").values()
+        if Task.parse(entry["rows"][0][1].strip("`")).game == game
+    ]
+    assert entries, f"scores.json has nothing of {games}"
+    rows = sorted((row for entry in entries for row in entry["rows"]), key=lambda row: row[1])
+    origins = dict.fromkeys(map(origin, entries))  # each once
+    return "\n\n".join([table(right_aligned(entries[0]["columns"]), rows), *origins])
+
+
+def read_results(name: str) -> dict[str, Any]:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def right_aligned(columns: dict[str, str]) -> list[str]:
+    return [f"{head}:" if side == "right" else head for head, side in columns.items()]
+
+
+def origin(entry: dict[str, Any]) -> str:
+    """Return how a table was made: its command, the machine, date and commit."""
+    m, commit = entry["machine"], entry["commit"]
+    machine = [
+        m["processor"],
+        f"{m['cores']} core{'s' * (m['cores'] > 1)}",
+        m["memory"] and f"{m['memory']} GB",
+        m["instruction_set"],
+        m["gpu"],
+    ]
+    facts = [
+        ", ".join(filter(None, machine)),
+        "" if m["load"] is None else f"load average {m['load']:.1f} at the start",
+        ", ".join(f"{name} {number}" for name, number in m["versions"].items()),
+        f"{entry['date']}, commit {commit}{' with changes' * entry['changed']}" if commit else entry["date"],
+    ]
+    return f"`{entry['command']}`: {'; '.join(filter(None, facts))}.\n{{ .origin }}"
+
+
+SPEEDS = "| what | | measured by |"  # head of the table of README
+
+
+def speeds() -> str:
+    """Return the table of speeds of README, of the results of three benchmarks."""
+    [games], [pong] = (read_results(name).values() for name in ("games", "pong"))
+    race = next(entry for title, entry in read_results("cart_pole").items() if title.startswith("PPO"))
+    steps, solved, learns = cells_of(games, "CartPole"), cells_of(race, "median"), cells_of(pong, "PPO learns")
+    more_steps, faster = (cells["ours / peer's"].partition(" ")[0] for cells in (steps, learns))  # before the spread
+    ours, peer = solved["seconds to solved, ours"], solved["seconds to solved, SB3"]
+    rows = [
+        (
+            f"CartPole, {steps['envs']} environments",
+            f"{float(more_steps):.0f} times the steps a second of EnvPool's",
+            games,
+        ),
+        ("PPO on CartPole until the greedy policy's mean is 475", f"{ours} s; Stable-Baselines3 {peer} s", race),
+        ("PPO on Pong from pixels", f"{faster} times the steps a second of Stable-Baselines3's", pong),
+    ]
+    lines = [f"| {what} | {speed} | `{entry['command']}` |" for what, speed, entry in rows]
+    return "\n".join([SPEEDS, "|---|---|---|", *lines])
+
+
+def cells_of(entry: dict[str, Any], first: str) -> dict[str, str]:
+    """Return the cells by their heads of the row that begins with `first`."""
+    return next(dict(zip(entry["columns"], row, strict=True)) for row in entry["rows"] if row[0] == first)
+
+
+def renew_readme(path: Path = ROOT / "README.md") -> None:
+    """Write the table of speeds into README."""
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(rf"^{re.escape(SPEEDS)}\n(\|.*\n)*", lambda _: f"{speeds()}\n", text, flags=re.MULTILINE))
 
 
 PARTS: dict[str, Callable[..., str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
         *(games, gallery, game, zoo, mario_stages),
-        *(settings, presets, fields, file, module, source, example, example_code, notebook, commands, results),
+        *(settings, presets, fields, file, module, source, example, example_code, notebook, commands, results, scores),
     )
 }
 
@@ -466,4 +548,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    renew_readme() if sys.argv[1:] == ["--readme"] else main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -115,16 +116,43 @@ def test_results_are_the_tables_that_benchmarks_wrote(
     generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.setattr(sys, "argv", ["anywhere/games.py", "--rounds", "3"])
+    path = tmp_path / "games.json"
+    monkeypatch.setattr(sys, "argv", ["anywhere/games.py", "--rounds", "3", "--json", str(path)])
     monkeypatch.setattr(generate, "RESULTS", tmp_path)
-    side_by_side = import_module("side_by_side")
+    tables = import_module("tables")
     for title, cell in (("Games", "1"), ("Learning", "2"), ("Games", "3")):  # the last replaces the first
-        side_by_side.print_table(
-            title, {"what": "left", "rate": "right"}, [[title, cell]], ["A note."], True, tmp_path / "games.json"
-        )
+        columns = {"what": "left", "rate": "right"}
+        tables.Table(title, columns, [[title, cell]], ["A note."], ["rich"], seeds=range(2)).show(True, path)
     made = generate.results("games")
-    assert made.startswith("**Games** (`python benchmarks/games.py --rounds 3`, 2")
-    assert "| what | rate |\n| --- | ---: |\n| Games | 3 |\n\nA note.\n\n**Learning**" in made
+    assert made.startswith("**Games**\n\n| what | rate |\n| --- | ---: |\n| Games | 3 |\n\nA note.\n\n`python ")
+    assert re.search(r"`python benchmarks/games.py --rounds 3`: .*; load average .*, rich [\d.]+; 20\d\d-", made)
+    assert made.count("{ .origin }") == 2
+    assert generate.results("games", "Learn").startswith("**Learning**")
+    [entry, _] = generate.read_results("games").values()
+    assert entry["seeds"] == [0, 1]
+
+
+RESULTS = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (ROOT / "benchmarks/results").glob("*")}
+FACTS = ["command", "date", "commit", "changed", "machine", "seeds", "episodes", "columns", "rows", "notes"]
+
+
+@pytest.fixture(scope="module")
+def expanded(generate: Any) -> str:
+    """All pages that have results, with them."""
+    texts = [page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md"))]
+    lines = [
+        line for text in texts for line in re.findall(r"^<!-- generated: (?:results|scores) .*$", text, re.MULTILINE)
+    ]
+    return generate.expand("\n\n".join(lines))
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_every_result_is_in_a_page(name: str, expanded: str) -> None:
+    for title, entry in RESULTS[name].items():
+        assert [fact for fact in entry if fact != "values"] == FACTS, title
+        assert f"`{entry['command']}`: " in expanded
+        lines = ["| " + " | ".join(row) + " |" for row in entry["rows"]]
+        assert [line for line in lines if line not in expanded] == [], title
 
 
 def test_unknown_part_raises(generate: Any) -> None:

@@ -65,12 +65,8 @@ docs-serve: $(VENV)/.docs  ## show the documentation at localhost:8000; make its
 	$(BIN)/python docs/generate.py
 	$(BIN)/zensical serve
 
-bench: $(VENV)/.bench  ## measure games and learning, and their alternatives
-	$(BIN)/python benchmarks/games.py
-	$(BIN)/python benchmarks/replay.py
-	$(BIN)/python benchmarks/cart_pole.py
-	$(BIN)/python benchmarks/a3c.py
-	$(BIN)/python benchmarks/pong.py
+bench: $(VENV)/.bench $(VENV)/.cluster  ## measure what docs/ has tables of, on a machine that does nothing else (55 minutes)
+	PYTHON=$(BIN)/python bash benchmarks/all.sh $(if $(QUICK),--quick)
 
 clean:  ## remove .venv and everything that was built or cached
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -3,10 +3,10 @@
 #
 #     bash benchmarks/all.sh [--quick] [NAME ...]
 #
-# A machine of two cores that does nothing else takes 55 minutes, with --quick, which has fewer rounds, seeds and games,
+# A machine of two cores that does nothing else takes 55 minutes, with --quick, which has fewer rounds and seeds,
 # 25. No benchmark runs longer than the limit here; one that fails or lacks a package is named at the end, keeps its old
 # file, and the others go on. NAMES choose some: games, cart_pole, ... Packages: make .venv/.bench .venv/.cluster, and
-# Debian's chromium-driver. scores.py CartPole CatchBall, whose scores no load changes, is run by itself.
+# Debian's chromium-driver. scores.py, whose scores no load changes, is run by itself.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-.venv/bin/python}

@@ -1,6 +1,6 @@
 """Pong from pixels: rates of steps and of learning, compared with ale-py, Gymnasium, EnvPool and Stable-Baselines3.
 
-    .venv/bin/python benchmarks/pong.py [--markdown] [--rounds 5] [--seconds 3] [--tables step learn]
+    .venv/bin/python benchmarks/pong.py [--markdown] [--rounds 5] [--seconds 3] [--tables step ppo dqn]
 
 All have the same observations: 84 x 84 grey, the maximum of the last two of four frames, four of those stacked. The
 sides take turns of `--seconds`; the first turn of each does not count. A rate is the median over the rounds, a ratio is
@@ -150,14 +150,14 @@ class Row(NamedTuple):
 
 
 STEPS, SB3 = f"{NUM_ENVS} envs step", "Stable-Baselines3"
-TABLES = {
+TABLES = {  # parts of the table
     "step": (
         Row(STEPS, step_ours, "ale-py AtariVectorEnv", step_ale),
         Row(STEPS, step_ours, "Gymnasium SyncVectorEnv", step_gymnasium),
         Row(STEPS, step_ours, "EnvPool Pong-v5", step_envpool),
     ),
-    "learn": (
-        Row("PPO learns", learn_ppo, SB3, learn_sb3_ppo),
+    "ppo": (Row("PPO learns", learn_ppo, SB3, learn_sb3_ppo),),
+    "dqn": (
         Row("DQN learns", learn_dqn, SB3, learn_sb3_dqn),
         Row("DQN learns, batches of 128", lambda: learn_dqn(128), SB3, learn_sb3_dqn),
     ),
@@ -188,7 +188,7 @@ def main(
     Args:
         rounds: turns of each side.
         seconds: length of a turn.
-        tables: step, learn or both.
+        tables: some of step, ppo and dqn.
         markdown: print the table as Markdown.
         json: write it into this file too, from which the documentation is made.
     """

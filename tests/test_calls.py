@@ -75,7 +75,7 @@ class World:
         self.film = folder / "film.gif"
         configs: dict[str, Any] = {name: (name, "CartPole", quick_config(name)) for name in AGENTS}
         configs["recurrent"] = "ppo", "CartPole", quick_config("ppo", recurrent=True, lstm_hidden_size=3)
-        configs["pictures"] = "ppo", "CatchBall", quick_config("ppo")
+        configs["pictures"] = "ppo", "CatchBall", quick_config("ppo", pictures=True)
         self.agents: dict[str, Any] = {
             key: find(name)(game, config, num_envs=2).learn(32) for key, (name, game, config) in configs.items()
         }

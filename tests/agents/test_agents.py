@@ -131,7 +131,7 @@ class PictureEnv(gym.Env):
 @agents
 @pytest.mark.parametrize("dtype", [np.uint8, np.bool_])
 def test_train_on_pictures_with_channels_last(name: str, dtype: Any, tmp_path: Path):
-    agent = find(name)(sync_vector(lambda: PictureEnv(dtype), 2), quick_config(name))
+    agent = find(name)(sync_vector(lambda: PictureEnv(dtype), 2), quick_config(name, pictures=True))
     check_one_update(agent)
     agent.save(tmp_path / "agent")
     obs = np.stack([agent.observation_space.sample() for _ in range(5)])

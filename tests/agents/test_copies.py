@@ -42,7 +42,7 @@ def test_copies_of_an_agent_learn_on_bit_for_bit(name: str, tmp_path: Path) -> N
 
 
 def test_copy_of_an_agent_that_has_not_learned(tmp_path: Path) -> None:
-    agent = PPO("Cave:frame_skip=2", quick_config("ppo"), num_envs=3)
+    agent = PPO("Cave:frame_skip=2", quick_config("ppo", pictures=True), num_envs=3)
     agent.task = Task("Cave", {"frame_skip": 2}, None, Rewards(survival=0.5))
     copied = pickle.loads(pickle.dumps(agent))
     assert (copied.task, copied.num_envs, copied.config) == (agent.task, 3, agent.config)

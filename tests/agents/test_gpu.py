@@ -30,7 +30,7 @@ def test_agents_resume_with_the_same_bits(name: str, game: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_agents_play_on_the_cpu_what_they_learned_on_a_gpu(name: str, tmp_path: Path) -> None:
-    agent = find(name)("Cave", quick_config(name), device="cuda", num_envs=2).learn(256)
+    agent = find(name)("Cave", quick_config(name, pictures=True), device="cuda", num_envs=2).learn(256)
     agent.save(tmp_path / "agent")
     copy = load(tmp_path / "agent", device="cpu", weights_only=True)
     envs = agent.make_vec_env(8)

@@ -58,7 +58,8 @@ PAIRS = [  # each agent, each autoreset mode and each other game with some agent
 
 def make_agent(name: str, kind: str, **changes: Any) -> Any:
     env = ENVS[kind]()
-    return find(name)(env, quick_config(name, **changes), seed=3, num_envs=2 if isinstance(env, str) else None)
+    config = quick_config(name, pictures=kind in ("Cave", "Pong"), **changes)
+    return find(name)(env, config, seed=3, num_envs=2 if isinstance(env, str) else None)
 
 
 def train(agent: Any, updates: int) -> None:

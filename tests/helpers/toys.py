@@ -24,7 +24,7 @@ QUICK_SETTINGS = {  # each applies to the configs that have the field; add every
     "num_minibatches": 2,
     "n_episodes": 2,
     "net_arch": (16,),
-    "encoder": "auto",
+    "encoder": "vector",  # for pictures too, since convolutions are slower
     "buffer_size": 300,
     "learning_starts": 32,
     "batch_size": 8,
@@ -35,13 +35,14 @@ QUICK_SETTINGS = {  # each applies to the configs that have the field; add every
 }
 
 
-def quick_config(name: str, **changes: Any) -> Any:
-    """Return a small config of the agent of that name."""
+def quick_config(name: str, pictures: bool = False, **changes: Any) -> Any:
+    """Return a small config of the agent of that name; `pictures` gives it the encoder of pictures."""
     config_class = find(name).Config
     fields = {field.name for field in dataclasses.fields(config_class)}
     if "buffer_size" in fields:
         fields.discard("n_steps")
-    return config_class(**{key: value for key, value in QUICK_SETTINGS.items() if key in fields} | changes)
+    settings = QUICK_SETTINGS | {"encoder": "auto"} if pictures else QUICK_SETTINGS
+    return config_class(**{key: value for key, value in settings.items() if key in fields} | changes)
 
 
 class GuessBitEnv(gym.Env):

@@ -197,7 +197,7 @@ def test_gradients_below_the_limit_are_not_changed():
 
 
 def test_images_share_one_network_and_one_norm():
-    agent = PPO(rlgames.make_vec("CatchBall", 2), quick_config("ppo", max_grad_norm=0.01))
+    agent = PPO(rlgames.make_vec("CatchBall", 2), quick_config("ppo", pictures=True, max_grad_norm=0.01))
     [group] = agent.parameter_groups
     assert {id(p) for p in group} == {id(p) for p in agent.net.parameters()}
     scalars = next(agent.train(16)).scalars

@@ -409,6 +409,8 @@ def help_of(arguments: list[str]) -> str:
 
 def results(name: str, *words: str) -> str:
     """Return the tables of benchmarks/results/NAME.json whose titles begin with the words, and how they were made."""
+    if not (RESULTS / f"{name}.json").exists():
+        return f"Not measured yet: `bash benchmarks/all.sh {name}` makes this table."
     start, text = " ".join(words), []
     for title, entry in read_results(name).items():
         if title.startswith(start):
@@ -419,7 +421,10 @@ def results(name: str, *words: str) -> str:
 
 
 def scores(*games: str) -> str:
-    """Return the scores of the presets on these games with any options, one table of what was trained game by game."""
+    """Return the scores of the presets on these games with any options, one table of what was trained game by game.
+
+    Columns that are empty, as "limit" where no episode is truncated, are left out.
+    """
     entries = [
         entry
         for game in games
@@ -428,8 +433,10 @@ def scores(*games: str) -> str:
     ]
     assert entries, f"scores.json has nothing of {games}"
     rows = sorted((row for entry in entries for row in entry["rows"]), key=lambda row: row[1])
-    origins = dict.fromkeys(map(origin, entries))  # each once
-    return "\n\n".join([table(right_aligned(entries[0]["columns"]), rows), *origins])
+    heads = right_aligned(entries[0]["columns"])
+    kept = [i for i in range(len(heads)) if any(row[i] for row in rows)]
+    shown = table([heads[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return "\n\n".join([shown, *dict.fromkeys(map(origin, entries))])
 
 
 def read_results(name: str) -> dict[str, Any]:
@@ -463,28 +470,33 @@ SPEEDS = "| what | | measured by |"  # head of the table of README
 
 
 def speeds() -> str:
-    """Return the table of speeds of README, of the results of three benchmarks."""
-    [games], [pong] = (read_results(name).values() for name in ("games", "pong"))
-    race = next(entry for title, entry in read_results("cart_pole").items() if title.startswith("PPO"))
-    steps, solved, learns = cells_of(games, "CartPole"), cells_of(race, "median"), cells_of(pong, "PPO learns")
-    more_steps, faster = (cells["ours / peer's"].partition(" ")[0] for cells in (steps, learns))  # before the spread
-    ours, peer = solved["seconds to solved, ours"], solved["seconds to solved, SB3"]
-    rows = [
-        (
-            f"CartPole, {steps['envs']} environments",
-            f"{float(more_steps):.0f} times the steps a second of EnvPool's",
-            games,
-        ),
-        ("PPO on CartPole until the greedy policy's mean is 475", f"{ours} s; Stable-Baselines3 {peer} s", race),
-        ("PPO on Pong from pixels", f"{faster} times the steps a second of Stable-Baselines3's", pong),
-    ]
-    lines = [f"| {what} | {speed} | `{entry['command']}` |" for what, speed, entry in rows]
-    return "\n".join([SPEEDS, "|---|---|---|", *lines])
+    """Return the table of speeds of README, of the results of three benchmarks; what was not measured is left out."""
+    lines = [SPEEDS, "|---|---|---|"]
+    if found := find_row("games", "Games", "CartPole"):
+        cells, command = found
+        more = float(cells["ours / peer's"].partition(" ")[0])  # the median, before the spread
+        lines.append(
+            f"| CartPole, {cells['envs']} environments | {more:.0f} times EnvPool's steps a second | {command} |"
+        )
+    if found := find_row("cart_pole", "PPO on CartPole", "median"):
+        cells, command = found
+        seconds = f"{cells['seconds to solved, ours']} s; Stable-Baselines3 {cells['seconds to solved, SB3']} s"
+        lines.append(f"| PPO on CartPole until the greedy policy's mean is 475 | {seconds} | {command} |")
+    if found := find_row("pong", "Pong", "PPO learns"):
+        cells, command = found
+        more = cells["ours / peer's"].partition(" ")[0]
+        lines.append(f"| PPO on Pong from pixels | {more} times Stable-Baselines3's steps a second | {command} |")
+    return "\n".join(lines)
 
 
-def cells_of(entry: dict[str, Any], first: str) -> dict[str, str]:
-    """Return the cells by their heads of the row that begins with `first`."""
-    return next(dict(zip(entry["columns"], row, strict=True)) for row in entry["rows"] if row[0] == first)
+def find_row(name: str, title: str, first: str) -> tuple[dict[str, str], str] | None:
+    """Return the cells by their heads of the row that begins with `first`, and the command of its table."""
+    tables = read_results(name) if (RESULTS / f"{name}.json").exists() else {}
+    for own_title, entry in tables.items():
+        for row in entry["rows"]:
+            if own_title.startswith(title) and row[0] == first:
+                return dict(zip(entry["columns"], row, strict=True)), code(entry["command"])
+    return None
 
 
 def renew_readme(path: Path = ROOT / "README.md") -> None:

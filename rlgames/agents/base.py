@@ -198,6 +198,11 @@ class Agent(ABC, Generic[ConfigT]):
         batch = self.largest_batch() if batch is None else batch
         return suitable_threads(self.net, self.observation_space.shape, batch, self.device)
 
+    @property
+    def restarts(self) -> int:
+        """Return how many processes of a cluster were replaced since this agent was made or loaded."""
+        return 0 if self.runner is None else self.runner.restarts
+
     # ---- learning ----
 
     def learn(

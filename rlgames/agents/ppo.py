@@ -9,6 +9,7 @@ With `rollout_fraction` below 1 an epoch takes part of the rollout, importance-s
 with a small advantage contribute little gradient, and with rare failures these are most of the rollout.
 
 With `rollout_actors` the rollouts are played by processes of a Ray cluster, one update ahead: see `rollout_actors`.
+With `learners` such processes compute gradients: see `learners`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.config import NetArch, PositiveFraction, Units, linear_schedule
+from rlgames.agents.learners import Group, Learners
 from rlgames.agents.rollout_actors import RolloutActors, copy_weights
 from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
 from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
@@ -72,6 +74,7 @@ class PPOConfig:
     recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
     lstm_hidden_size: Units = 128  # The LSTM has this many units.
     rollout_actors: Annotated[int, Range(0, 1_024)] = 0  # So many Ray actors play, one update ahead; 0: this process.
+    learners: Annotated[int, Range(1, 1_024)] = 1  # So many processes share gradients: this one, and Ray actors.
     n_threads: Count = 1  # So many slices of a minibatch are computed in parallel, each with one torch thread.
 
     def __post_init__(self) -> None:
@@ -103,11 +106,24 @@ class PPO(Agent[PPOConfig]):
         self.parameter_groups = self.net.parameter_groups()
         self.parallel = ParallelSlices(c.n_threads if self.device.type == "cpu" else 1)
         self.rollout_actors = RolloutActors(self, c.rollout_actors) if c.rollout_actors else None
+        self.learners = Learners(self, c.learners) if c.learners > 1 else None
+        self.group: Group | None = None  # of the learners, while they learn
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        if self.rollout_actors is not None:
-            yield from self.train_with_actors(total_timesteps, self.rollout_actors)
-            return
+        self.check_open()
+        try:
+            if self.learners is not None and self.step < total_timesteps:
+                self.learners.start()
+            if self.rollout_actors is not None:
+                yield from self.train_with_actors(total_timesteps, self.rollout_actors)
+            else:
+                yield from self.train_here(total_timesteps)
+        finally:
+            if self.learners is not None:
+                self.learners.close()
+
+    def train_here(self, total_timesteps: int) -> Iterator[Update]:
+        """Play and learn in turn."""
         c, runner = self.config, self.start_training()
         rollout = Rollout(c.n_steps, runner.num_envs, self.observation_space, int(self.action_space.n))
         while self.step < total_timesteps:
@@ -120,7 +136,6 @@ class PPO(Agent[PPOConfig]):
 
     def train_with_actors(self, total_timesteps: int, actors: RolloutActors) -> Iterator[Update]:
         """Learn from one rollout while the actors play the next, with the weights before this update."""
-        self.check_open()
         n_steps, num_envs = self.config.n_steps, self.num_envs or 1
         if self.step >= total_timesteps:
             return
@@ -163,7 +178,7 @@ class PPO(Agent[PPOConfig]):
     def largest_batch(self) -> int:
         c, num_envs = self.config, super().largest_batch()
         minibatch = c.n_steps * num_envs * c.rollout_fraction / c.num_minibatches
-        return math.ceil(max(minibatch, num_envs) / self.parallel.n_threads)
+        return math.ceil(max(minibatch / c.learners, num_envs) / self.parallel.n_threads)
 
     def train_on_rollout(
         self, rollout: Rollout, progress: float, initial_state: np.ndarray | None = None
@@ -178,17 +193,24 @@ class PPO(Agent[PPOConfig]):
         self.optimizer.param_groups[0]["lr"] = scheduled.learning_rate
         if not rollout.valid.any():  # every step was used to reset
             return {}
-        batch, results = self.compute_advantages(rollout, initial_state), []
-        for _ in range(c.n_epochs):
-            minibatches = batch.minibatches(c.num_minibatches, c.rollout_fraction, self.rng)
-            results += [self.train_minibatch(minibatch, scheduled) for minibatch in minibatches]
-            if c.target_kl is not None and results[-1][SCALARS.index("train/approx_kl")] > c.target_kl:
-                break
+        batch = self.compute_advantages(rollout, initial_state)
+        train = self.train_on_batch if self.learners is None else self.learners.train
+        results = train(batch, scheduled)
         return {
             **dict(zip(SCALARS, torch.stack(results).mean(0), strict=True)),
             "train/learning_rate": torch.tensor(scheduled.learning_rate),
             "train/clip_range": torch.tensor(scheduled.clip_range),
         }
+
+    def train_on_batch(self, batch: Minibatch, scheduled: ScheduledValues) -> list[Tensor]:
+        """Run the epochs over a whole rollout; return SCALARS of each gradient step."""
+        c, results = self.config, []
+        for _ in range(c.n_epochs):
+            minibatches = batch.minibatches(c.num_minibatches, c.rollout_fraction, self.rng)
+            results += [self.train_minibatch(minibatch, scheduled) for minibatch in minibatches]
+            if c.target_kl is not None and results[-1][SCALARS.index("train/approx_kl")] > c.target_kl:
+                break
+        return results
 
     def compute_advantages(self, rollout: Rollout, initial_state: np.ndarray | None = None) -> Minibatch:
         """Return advantages and value targets of a rollout that started from LSTM state `initial_state`."""
@@ -236,11 +258,16 @@ class PPO(Agent[PPOConfig]):
     def train_minibatch(self, minibatch: Minibatch, scheduled: ScheduledValues) -> Tensor:
         """Take one gradient step, the slices of the minibatch computed in parallel; return SCALARS."""
         total = max(float(minibatch.weights.sum()), 1e-8)
-        slices = minibatch.slices(self.parallel.n_threads)
-        scalars = self.parallel.gradients(self.net, lambda each: self.loss_gradients(each, scheduled, total), slices)
+        slices = minibatch.slices(self.config.learners * self.parallel.n_threads)
+        if self.group is not None:
+            slices = self.group.own(slices, self.parallel.n_threads)
+        results = self.parallel.gradients(self.net, lambda each: self.loss_gradients(each, scheduled, total), slices)
+        scalars = sum(results, torch.zeros(len(SCALARS) - 2, device=self.device))
+        if self.group is not None:
+            self.group.sum([*(p.grad for p in self.net.parameters() if p.grad is not None), scalars])
         norms = clip_gradients(self.parameter_groups, self.config.max_grad_norm)
         self.optimizer.step()
-        return torch.cat((sum(scalars[1:], scalars[0]), torch.stack((norms[0], norms[-1]))))
+        return torch.cat((scalars, torch.stack((norms[0], norms[-1]))))
 
     def loss_gradients(
         self, batch: Minibatch, scheduled: ScheduledValues, total: float
@@ -328,5 +355,11 @@ class PPO(Agent[PPOConfig]):
     def close(self) -> None:
         super().close()
         self.parallel.close()
-        if self.rollout_actors is not None:
-            self.rollout_actors.close()
+        for each in (self.rollout_actors, self.learners):
+            if each is not None:
+                each.close()
+
+    @property
+    def restarts(self) -> int:
+        who = self.rollout_actors or self.runner
+        return (who.restarts if who else 0) + (self.learners.restarts if self.learners else 0)

@@ -42,7 +42,7 @@ class Part:
     """The environments of one actor, and all that it makes its agent of."""
 
     agent_class: Any  # PPO, or a subclass
-    config: Any  # with rollout_actors=0
+    config: Any  # with rollout_actors=0 and learners=1
     task: Task
     seed: int
     first: int  # index of its first environment
@@ -126,7 +126,7 @@ class RolloutActors:
         if count > num_envs:
             raise InvalidValueError(f"expected at most as many rollout_actors as environments, {num_envs}, got {count}")
         modules = os.environ.get(IMPORTED_MODULES, "")
-        config = replace(agent.config, rollout_actors=0, n_threads=1)
+        config = replace(agent.config, rollout_actors=0, learners=1, n_threads=1)
         ends = [num_envs * i // count for i in range(count + 1)]
         self.parts = [
             Part(type(agent), config, agent.task, agent.seed, first, last - first, SEED_STRIDE * agent.seed, modules)

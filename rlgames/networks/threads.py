@@ -62,11 +62,11 @@ class ParallelSlices:
     def gradients(
         self, net: nn.Module, function: Callable[[In], tuple[tuple[Tensor, ...], Out]], slices: Iterable[In]
     ) -> list[Out]:
-        """Set the gradients of `net` to the sum over all slices; return the rest of what `function` returns."""
+        """Set the gradients of `net` to the sum over all slices, if any; return the rest of what `function` returns."""
         net.zero_grad()  # first: the memory of the last gradients is reused
         results = self.map(function, slices)
         for parameter, *gradients in zip(net.parameters(), *(each for each, _ in results), strict=True):
-            parameter.grad = sum(gradients[1:], gradients[0])
+            parameter.grad = sum(gradients[1:], gradients[0]) if gradients else torch.zeros_like(parameter)
         return [rest for _, rest in results]
 
     def close(self) -> None:

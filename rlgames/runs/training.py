@@ -374,8 +374,7 @@ class Session:
 
     def restarts(self) -> dict[str, int]:
         """Return how many processes of a cluster were replaced in this process's part of the run, if any were."""
-        who = getattr(self.agent, "rollout_actors", None) or self.agent.runner
-        return {"restarts": who.restarts} if who is not None and who.restarts else {}
+        return {"restarts": self.agent.restarts} if self.agent.restarts else {}
 
     def write(self, row: dict[str, Any], tracking: Tracking) -> None:
         seconds = self.seconds()

@@ -31,7 +31,16 @@ POWERS = (  # of two
     *("lstm_hidden_size", "sequence_length", "n_episodes"),
 )
 FIXED = (  # unless they are asked for: what the machine bounds, and what changes the network or the algorithm
-    *("workers", "n_threads", "buffer_size", "learning_starts", "lstm_hidden_size", "sequence_length", "burn_in"),
+    *(
+        "workers",
+        "learners",
+        "n_threads",
+        "buffer_size",
+        "learning_starts",
+        "lstm_hidden_size",
+        "sequence_length",
+        "burn_in",
+    ),
     *("final_learning_rate", "final_clip_range", "final_ent_coef", "clip_range_vf", "target_kl", "rollout_fraction"),
     *("exploration_initial_eps", "prioritized_alpha", "prioritized_beta"),
 )

@@ -1,12 +1,11 @@
-"""PPO whose rollouts are played by Ray actors, one update ahead: the same bits each time, after faults and resumes."""
+"""PPO whose rollouts are played by Ray actors, one update ahead.
+
+Faults and resumes are tested with learners, in test_learners.py.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Iterator
-from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -85,27 +84,6 @@ def test_training_equals_that_of_one_process_with_the_same_delay(ray: Any, recur
         train_in_one_process(other, 4)
         assert steps == [STEPS, 2 * STEPS, 3 * STEPS, 4 * STEPS]
         assert weights_of(agent) == weights_of(other)
-
-
-@pytest.mark.slow
-def test_training_is_exact_after_a_resume_and_after_a_fault(ray: Any, tmp_path: Path) -> None:
-    with make_agent() as agent:
-        for _ in agent.train(5 * STEPS):
-            pass
-        expected = weights_of(agent)
-    with make_agent() as agent:
-        for _ in islice(agent.train(5 * STEPS), 2):
-            agent.save(tmp_path / "agent.ckpt")
-    with PPO.load(tmp_path / "agent.ckpt") as agent:
-        assert agent.step == 2 * STEPS
-        assert agent.resumes_exactly()
-        actors = agent.rollout_actors
-        assert actors is not None
-        for update in agent.train(5 * STEPS):
-            if update.step == 3 * STEPS:
-                os.kill(ray.get(actors.actors[1].pid.remote()), signal.SIGKILL)
-        assert weights_of(agent) == expected
-        assert actors.restarts == 1
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ def test_ranges_are_around_the_preset() -> None:
     assert space["ent_coef"].describe() == "0.0001 to 0.1, logarithmic"
     assert space["n_epochs"] == Dimension("n_epochs", "int", 3, 40, log=True)
     assert not {"n_threads", "encoder", "recurrent", "target_kl", "lstm_hidden_size"} & set(space)
+    assert not {"rollout_actors", "learners"} & set(space)
 
 
 @pytest.mark.parametrize(("agent", "game"), [key for key in PRESETS if key[0] != "random"])

@@ -10,6 +10,9 @@ Workers are processes (Python's threads would take turns), each with one torch t
 one worker everything happens in this process, and is exactly reproducible and resumable. With several it is not: the
 order of updates depends on the machine, so the same seed gives other weights each time, and a resumed run continues
 from the saved weights and optimizer statistics, but with new episodes.
+
+With `on_ray` the workers are actors of a Ray cluster, and another actor has the shared weights: see `worker_actors`.
+The staleness of a gradient, how many updates the others made between the copy of the weights and its own, is reported.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from torch import Tensor
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.config import NetArch, linear_schedule
 from rlgames.agents.shared_optimizer import BestWeights, SharedOptimizer, flatten_parameters
+from rlgames.agents.worker_actors import RemoteParameters, WorkerActors
 from rlgames.agents.workers import Workers
 from rlgames.envs.task import Task
 from rlgames.errors import InvalidValueError
@@ -45,6 +49,7 @@ SCALARS = (
     "train/entropy_loss",
     "train/grad_norm",
     "train/value_grad_norm",  # as grad_norm where policy and value share a network
+    "train/staleness",  # updates by other workers since the weights were copied
 )
 REPORT_INTERVAL = 0.1  # seconds between two reports of a worker
 
@@ -52,6 +57,7 @@ REPORT_INTERVAL = 0.1  # seconds between two reports of a worker
 @dataclass(frozen=True)
 class A3CConfig:
     workers: Annotated[int, Range(1, 1_024)] = 2  # So many processes share the environments; more than cores are slow.
+    on_ray: bool = False  # Workers are actors of a Ray cluster, and one more has the shared weights.
     n_steps: Count = 20  # Each environment takes this many steps between two updates, t_max in the paper.
     optimizer: Literal["adam", "rmsprop"] = "adam"  # This optimizer takes the gradient steps, with shared statistics.
     learning_rate: NonNegative = 1e-3  # Training starts with this learning rate.
@@ -75,7 +81,7 @@ class A3C(Agent[A3CConfig]):
     One yielded `Update` is one update with one worker, and a report of one of several every tenth of a second; the last
     collects the remaining reports of all workers, and nothing is played or learned after it. Each worker may start its
     last update while the others start theirs: at most `workers - 1` updates more than asked for. A worker that fails or
-    dies raises RuntimeError here, with its traceback or its exit code.
+    dies raises RuntimeError here, with its traceback or its exit code; one on Ray that dies is replaced.
     """
 
     name, Config = "a3c", A3CConfig
@@ -90,10 +96,15 @@ class A3C(Agent[A3CConfig]):
         self.shared = SharedOptimizer(self.net, c.workers)
         self.weights, _ = flatten_parameters(self.net)
         self.best_weights = BestWeights(self.weights)
+        self.worker_actors = WorkerActors(c.workers) if c.on_ray else None
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
-        if self.config.workers == 1:
+        if not self.plays_in_workers(self.config):
             yield from self.train_alone(total_timesteps)
+        elif self.step >= total_timesteps:
+            self.check_open()
+        elif self.worker_actors is not None:
+            yield from self.train_on_ray(total_timesteps, self.worker_actors)
         else:
             yield from self.train_with_workers(total_timesteps)
 
@@ -105,45 +116,83 @@ class A3C(Agent[A3CConfig]):
         runner = self.start_training()
         learner = ActorLearner(copy.deepcopy(self.net), self.shared, 0, runner, self.config, self.rng)
         while self.step < total_timesteps:
-            scalars = learner.update(self.step / total_timesteps)
-            yield self.collect_reports([Report(scalars[None], runner.take_episodes())], runner.num_envs)
+            report = Report(learner.update(self.step / total_timesteps)[None], runner.take_episodes())
+            yield self.collect_reports([report], self.step + runner.num_envs * self.config.n_steps)
 
     def train_with_workers(self, total_timesteps: int) -> Iterator[Update]:
         """Play and learn in `workers` processes. Raises ValueError without a game that they can make."""
+        arguments = self.worker_arguments(total_timesteps, self.shared)
+        processes = Workers(run_worker, [(arguments, i) for i in range(self.config.workers)])
+
+        def collect(reports: Sequence[Report]) -> Update:
+            updates = sum(len(report.scalars) for report in reports)
+            return self.collect_reports(reports, self.step + updates * arguments.update_steps)
+
+        try:
+            for report in processes.reports():
+                yield collect([report])
+        finally:
+            last = collect(processes.close())  # also if the caller stopped: the steps were made
+        yield last
+
+    def train_on_ray(self, total_timesteps: int, actors: WorkerActors) -> Iterator[Update]:
+        """Play and learn in `workers` actors of a Ray cluster. Raises as `train_with_workers`, and ClusterError."""
+        first = self.worker_arguments(total_timesteps, self.shared)
+        start = self.step - first.updates_before * first.update_steps  # of update 0
+
+        def step() -> int:
+            return start + self.shared.num_updates() * first.update_steps
+
+        def make_arguments(parameters: RemoteParameters) -> WorkerArguments:
+            updates_before = self.shared.num_updates()
+            return first._replace(task=first.task.local, shared=parameters, updates_before=updates_before, start=step())
+
+        waiting: list[Report] = []  # while the last updates are made
+        try:
+            actors.start(run_worker, make_arguments, self.shared)
+            for reports in actors.reports():
+                waiting += reports
+                if step() < total_timesteps:
+                    reports, waiting = waiting, []
+                    yield self.collect_reports(reports, step())
+        finally:
+            last = self.collect_reports(waiting + actors.close(), step())  # also if the caller stopped
+        yield last
+
+    def worker_arguments(self, total: int, shared: SharedOptimizer) -> WorkerArguments:
         self.check_open()
         workers = self.config.workers
         if self.task is None:
+            remedy = "on_ray=False and workers=1" if self.config.on_ray else "workers=1"
             raise InvalidValueError(
-                f"{workers} workers make their own environments: give A3C the name of a game, or workers=1"
+                f"{workers} workers make their own environments: give A3C the name of a game, or {remedy}"
             )
-        if self.step >= total_timesteps:
-            return
-        num_envs = -(-self.num_envs // workers) if self.num_envs else 1
-        arguments = WorkerArguments(
-            *(self.task, num_envs, self.config, self.shared, self.shared.num_updates()),
-            *(self.seed, self.step, total_timesteps),
-        )
-        processes = Workers(run_worker, [(arguments, i) for i in range(workers)])
-        try:
-            for report in processes.reports():
-                yield self.collect_reports([report], num_envs)
-        finally:
-            last = self.collect_reports(processes.close(), num_envs)  # also if the caller stopped: the steps were made
-        yield last
+        num_envs, updates_before = -(-self.num_envs // workers) if self.num_envs else 1, shared.num_updates()
+        return WorkerArguments(self.task, num_envs, self.config, shared, updates_before, self.seed, self.step, total)
 
-    def collect_reports(self, reports: Sequence[Report], num_envs: int) -> Update:
-        """Count the steps of updates on `num_envs` environments each, and take over the shared weights."""
+    def collect_reports(self, reports: Sequence[Report], step: int) -> Update:
+        """Return the update that ends at `step`, and take over the shared weights."""
         scalars = np.concatenate([np.empty((0, len(SCALARS)), np.float32), *(report.scalars for report in reports)])
         episodes = [episode for report in reports for episode in report.episodes]
-        self.step += len(scalars) * num_envs * self.config.n_steps
+        self.step = step
         self.shared.copy_weights_to(self.weights)
         self.best_weights.update([episode.score for episode in episodes], self.step, self.weights)
-        means = dict(zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)) if len(scalars) else {}
+        means: dict[str, Tensor] = {}
+        if len(scalars):
+            means |= zip(SCALARS, torch.from_numpy(scalars.mean(0)), strict=True)
+            if self.plays_in_workers(self.config):
+                means["train/staleness_max"] = torch.tensor(scalars[:, SCALARS.index("train/staleness")].max())
+            else:
+                del means["train/staleness"]  # 0
         return Update(self.step, means | self.best_weights.scalars(), episodes)
 
     @classmethod
     def plays_in_workers(cls, config: Any) -> bool:
-        return isinstance(config, A3CConfig) and config.workers > 1
+        return isinstance(config, A3CConfig) and (config.workers > 1 or config.on_ray)
+
+    @property
+    def restarts(self) -> int:
+        return super().restarts + (self.worker_actors.restarts if self.worker_actors else 0)
 
     @property
     def best_agent(self) -> A3C:
@@ -178,7 +227,7 @@ class ActorLearner:
     def __init__(
         self,
         net: ActorCritic,
-        shared: SharedOptimizer,
+        shared: SharedOptimizer | RemoteParameters,
         index: int,
         runner: EnvRunner,
         config: A3CConfig,
@@ -190,22 +239,21 @@ class ActorLearner:
         space = single_spaces(runner.envs)[0]
         self.rollout = Rollout(config.n_steps, runner.num_envs, space)
         self.precision = choose_precision(config.precision, config.encoder, space, torch.device("cpu"))
-        self.apply_gradients = shared.adam if config.optimizer == "adam" else shared.rmsprop
 
     def update(self, progress: float) -> np.ndarray:
         """Copy the weights, play, and apply the gradients; return SCALARS."""
         c = self.config
-        self.shared.started[self.index] += 1
-        self.shared.copy_weights_to(self.weights)
+        fetched = self.shared.fetch(self.index, self.weights)
         for t in range(c.n_steps):
             logits = policy_logits(self.net, self.runner.obs, self.precision)
             self.rollout.add(t, self.runner.step(sample_actions(logits, self.rng)))
         scalars = self.compute_gradients()
-        self.apply_gradients(self.gradients, linear_schedule(c.learning_rate, c.final_learning_rate, progress))
-        return scalars.numpy()
+        learning_rate = linear_schedule(c.learning_rate, c.final_learning_rate, progress)
+        before = self.shared.apply(self.index, c.optimizer, self.gradients, learning_rate)
+        return np.append(scalars.numpy(), np.float32(before - fetched))
 
     def compute_gradients(self) -> Tensor:
-        """Compute the clipped gradients of the loss over the rollout, into `self.gradients`; return SCALARS."""
+        """Compute the clipped gradients of the rollout's loss, into `self.gradients`; return SCALARS but staleness."""
         c, rollout = self.config, self.rollout
         with self.precision.autocast():
             logits, values = self.net(torch.from_numpy(rollout.obs.reshape(-1, *rollout.obs.shape[2:])))
@@ -253,16 +301,20 @@ class WorkerArguments(NamedTuple):
     task: Task
     num_envs: int
     config: A3CConfig
-    shared: SharedOptimizer
+    shared: SharedOptimizer | RemoteParameters
     updates_before: int  # updates at `start`
     seed: int
     start: int  # environment steps
     total: int
 
+    @property
+    def update_steps(self) -> int:
+        """Environment steps of an update."""
+        return self.num_envs * self.config.n_steps
+
     def step(self) -> int:
-        """Return the environment steps of all updates that have been started."""
-        updates = self.shared.num_updates() - self.updates_before
-        return self.start + updates * self.num_envs * self.config.n_steps
+        """Return the environment steps of all updates that have been started, on Ray of those that have been made."""
+        return self.start + (self.shared.num_updates() - self.updates_before) * self.update_steps
 
 
 def run_worker(

@@ -2,6 +2,7 @@
 
     rollout/ep_rew_mean, rollout/ep_len_mean, rollout/score_mean    means of the last 100 episodes
     train/...                                                       means of the losses since the last row
+    train/..._max                                                   maxima since then
 
 `ep_rew_mean` is of the rewards as the agent gets them, `score_mean` of the scores as the game counts them.
 """
@@ -69,7 +70,9 @@ class MetricsLog:
             row["rollout/ep_len_mean"] = float(np.mean([episode.length for episode in self.recent]))
             row["rollout/score_mean"] = self.score_mean
         keys = dict.fromkeys(key for scalars in self.scalars for key in scalars)
-        row |= {key: float(np.mean([scalars[key] for scalars in self.scalars if key in scalars])) for key in keys}
+        for key in keys:
+            reduce = np.max if key.endswith("_max") else np.mean
+            row[key] = float(reduce([scalars[key] for scalars in self.scalars if key in scalars]))
         row["scores"] = self.scores
         self.scores, self.scalars = [], []
         return row

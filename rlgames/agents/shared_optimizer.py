@@ -19,14 +19,29 @@ class SharedOptimizer:
     """Flat tensors (parameters,): `weights`, and moving averages of the gradient, `exp_avg`, and its square,
     `exp_avg_sq`.
 
-    `started` (workers,) counts the updates that each worker has started.
+    `started` (workers,) counts the updates that each worker has started, `applied` those that it has made.
     """
 
     def __init__(self, net: nn.Module, workers: int):
         flat = torch.cat([p.detach().reshape(-1) for p in net.parameters()])
         self.weights = flat.clone().share_memory_()
         self.exp_avg, self.exp_avg_sq = (torch.zeros_like(flat).share_memory_() for _ in range(2))
-        self.started = torch.zeros(workers, dtype=torch.int64).share_memory_()
+        self.started, self.applied = (torch.zeros(workers, dtype=torch.int64).share_memory_() for _ in range(2))
+
+    def fetch(self, index: int, weights: Tensor) -> int:
+        """Start an update of worker `index`: copy the shared weights into `weights`; return of how many updates."""
+        self.started[index] += 1
+        num_updates = int(self.applied.sum())
+        self.copy_weights_to(weights)
+        return num_updates
+
+    def apply(self, index: int, optimizer: str, gradient: Tensor, lr: float) -> int:
+        """Take a step of "adam" or "rmsprop" along `gradient`; return how many updates were made before."""
+        before = int(self.applied.sum())
+        step = self.adam if optimizer == "adam" else self.rmsprop
+        step(gradient, lr)
+        self.applied[index] += 1
+        return before
 
     def copy_weights_to(self, weights: Tensor) -> None:
         """Copy the shared weights into `weights` (parameters,)."""

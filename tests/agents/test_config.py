@@ -89,11 +89,12 @@ WRONG: dict[str, list[Any]] = {  # by field, of any agent
     **dict.fromkeys(("final_learning_rate", "final_clip_range", "final_ent_coef"), NUMBER),
     "target_kl": NUMBER,
     **dict.fromkeys(("max_grad_norm", "clip_range_vf"), POSITIVE),
-    **dict.fromkeys(("recurrent", "dueling", "prioritized"), FLAG),
+    **dict.fromkeys(("recurrent", "dueling", "prioritized", "on_ray"), FLAG),
     **dict.fromkeys(("normalize_advantage", "baseline", "reset_on_reward"), FLAG),
     **dict.fromkeys(("optimizer", "loss", "encoder", "precision", "activation", "normalize_returns"), CHOICE),
     "net_arch": LAYERS,
     "rollout_actors": [*FROM_ZERO, 10_000],
+    "learners": [*COUNT, 10_000],
 }
 OPTIONAL = {"final_clip_range", "final_ent_coef", "clip_range_vf", "target_kl", "max_grad_norm", "net_arch"}
 

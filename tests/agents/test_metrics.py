@@ -33,7 +33,8 @@ def random_updates(count: int) -> list[Update]:
         episodes = [
             Episode(float(rng.normal()), float(rng.normal()), int(rng.integers(9))) for _ in range(rng.integers(8))
         ]
-        scalars = {"train/loss": torch.tensor(float(i))} | ({"train/rare": torch.tensor(1.0)} if i % 3 == 0 else {})
+        scalars = {"train/loss": torch.tensor(float(i)), "train/x_max": torch.tensor(float(i))}
+        scalars |= {"train/rare": torch.tensor(1.0)} if i % 3 == 0 else {}
         updates.append(Update(16 * (i + 1), scalars, episodes))
     return updates
 
@@ -52,6 +53,7 @@ def test_rows_hold_means_of_the_last_100_episodes_and_of_the_scalars_since_the_l
             assert row["rollout/ep_rew_mean"] == pytest.approx(np.mean([x.reward for x in recent]))
             assert row["rollout/ep_len_mean"] == pytest.approx(np.mean([x.length for x in recent]))
             assert row["train/loss"] == pytest.approx(np.mean(range(i - 6, i + 1)))
+            assert row["train/x_max"] == i
             assert row["train/rare"] == 1.0
             assert row["scores"] == [x.score for one in since for x in one.episodes]
             since = []

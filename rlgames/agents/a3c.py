@@ -147,12 +147,12 @@ class A3C(Agent[A3CConfig]):
             updates_before = self.shared.num_updates()
             return first._replace(task=first.task.local, shared=parameters, updates_before=updates_before, start=step())
 
-        waiting: list[Report] = []  # while the last updates are made
+        waiting: list[Report] = []  # for a further update, or for the last one
         try:
             actors.start(run_worker, make_arguments, self.shared)
             for reports in actors.reports():
                 waiting += reports
-                if step() < total_timesteps:
+                if self.step < step() < total_timesteps:
                     reports, waiting = waiting, []
                     yield self.collect_reports(reports, step())
         finally:

@@ -104,7 +104,7 @@ def kill(name: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_training_goes_on_to_its_end_though_a_worker_is_killed(ray: Any) -> None:
     """Steps and episodes are counted once; no worker plays after the last update."""
-    agent, total = A3C("CatchBall", TWO_WORKERS, num_envs=4), 6_000
+    agent, total = A3C("CatchBall", TWO_WORKERS, num_envs=4), 12_000
     updates: list[Update] = []
     for update in agent.train(total):
         if not updates:

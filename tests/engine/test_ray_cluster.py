@@ -103,6 +103,20 @@ def test_actors_of_a_removed_node_move_to_another(ray: Any) -> None:
         ray.remove_node(node)
 
 
+@pytest.mark.slow
+def test_the_cluster_file_of_the_examples_has_rays_schema() -> None:
+    pytest.importorskip("ray")
+    import yaml  # noqa: PLC0415  optional, comes with Ray  # pyright: ignore[reportMissingModuleSource]
+    from ray.autoscaler._private import util  # noqa: PLC0415  optional  # pyright: ignore[reportMissingImports]
+
+    text = (Path(__file__).parents[2] / "examples" / "cluster.yaml").read_text()
+    cluster = util.prepare_config(yaml.safe_load(text))
+    util.validate_config(cluster)
+    assert cluster["max_workers"] == 2
+    with pytest.raises(Exception, match="'surprise' was unexpected"):
+        util.validate_config(cluster | {"surprise": 1})
+
+
 CLOSED = """
     import os, signal, time
     import numpy as np

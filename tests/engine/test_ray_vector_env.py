@@ -90,10 +90,15 @@ def make(game: str, mode: AutoresetMode = AutoresetMode.SAME_STEP, **settings: A
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("mode", "actors"),
-    [(AutoresetMode.SAME_STEP, (1, 2, 3)), (AutoresetMode.NEXT_STEP, (2,)), (AutoresetMode.DISABLED, (3,))],
+    ("game", "mode", "actors"),
+    [
+        ("CatchBall", AutoresetMode.SAME_STEP, (1, 2, 3)),
+        ("CatchBall", AutoresetMode.NEXT_STEP, (2,)),
+        ("CatchBall", AutoresetMode.DISABLED, (3,)),
+        ("Pong", AutoresetMode.SAME_STEP, (3,)),
+        ("Pong", AutoresetMode.DISABLED, (2,)),
+    ],
 )
-@pytest.mark.parametrize("game", GAMES)
 def test_equals_the_local_engine_with_any_number_of_actors(
     ray: Any, game: str, mode: AutoresetMode, actors: tuple[int, ...]
 ) -> None:
@@ -145,10 +150,9 @@ def test_a_snapshot_continues_bit_for_bit(ray: Any, game: str) -> None:
     for row, result in zip(actions, expected, strict=True):
         assert_equal(envs.step(row), result)
         assert_equal(new.step(row), result)
-    three = make(game, engine="ray", actors=3)
-    with pytest.raises(ValueError, match="this snapshot is of 5 environments in 2 actors, expected 5 in 3"):
-        three.restore(state)
-    for each in (envs, new, three):
+    with pytest.raises(ValueError, match="this snapshot is of 5 environments in 4 actors, expected 5 in 2"):
+        new.restore(state | {"actors": 2 * state["actors"]})
+    for each in (envs, new):
         each.close()
         with pytest.raises(ClosedEnvironmentError, match="is closed: make another"):
             each.step(actions[0])

@@ -115,16 +115,20 @@ class RunDirectory:
                 " link, or choose another --out"
             )
 
+    def check_unused(self) -> None:
+        """Raise RunExistsError if the directory holds a run."""
+        if self.config.exists():
+            raise RunExistsError(
+                f"{self.path} holds a run already: continue it with --resume, delete it with --overwrite, or choose"
+                " another --out"
+            )
+
     def create(self, config: dict[str, Any]) -> None:
         """Create the directory of a new run, and take it. Raises FileExistsError if there is a run already."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.acquire()
-            if self.config.exists():
-                raise RunExistsError(
-                    f"{self.path} holds a run already: continue it with --resume, delete it with --overwrite, or choose"
-                    " another --out"
-                )
+            self.check_unused()
             self.check_folder()
             if left := next((path for pattern in OWN[:3] for path in self.checkpoints.glob(pattern)), None):
                 raise RunExistsError(f"{left} is of another run: delete it with --overwrite, or choose another --out")

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rlgames.engine.vector_env import CORES
-from rlgames.errors import FailedError, InvalidTypeError, InvalidValueError, RunExistsError, brief
+from rlgames.errors import FailedError, InvalidTypeError, InvalidValueError, brief
 from rlgames.runs.directory import RunDirectory, run_name
 from rlgames.runs.on_ray import RayTasks
 from rlgames.runs.processes import Outcome, Processes
@@ -109,8 +109,8 @@ def train_many(
     trainings = [replace(each.with_preset(), threads=each.threads or 1) for each in trainings]
     for training, path in zip(trainings, paths, strict=True):
         training.resolve()
-        if RunDirectory(path).config.exists() and not (resume or overwrite):
-            raise RunExistsError(f"{path} holds a run already: resume it, overwrite it, or choose another folder")
+        if not (resume or overwrite):
+            RunDirectory(path).check_unused()
     launcher = Processes() if on == "local" else RayTasks(None if on == "ray" else on)
     most = len(trainings) if jobs is None and on != "local" else jobs or CORES
     with closing(launcher):

@@ -8,6 +8,8 @@ of the whole rollout are computed at its end.
 With `rollout_fraction` below 1 an epoch takes part of the rollout, importance-sampled by abs(advantage): transitions
 with a small advantage contribute little gradient, and with rare failures these are most of the rollout.
 
+Small dense networks play and learn in compiled code, with the same arithmetic: see `rlgames.agents.dense_ppo`.
+
 With `rollout_actors` the rollouts are played by processes of a Ray cluster, one update ahead: see `rollout_actors`.
 With `learners` such processes compute gradients: see `learners`.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -26,8 +29,10 @@ from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.config import NetArch, PositiveFraction, Units, linear_schedule
+from rlgames.agents.dense_ppo import CompiledName, DenseActor, DenseUpdate, FlatState, is_faster, obstacle
 from rlgames.agents.learners import Group, Learners
 from rlgames.agents.rollout_actors import RolloutActors, copy_weights
+from rlgames.errors import InvalidValueError
 from rlgames.experience.rollout import Minibatch, PolicyOutputs, Rollout, Truncation, compute_gae
 from rlgames.networks.models import ActorCritic, EncoderName, sample_actions
 from rlgames.networks.optimizers import clip_gradients
@@ -71,6 +76,7 @@ class PPOConfig:
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
+    compiled: CompiledName = "auto"  # Dense networks learn in code compiled by Numba; auto: where that is faster.
     recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
     lstm_hidden_size: Units = 128  # The LSTM has this many units.
     rollout_actors: Annotated[int, Range(0, 1_024)] = 0  # So many Ray actors play, one update ahead; 0: this process.
@@ -108,6 +114,19 @@ class PPO(Agent[PPOConfig]):
         self.rollout_actors = RolloutActors(self, c.rollout_actors) if c.rollout_actors else None
         self.learners = Learners(self, c.learners) if c.learners > 1 else None
         self.group: Group | None = None  # of the learners, while they learn
+        self.dense = self.make_dense_update()
+
+    def make_dense_update(self) -> DenseUpdate | None:
+        """Return the compiled update, None where torch does it. Raises ValueError if it is on and impossible."""
+        c = self.config
+        reason = obstacle(self.net)
+        if reason is None and (self.precision.bfloat16 or c.n_threads > 1 or c.learners > 1):
+            reason = "precision='float32', n_threads=1 and learners=1"
+        if c.compiled == "on" and reason is not None:
+            raise InvalidValueError(f"compiled='on' takes {reason}: use compiled='auto'")
+        if c.compiled == "off" or reason is not None or (c.compiled == "auto" and not is_faster(self.net)):
+            return None
+        return DenseUpdate(self.net, self.optimizer, c.vf_coef, c.clip_range_vf, c.max_grad_norm)
 
     def train(self, total_timesteps: int) -> Iterator[Update]:
         self.check_open()
@@ -159,7 +178,7 @@ class PPO(Agent[PPOConfig]):
         """Play a rollout with the current weights; return the LSTM state before it."""
         runner = self.start_training()
         initial_state, rollout.episode_start[0] = self.lstm_state, runner.episode_start
-        net = self.precision.cast_weights(self.net)
+        net = self.precision.cast_weights(self.net) if self.dense is None else self.dense.copy_actor()
         for t in range(self.config.n_steps):
             outputs = self.policy_outputs(runner.obs, self.lstm_state, runner.episode_start, net)
             rollout.add(t, runner.step(sample_actions(outputs.logits, self.rng)), outputs)
@@ -205,11 +224,11 @@ class PPO(Agent[PPOConfig]):
     def train_on_batch(self, batch: Minibatch, scheduled: ScheduledValues) -> list[Tensor]:
         """Run the epochs over a whole rollout; return SCALARS of each gradient step."""
         c, results = self.config, []
-        for _ in range(c.n_epochs):
-            minibatches = batch.minibatches(c.num_minibatches, c.rollout_fraction, self.rng)
-            results += [self.train_minibatch(minibatch, scheduled) for minibatch in minibatches]
-            if c.target_kl is not None and results[-1][SCALARS.index("train/approx_kl")] > c.target_kl:
-                break
+        with nullcontext() if self.dense is None else self.dense.flat_state() as flat:
+            for _ in range(c.n_epochs):
+                results += self.train_epoch(batch, scheduled, flat)
+                if c.target_kl is not None and results[-1][SCALARS.index("train/approx_kl")] > c.target_kl:
+                    break
         return results
 
     def compute_advantages(self, rollout: Rollout, initial_state: np.ndarray | None = None) -> Minibatch:
@@ -254,6 +273,15 @@ class PPO(Agent[PPOConfig]):
         for end in ends:
             next_values[end.t, end.envs], end_values = end_values[: len(end.obs)], end_values[len(end.obs) :]
         return rollout.values, next_values
+
+    def train_epoch(self, batch: Minibatch, scheduled: ScheduledValues, flat: FlatState | None) -> list[Tensor]:
+        """Take the gradient steps of an epoch, in compiled code those of `flat`; return SCALARS of each."""
+        c = self.config
+        if self.dense is not None and flat is not None:
+            weighted, order, size = batch.shuffle(c.num_minibatches, c.rollout_fraction, self.rng)
+            return self.dense.train_epoch(flat, weighted, order, size, scheduled)
+        minibatches = batch.minibatches(c.num_minibatches, c.rollout_fraction, self.rng)
+        return [self.train_minibatch(minibatch, scheduled) for minibatch in minibatches]
 
     def train_minibatch(self, minibatch: Minibatch, scheduled: ScheduledValues) -> Tensor:
         """Take one gradient step, the slices of the minibatch computed in parallel; return SCALARS."""
@@ -307,6 +335,8 @@ class PPO(Agent[PPOConfig]):
     ) -> PolicyOutputs:
         """Return the outputs of the policy, or of `net`, for one observation of each environment (n, *shape)."""
         net = self.net if net is None else net
+        if isinstance(net, DenseActor):
+            return PolicyOutputs(net.logits(obs))
         start = np.ones(len(obs), np.bool_) if episode_start is None else episode_start
         inputs = self.net_inputs(obs, lstm_state, start)
         slices = zip(*(x.chunk(self.parallel.n_threads) for x in inputs), strict=True)
@@ -324,6 +354,8 @@ class PPO(Agent[PPOConfig]):
     @torch.no_grad()
     def values(self, obs: np.ndarray, lstm_state: np.ndarray | None = None) -> np.ndarray:
         """Return the values (n,) of observations (n, *shape), given the LSTM state before them."""
+        if self.dense is not None:
+            return self.dense.values(obs)
 
         @torch.no_grad()
         def compute(inputs: tuple[Tensor, ...]) -> Tensor:

@@ -126,17 +126,21 @@ class Minibatch(NamedTuple):
 
     def minibatches(self, count: int, fraction: float, rng: np.random.Generator) -> Iterator[Minibatch]:
         """Yield `count` shuffled minibatches; with a `fraction` below 1 of that part, importance-sampled."""
-        batch, n = self, len(self.obs)
-        size = -(-math.ceil(n * fraction) // count)
-        if fraction < 1:
-            magnitude = (self.advantages.abs() * self.weights).reshape(n, -1).mean(1)
-            order, correction = importance_sample(magnitude.cpu().numpy(), size * count, rng)
-            scale = torch.from_numpy(correction).to(self.weights.device)
-            batch = self._replace(weights=self.weights * scale.reshape(n, *(1 for _ in self.weights.shape[1:])))
-        else:
-            order = rng.permutation(n)
+        batch, order, size = self.shuffle(count, fraction, rng)
         for indices in torch.from_numpy(order).to(self.obs.device).split(size):
             yield batch.map(lambda x, at=indices: x.index_select(0, at))  # x[at] takes 17 times as long
+
+    def shuffle(self, count: int, fraction: float, rng: np.random.Generator) -> tuple[Minibatch, np.ndarray, int]:
+        """Return this batch with the weights of its rows, the order in which to take rows, and the minibatch's size."""
+        n = len(self.obs)
+        size = -(-math.ceil(n * fraction) // count)
+        if fraction == 1:
+            return self, rng.permutation(n), size
+        magnitude = (self.advantages.abs() * self.weights).reshape(n, -1).mean(1)
+        order, correction = importance_sample(magnitude.cpu().numpy(), size * count, rng)
+        scale = torch.from_numpy(correction).to(self.weights.device)
+        weights = self.weights * scale.reshape(n, *(1 for _ in self.weights.shape[1:]))
+        return self._replace(weights=weights), order, size
 
 
 def importance_sample(magnitude: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,16 @@ PRESETS: dict[str, Preset] = {
         envs=8,
     ),
     "ppo": Preset(
-        dict(n_steps=32, n_epochs=10, num_minibatches=2, learning_rate=3e-3, gae_lambda=0.9, ent_coef=0.0),
+        dict(
+            n_steps=32,
+            n_epochs=5,
+            num_minibatches=8,
+            learning_rate=7e-3,
+            gae_lambda=0.9,
+            ent_coef=0.0,
+            net_arch=(32, 32),
+        ),
         steps=100_000,
+        envs=64,
     ),
 }

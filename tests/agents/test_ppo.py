@@ -23,7 +23,7 @@ UNLIMITED = 1e30  # norm: no clipping
 
 
 def make_agent(seed: int = 0, **changes: Any) -> PPO:
-    return PPO(sync_vector(RandomLengthEnv, 4), quick_config("ppo", **changes), seed=seed)
+    return PPO(sync_vector(RandomLengthEnv, 4), quick_config("ppo", compiled="off", **changes), seed=seed)
 
 
 def scheduled_values(agent: PPO, clip_range: float) -> ScheduledValues:
@@ -281,7 +281,7 @@ def test_the_first_epoch_starts_at_the_policy_of_the_rollout(mode: Any):
 
 @pytest.mark.parametrize("mode", AUTORESET_MODES, ids=lambda mode: mode.name)
 def test_advantages_are_normalized_over_the_rollout(mode: Any):
-    config = quick_config("ppo", n_epochs=1, num_minibatches=1, n_steps=16)
+    config = quick_config("ppo", n_epochs=1, num_minibatches=1, n_steps=16, compiled="off")
     agent = PPO(sync_vector(RandomLengthEnv, 4, mode), config, seed=2)
     recorder = Recorder(agent, [0.0])
     next(agent.train(10_000))
@@ -352,6 +352,7 @@ def test_bfloat16_trains_float32_parameters(encoder: str):
         ({"gamma": 1.1}, "gamma to be a number in 0..1, got 1.1"),
         ({"gae_lambda": -0.1}, "gae_lambda to be a number in 0..1, got -0.1"),
         ({"precision": "float16"}, "got 'float16'"),
+        ({"compiled": "always"}, "compiled to be 'auto', 'on' or 'off', got 'always'"),
     ],
 )
 def test_wrong_settings_are_rejected(changes: dict[str, Any], message: str):

@@ -1,9 +1,9 @@
 """Compare two implementations of an algorithm: seconds of training until a task is solved, seed by seed, in turns.
 
 Training alone is timed. Each run has a process of its own. The clock starts at the first environment step, when
-everything was imported, built and reset (and, for our games, Numba's machine code was loaded by one step of a spare
-environment), and stops during evaluations. A policy is evaluated at the first end of an update at or after each
-multiple of `eval_freq` environment steps: greedily, on Gymnasium's environment, over the first episode of each of
+everything was imported, built and reset (and, for ours, Numba's machine code was loaded by one update of a spare
+agent), and stops during evaluations. A policy is evaluated at the first end of an update at or after each multiple of
+`eval_freq` environment steps: greedily, on Gymnasium's environment, over the first episode of each of
 `EVAL_EPISODES` environments with the same seeds each time. The task is solved at the first mean that reaches `solved`.
 Training continues to the end of the budget, where the policy is evaluated once more, so that an early success that
 does not last shows.
@@ -109,12 +109,10 @@ class UpdateCallback(BaseCallback):
 
 
 def load_machine_code(agent: Agent) -> None:
-    """Step a spare environment once; the agent was made from a game's name."""
-    assert agent.task is not None
-    spare = agent.task.make_vec(agent.start_training().num_envs)  # which resets the agent's own
-    spare.reset(seed=0)
-    spare.step(np.full(spare.num_envs, agent.action_space.start))
-    spare.close()
+    """Train a spare agent for one update; the agent was made from a game's name."""
+    with type(agent)(str(agent.task), agent.config, num_envs=agent.num_envs, device="cpu") as spare:
+        spare.learn(1)
+    agent.start_training()  # which resets its environments
 
 
 def run(race: Race, make_agent: Callable[[int], Agent | BaseAlgorithm], seed: int, threads: int) -> Result:

@@ -512,7 +512,7 @@ def obstacle(net: nn.Module) -> str | None:
 
 def is_faster(net: ActorCritic) -> bool:
     """Return whether this code is faster than torch: no layer has more units, or inputs, than `WIDEST`."""
-    if config.DISABLE_JIT:
+    if config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]  set at run time, from the environment
         return False
     return all(max(layer.weight.shape) <= WIDEST for layer in net.modules() if isinstance(layer, nn.Linear))
 

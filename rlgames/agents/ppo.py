@@ -29,7 +29,7 @@ from torch import Tensor
 
 from rlgames.agents.base import Agent, Update
 from rlgames.agents.config import NetArch, PositiveFraction, Units, linear_schedule
-from rlgames.agents.dense_ppo import CompiledName, DenseActor, DenseUpdate, FlatState, is_faster, obstacle
+from rlgames.agents.dense_ppo import CompiledName, DenseActor, DenseUpdate, FlatState, is_small, obstacle
 from rlgames.agents.learners import Group, Learners
 from rlgames.agents.rollout_actors import RolloutActors, copy_weights
 from rlgames.errors import InvalidValueError
@@ -76,7 +76,9 @@ class PPOConfig:
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
-    compiled: CompiledName = "auto"  # Dense networks learn in code compiled by Numba; auto: where that is faster.
+    compiled: CompiledName = (
+        "auto"  # Dense networks learn in code compiled by Numba; auto: those of up to 64 units a layer.
+    )
     recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
     lstm_hidden_size: Units = 128  # The LSTM has this many units.
     rollout_actors: Annotated[int, Range(0, 1_024)] = 0  # So many Ray actors play, one update ahead; 0: this process.
@@ -124,7 +126,7 @@ class PPO(Agent[PPOConfig]):
             reason = "precision='float32', n_threads=1 and learners=1"
         if c.compiled == "on" and reason is not None:
             raise InvalidValueError(f"compiled='on' takes {reason}: use compiled='auto'")
-        if c.compiled == "off" or reason is not None or (c.compiled == "auto" and not is_faster(self.net)):
+        if c.compiled == "off" or reason is not None or (c.compiled == "auto" and not is_small(self.net)):
             return None
         return DenseUpdate(self.net, self.optimizer, c.vf_coef, c.clip_range_vf, c.max_grad_norm)
 

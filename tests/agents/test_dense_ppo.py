@@ -93,8 +93,8 @@ def test_tanh_is_exact_to_rounding():
     [
         ("CartPole", {}, True),
         ("CartPole", {"compiled": "off"}, False),
-        ("CartPole", {"net_arch": (129,)}, False),
-        ("CartPole", {"net_arch": (129,), "compiled": "on"}, True),
+        ("CartPole", {"net_arch": (65,)}, False),
+        ("CartPole", {"net_arch": (65,), "compiled": "on"}, True),
         ("CartPole", {"n_threads": 2}, False),
         ("CartPole", {"precision": "bfloat16"}, False),
         ("CartPole", {"recurrent": True}, False),

@@ -76,9 +76,7 @@ class PPOConfig:
     encoder: EncoderName = "auto"  # This encoder turns observations into features; auto chooses by their shape.
     net_arch: NetArch = None  # Layers of these many units follow it; None: 64 and 64 for vectors, none for pictures.
     precision: PrecisionName = "auto"  # Networks compute in this precision; auto is bfloat16 where that is faster.
-    compiled: CompiledName = (
-        "auto"  # Dense networks learn in code compiled by Numba; auto: those of up to 64 units a layer.
-    )
+    compiled: CompiledName = "auto"  # Numba compiles the learning of dense networks; auto: of up to 64 units a layer.
     recurrent: bool = False  # An LSTM stands between encoder and heads; policy and value then share one network.
     lstm_hidden_size: Units = 128  # The LSTM has this many units.
     rollout_actors: Annotated[int, Range(0, 1_024)] = 0  # So many Ray actors play, one update ahead; 0: this process.

@@ -20,9 +20,9 @@ demo: $(VENV)/.base  ## install rlgames into .venv, then train an agent on Catch
 # Compiled modules are kept, whatever the environment says: many processes start, and would each compile all of torch.
 unexport PYTHONDONTWRITEBYTECODE
 
-# One torch thread a worker: the workers take the cores. One worker more than two cores, since tests also wait for
-# browsers, processes and disks; runs write thousands of small files to the disk, hence in memory where that is large.
-PYTEST = OMP_NUM_THREADS=1 $(MEMORY) $(BIN)/python -m pytest -n 3 --dist worksteal
+# One torch thread a worker: pytest already runs one worker a core. Runs write thousands of small files to the disk,
+# hence in memory where that is large.
+PYTEST = OMP_NUM_THREADS=1 $(MEMORY) $(BIN)/python -m pytest -n 2 --dist worksteal
 MEMORY = $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR > 1 && $$1 > 4e6 { print "TMPDIR=/dev/shm" }')
 
 # Lint, which uses one core, runs beside the installation's end, the compiler and the tests.

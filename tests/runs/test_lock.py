@@ -89,10 +89,9 @@ import os, sys, time
 from pathlib import Path
 from rlgames.runs.lock import FolderLock
 lock = FolderLock(Path(sys.argv[1]))
-child = os.fork()
-if not child:
+if not os.fork():
+    print(os.getpid(), flush=True)  # by the child, which has begun by then
     time.sleep(600)
-print(child, flush=True)
 sys.stdin.read()
 """
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 from helpers import leaks
 from helpers.games import NAMES
+from helpers.ray_processes import all_end
+
+from rlgames.engine.ray_cluster import connect
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -33,6 +37,16 @@ def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     left = leaks.left_since(before)
     assert not left, f"the test leaves behind: {', '.join(left)}"
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """Start one local cluster of Ray for all tests of a module, and end it, also if one has failed."""
+    pytest.importorskip("ray")
+    with connect() as connection:
+        yield connection.ray
+        with all_end():
+            connection.ray.shutdown()
 
 
 @pytest.fixture(scope="session", params=NAMES)

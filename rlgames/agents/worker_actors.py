@@ -78,7 +78,7 @@ class ParameterServer:
 
 
 class RemoteParameters:
-    """What a worker needs of a `SharedOptimizer`, which is in the parameter server."""
+    """A worker's access to the `SharedOptimizer` of the parameter server, with the methods that a worker calls."""
 
     def __init__(self, server: Any):
         self.server = server

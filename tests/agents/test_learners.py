@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers.ray_processes import all_end
 from numpy.testing import assert_allclose
 
 import rlgames
@@ -24,7 +23,7 @@ from rlgames.agents import learners as learners_module
 from rlgames.agents.learners import Group, GroupError, Learners, Place, assign_devices
 from rlgames.agents.ppo import PPO
 from rlgames.agents.rollout_actors import copy_weights
-from rlgames.engine.ray_cluster import ClusterError, connect
+from rlgames.engine.ray_cluster import ClusterError
 from rlgames.runs.directory import read_rows
 from rlgames.runs.training import open_session, train
 
@@ -125,15 +124,6 @@ def test_learners_take_the_gpus_of_their_machines_in_turn(
 
 
 # ---- with a local cluster ----
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    pytest.importorskip("ray")
-    with connect() as connection:
-        yield connection.ray
-        with all_end():
-            connection.ray.shutdown()
 
 
 def kill(ray: Any, actor: Any) -> None:

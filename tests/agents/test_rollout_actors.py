@@ -5,17 +5,14 @@ Faults and resumes are tested with learners, in test_learners.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers.ray_processes import all_end
 
 import rlgames
 from rlgames.agents.ppo import PPO
 from rlgames.agents.rollout_actors import Part, RolloutActor, copy_weights
-from rlgames.engine.ray_cluster import connect
 from rlgames.experience.rollout import Rollout
 
 SETTINGS = {"n_steps": 8, "num_minibatches": 2, "n_epochs": 2, "num_envs": 4, "device": "cpu"}
@@ -65,15 +62,6 @@ def test_an_actor_continues_from_its_state(recurrent: bool) -> None:
     expected, found = first.play(weights, None), second.play(weights, state)
     for name, array in expected.arrays.items():
         assert np.array_equal(array, found.arrays[name]), name
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    pytest.importorskip("ray")
-    with connect() as connection:
-        yield connection.ray
-        with all_end():
-            connection.ray.shutdown()
 
 
 @pytest.mark.slow

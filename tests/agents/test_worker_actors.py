@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from helpers.ray_processes import all_end, descendants
+from helpers.ray_processes import descendants
 from helpers.toys import quick_config
 
 from rlgames.agents import worker_actors
@@ -22,7 +21,7 @@ from rlgames.agents.a3c import A3C, Report, WorkerArguments, run_worker
 from rlgames.agents.metrics import Update
 from rlgames.agents.shared_optimizer import SharedOptimizer
 from rlgames.agents.worker_actors import ParameterServer, RemoteParameters
-from rlgames.engine.ray_cluster import ClusterError, connect
+from rlgames.engine.ray_cluster import ClusterError
 from rlgames.envs.task import Task
 
 TWO_WORKERS = quick_config("a3c", workers=2, on_ray=True)
@@ -82,15 +81,6 @@ def test_several_actors_need_the_name_of_a_game() -> None:
 
 
 # ---- with a local cluster ----
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    pytest.importorskip("ray")
-    with connect() as connection:
-        yield connection.ray
-        with all_end():
-            connection.ray.shutdown()
 
 
 def kill(name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -12,11 +11,9 @@ import numpy as np
 import pytest
 from gymnasium.error import AlreadyPendingCallError, ClosedEnvironmentError, ResetNeeded
 from gymnasium.vector import AutoresetMode
-from helpers.ray_processes import all_end
 from helpers.vector_envs import assert_equal
 
 import rlgames
-from rlgames.engine.ray_cluster import connect
 from rlgames.engine.ray_vector_env import merge_infos
 from rlgames.envs.task import Task
 from rlgames.experience.env_runner import EnvRunner
@@ -72,16 +69,6 @@ def test_one_environment_is_local_and_a_file_names_no_cluster() -> None:
 
 
 # ---- with a local cluster ----
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[Any]:
-    """Start one local cluster for all tests of the module."""
-    pytest.importorskip("ray")
-    with connect() as connection:
-        yield connection.ray
-        with all_end():
-            connection.ray.shutdown()  # also if a test that failed has not closed its environments
 
 
 def make(game: str, mode: AutoresetMode = AutoresetMode.SAME_STEP, **settings: Any) -> Any:
